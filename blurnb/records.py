@@ -1,0 +1,246 @@
+"""The seam between computing and telling: one row is one number, in plain CSV, with a manifest beside it.
+
+``rq1.csv`` holds the rows, ``rq1.json`` one manifest for each `run_id` in it: everything that decided its
+numbers, the machine that made them, and a digest of the rows, so that a half-written, edited or mixed-up
+file is noticed when it is read and not when it is cited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from blurnb.errors import UserError
+
+TEXT = ("question", "dataset", "network", "training", "scale", "blur", "view", "metric")
+NUMBERS = ("value", "ci_low", "ci_high")
+COLUMNS = (*TEXT, *NUMBERS, "n", "seed", "profile", "run_id")
+KEY = (*TEXT, "seed", "profile", "run_id")
+
+METRICS = {
+    "top1": "share of images whose most probable class is the true one",
+    "top5": "share of images whose true class is among the five most probable",
+    "entropy": "mean entropy of the class probabilities, nats",
+    "p_true": "mean probability of the true class",
+    "ece": "expected calibration error, 15 equal-width bins",
+    "miou": "mean intersection over union, one confusion matrix over the set",
+    "iou": "intersection over union of one class, named in `view`",
+    "pixel_accuracy": "share of labelled pixels answered right",
+    "psnr": "mean peak signal-to-noise ratio, dB",
+    "seconds": "seconds per image",
+    "cosine": "mean cosine similarity of a layer's activations, image against twin",
+    "cka": "linear centred kernel alignment of a layer's activations, images against twins",
+    "top1_change": "paired difference in top1 from the condition that `view` names after 'vs'",
+    "top5_change": "paired difference in top5 from the condition that `view` names after 'vs'",
+    "entropy_change": "paired difference in entropy from the condition that `view` names after 'vs'",
+    "mcnemar_p": "exact McNemar p-value of the paired top1 difference that `view` names",
+}
+
+PACKAGES = ("blurnb", "torch", "torchvision", "numpy", "scipy", "numba", "pandas")
+
+
+def address(facts: Mapping) -> str:
+    """Content address of JSON-like `facts`: 12 hex digits that do not depend on the order of keys."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def row(**fields) -> dict:
+    """One record; fields without meaning for its metric stay empty (text) or NaN (interval)."""
+    unknown = set(fields) - set(COLUMNS)
+    if unknown:
+        raise UserError(f"record field {sorted(unknown)[0]!r} is unknown; the fields are {', '.join(COLUMNS)}")
+    blank = (
+        dict.fromkeys(TEXT, "") | dict.fromkeys(NUMBERS, math.nan) | {"n": 0, "seed": 0, "profile": "", "run_id": ""}
+    )
+    return blank | fields
+
+
+def table(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """The rows as a checked frame in canonical order, whatever order they were computed in."""
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    for column in (*TEXT, "profile", "run_id"):
+        frame[column] = frame[column].astype(str)
+    for column in NUMBERS:
+        frame[column] = frame[column].astype("float64")
+    for column in ("n", "seed"):
+        frame[column] = frame[column].astype("int64")
+    unknown = sorted(set(frame["metric"]) - set(METRICS))
+    if unknown:
+        raise UserError(f"metric {unknown[0]!r} is not one that records may hold: {', '.join(METRICS)}")
+    twice = frame[frame.duplicated(list(KEY), keep=False)]
+    clash = twice.drop_duplicates()
+    if clash.duplicated(list(KEY)).any():
+        one = clash.iloc[0]
+        raise UserError(
+            f"two different values for one record ({one['question']}, {one['network']}, {one['scale']}, {one['blur']}, "
+            f"{one['metric']}, run {one['run_id']}); they cannot both be true, remove the wrong file"
+        )
+    return frame.drop_duplicates(list(KEY)).sort_values(list(KEY), kind="stable").reset_index(drop=True)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _digests(frame: pd.DataFrame) -> dict[str, dict]:
+    return {
+        run_id: {"rows": len(part), "sha256": hashlib.sha256(_csv(part).encode()).hexdigest()}
+        for run_id, part in frame.groupby("run_id", sort=True)
+    }
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another output_dir"
+        ) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Add rows to ``path`` (a .csv) and their manifests to the .json beside it; returns what the file now holds.
+
+    Rows that the file has already stay; a run's rows written in two parts equal the run written at once.
+    Every `run_id` needs a manifest.
+    """
+    path = Path(path)
+    if path.suffix != ".csv":
+        raise UserError(f"records are .csv files, not {path.name!r}")
+    new = table(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / f".{path.name}.lock"):
+            old_rows, old_manifests = ([], {})
+            if path.exists():
+                old, old_manifests = read(path, with_manifests=True)
+                old_rows = old.to_dict("records")
+            frame = table([*old_rows, *new.to_dict("records")])
+            known = {**old_manifests, **manifests}
+            missing = sorted(set(frame["run_id"]) - set(known))
+            if missing:
+                raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
+            digests = _digests(frame)
+            notes = {run_id: {**known[run_id], **digests[run_id]} for run_id in digests}
+            write_whole(path.with_suffix(".json"), json.dumps(notes, indent=1, sort_keys=True) + "\n")
+            write_whole(path, _csv(frame))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error
+    return frame
+
+
+def read(path: str | Path, *, with_manifests: bool = False):
+    """The records of one file, checked against their manifests; with `with_manifests` a pair (frame, manifests).
+
+    Raises UserError for a missing file, a foreign header, a run without manifest and rows that do not match
+    their digest (a half-written or edited file).
+    """
+    path = Path(path)
+    beside = path.with_suffix(".json")
+    try:
+        frame = pd.read_csv(
+            path,
+            keep_default_na=False,
+            float_precision="round_trip",
+            na_values={c: [""] for c in NUMBERS},
+            dtype=dict.fromkeys((*TEXT, "profile", "run_id"), str),
+        )
+        manifests = json.loads(beside.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
+        ) from error
+    if tuple(frame.columns) != COLUMNS:
+        raise UserError(f"{path} is not a file of records: its columns are not {', '.join(COLUMNS)}")
+    try:
+        frame = table(frame.to_dict("records"))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
+    digests = _digests(frame)
+    for run_id in sorted(set(digests) | set(manifests)):
+        stated = {k: manifests.get(run_id, {}).get(k) for k in ("rows", "sha256")}
+        if stated != digests.get(run_id):
+            raise UserError(
+                f"{path}: run {run_id} is incomplete or altered (its manifest states other rows); "
+                "delete both files and run again"
+            )
+    return (frame, manifests) if with_manifests else frame
+
+
+def load(directory: str | Path, question: str = "rq") -> pd.DataFrame:
+    """All records below `directory` whose file name begins with `question`, merged; empty if there are none."""
+    frames = [read(path) for path in sorted(Path(directory).rglob(f"{question}*.csv"))]
+    return table(record for frame in frames for record in frame.to_dict("records"))
+
+
+def manifests(directory: str | Path, question: str = "rq") -> dict[str, dict]:
+    """The manifests of those records, by run_id."""
+    found: dict[str, dict] = {}
+    for path in sorted(Path(directory).rglob(f"{question}*.csv")):
+        found |= read(path, with_manifests=True)[1]
+    return found
+
+
+def merge(paths: Sequence[str | Path], into: str | Path) -> pd.DataFrame:
+    """Merge record files into one: byte for byte the CSV that a single run over all their rows would have written."""
+    frame = pd.DataFrame(columns=list(COLUMNS))
+    for path in paths:
+        rows, notes = read(path, with_manifests=True)
+        frame = write(into, rows, notes)
+    return frame
+
+
+def manifest(parameters: Mapping, **circumstances) -> dict:
+    """What decided a run's numbers (`parameters`) and what surrounded it (versions, machine, commit, date)."""
+    return {
+        "parameters": dict(parameters),
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processors": os.cpu_count(),
+        },
+        "git_commit": _git_commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **circumstances,
+    }
+
+
+def _git_commit() -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

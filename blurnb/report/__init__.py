@@ -1,0 +1,1 @@
+"""The account: statistics, published numbers, verdicts, tables and figures, from records alone."""

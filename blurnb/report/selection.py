@@ -1,0 +1,111 @@
+"""Which rows answer which question: one reading of `view`, `scale` and `blur` for tables, figures and verdicts."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pandas as pd
+
+from blurnb import statistics
+from blurnb.errors import UserError
+
+FAMILIES = ("sharp", "defocus", "gaussian", "motion", "shake", "inertial")
+VIEWS = ("dense", "dense+flip", "center-crop", "center-crop+flip", "all")
+PROPORTIONS = ("top1", "top5", "pixel_accuracy")
+
+_PATTERNS = (
+    ("defocus", re.compile(r"D(?P<strength>\d+(\.\d+)?)")),
+    ("gaussian", re.compile(r"G(?P<strength>\d+(\.\d+)?)")),
+    ("motion", re.compile(r"M(?P<strength>\d+(\.\d+)?)@(?P<angle>-?\d+(\.\d+)?)")),
+    ("shake", re.compile(r"shake(?P<strength>\d+)?")),
+    ("inertial", re.compile(r"inertial(?P<strength>\d+(\.\d+)?)?")),
+    ("sharp", re.compile(r"sharp")),
+)
+
+
+def family(blur: str) -> str:
+    """The family of a blur label (``D8`` -> ``defocus``)."""
+    for name, pattern in _PATTERNS:
+        if pattern.fullmatch(blur):
+            return name
+    raise UserError(f"blur label {blur!r} is none of sharp, D8, G4, M21@30, shake, shake24, inertial")
+
+
+def strength(blur: str) -> float:
+    """Radius, sigma, length or grid of a blur label; 0 for sharp, NaN where the label states none."""
+    kind = family(blur)
+    if kind == "sharp":
+        return 0.0
+    found = dict(_PATTERNS)[kind].fullmatch(blur).group("strength")
+    return math.nan if found is None else float(found)
+
+
+def in_order(blurs) -> list[str]:
+    """Distinct blur labels in the order every table and figure uses: by family, then by strength."""
+
+    def place(blur: str):
+        dose = strength(blur)
+        return FAMILIES.index(family(blur)), -1.0 if math.isnan(dose) else dose, blur
+
+    return sorted(dict.fromkeys(blurs), key=place)
+
+
+def scales_in_order(scales) -> list[str]:
+    """Distinct scales, single ones by size, then averages such as 256+512."""
+    return sorted(
+        dict.fromkeys(scales), key=lambda s: (s.count("+"), [int(p) if p.isdigit() else 0 for p in s.split("+")])
+    )
+
+
+def split_view(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `seen` and `versus`: the parts of `view` before and after " vs " (empty without)."""
+    parts = [view.partition(" vs ") for view in rows["view"]]
+    return rows.assign(seen=[part[0] for part in parts], versus=[part[2] for part in parts])
+
+
+def main_view(rows: pd.DataFrame) -> str:
+    """The view that stands for a network measured in several: dense before center-crop, plain before flipped."""
+    seen = set(split_view(rows)["seen"])
+    return next((view for view in VIEWS if view in seen), sorted(seen)[0] if seen else "")
+
+
+def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """Rows whose columns equal `wanted` (a list: any of them); `seen` and `versus` are the parts of `view`."""
+    frame = split_view(rows)
+    for column, value in wanted.items():
+        if column not in frame.columns:
+            raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")
+        frame = frame[frame[column].isin(value) if isinstance(value, list | tuple | set) else frame[column] == value]
+    return frame
+
+
+def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
+    """One (value, low, high) from the rows of one condition, None without rows.
+
+    Several seeds or runs become their mean inside the envelope of their intervals, so that a seed that behaves
+    differently widens the interval instead of vanishing in an average. Rows with fewer images than the best
+    covered run are left out. A proportion without interval gets Wilson's.
+    """
+    if rows.empty:
+        return None
+    rows = rows[rows["n"] == rows["n"].max()]
+    triples = []
+    for one in rows.itertuples():
+        low, high = one.ci_low, one.ci_high
+        if math.isnan(low) and one.metric in PROPORTIONS and one.n > 0:
+            low, high = statistics.wilson(round(one.value * one.n), one.n)
+        triples.append((one.value, low, high))
+    values, lows, highs = zip(*triples)
+    if any(map(math.isnan, lows + highs)):
+        return sum(values) / len(values), math.nan, math.nan
+    return sum(values) / len(values), min(lows), max(highs)
+
+
+def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
+    """The (network, dataset) of rows that must come from one; a figure of two would mix what cannot be compared."""
+    sources = rows[["network", "dataset"]].drop_duplicates()
+    if len(sources) != 1:
+        names = ", ".join(f"{s.network} on {s.dataset}" for s in sources.itertuples())
+        raise UserError(f"{what} needs rows of one network on one dataset, not {len(sources)} ({names}); select one")
+    return sources.iloc[0]["network"], sources.iloc[0]["dataset"]

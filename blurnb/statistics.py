@@ -1,0 +1,275 @@
+"""Intervals and effect sizes for images that are counted, paired or resampled.
+
+An estimate with its interval is a triple ``(value, low, high)`` throughout. All intervals are 95 % unless
+`level` says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+from blurnb.errors import UserError
+
+Triple = tuple[float, float, float]
+
+
+def _finite(name: str, values, *, least: int = 1) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size < least:
+        raise UserError(f"{name} must be a list of at least {least} numbers, not an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise UserError(f"{name} holds {np.sum(~np.isfinite(array))} values that are not finite; find where they arose")
+    return array
+
+
+def _z(level: float) -> float:
+    if not 0 < level < 1:
+        raise UserError(f"level must lie between 0 and 1, not {level}")
+    return float(stats.norm.ppf(0.5 + level / 2))
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval (low, high) of a proportion (Wilson 1927); never empty, never outside [0, 1]."""
+    z = _z(level)
+    if n < 1 or not 0 <= successes <= n:
+        raise UserError(f"a proportion needs n >= 1 and 0 <= successes <= n, not {successes} of {n}")
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    # At the ends the closed form equals 0 or 1 only up to rounding, and the estimate must lie inside.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
+
+
+def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Triple:
+    """Mean of `values` (one per image) with a percentile bootstrap interval (Efron 1979).
+
+    One value has no interval (NaN ends). Equal values have one of no width: for 0/1 answers use `wilson`, for
+    their differences `paired_difference`, which know that "never seen" is not "never".
+    """
+    array = _finite("values", values)
+    if resamples < 100:
+        raise UserError(f"resamples must be at least 100 for a 95 % interval, not {resamples}")
+    _z(level)
+    mean = float(array.mean())
+    if array.size == 1:
+        return mean, math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    kinds, counts = np.unique(array, return_counts=True)
+    if kinds.size <= 32:  # the same distribution as drawing indices, at a cost that does not grow with n
+        means = generator.multinomial(array.size, counts / array.size, size=resamples) @ kinds / array.size
+    else:
+        means = np.empty(resamples)
+        step = max(1, 2_000_000 // array.size)  # 16 MB of indices at a time, whatever n
+        for start in range(0, resamples, step):
+            stop = min(start + step, resamples)
+            means[start:stop] = array[generator.integers(0, array.size, (stop - start, array.size))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return mean, float(min(low, mean)), float(max(high, mean))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, level: float = 0.95) -> Triple:
+    """Mean of ``a - b`` over images seen under both conditions, with its interval.
+
+    Bootstrap over images for continuous values. For 0/1 answers the adjusted Wald interval of Bonett & Price
+    (2012), because a bootstrap has no width where no image changed its answer and too little where few did.
+    """
+    a, b = _finite("a", a), _finite("b", b)
+    if a.shape != b.shape:
+        raise UserError(f"a and b must hold the same images, not {a.size} and {b.size}")
+    difference = a - b
+    if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        return bootstrap_mean(difference, seed, level=level)
+    n, up, down = a.size, np.sum(difference > 0), np.sum(difference < 0)
+    up_share, down_share = (up + 1) / (n + 2), (down + 1) / (n + 2)
+    centre = up_share - down_share
+    half = _z(level) * math.sqrt((up_share + down_share - centre**2) / (n + 2))
+    value = float(difference.mean())
+    return value, float(min(value, max(-1.0, centre - half))), float(max(value, min(1.0, centre + half)))
+
+
+def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> float:
+    """Exact two-sided p-value that two networks (or conditions) err equally often on the same images (McNemar 1947)."""
+    a, b = _finite("a_correct", a_correct) > 0, _finite("b_correct", b_correct) > 0
+    if a.shape != b.shape:
+        raise UserError(f"a_correct and b_correct must hold the same images, not {a.size} and {b.size}")
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> dict[str, np.ndarray]:
+    """Accuracy against stated confidence in equal-width bins ``(low, high]``; empty bins are left out.
+
+    `confidence` is the probability of the answer given, in [0, 1]. Arrays of equal length: `confidence` (mean),
+    `accuracy`, its Wilson ends `ci_low` and `ci_high`, and `n`.
+    """
+    confidence, correct = _finite("confidence", confidence), _finite("correct", correct) > 0
+    if confidence.shape != correct.shape:
+        raise UserError(f"confidence and correct must hold the same images, not {confidence.size} and {correct.size}")
+    if bins < 1:
+        raise UserError(f"bins must be at least 1, not {bins}")
+    if confidence.min() < 0 or confidence.max() > 1 + 1e-6:
+        raise UserError("confidence must be a probability; pass the softmax, not the scores")
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    n = np.bincount(place, minlength=bins)
+    kept = n > 0
+    right = np.bincount(place, weights=correct, minlength=bins)[kept]
+    mean = np.bincount(place, weights=confidence, minlength=bins)[kept] / n[kept]
+    ends = np.array([wilson(int(k), int(m)) for k, m in zip(right, n[kept])])
+    return {
+        "confidence": mean,
+        "accuracy": right / n[kept],
+        "ci_low": ends[:, 0],
+        "ci_high": ends[:, 1],
+        "n": n[kept],
+    }
+
+
+def ece(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017): mean gap of accuracy and confidence, bins weighted by n."""
+    curve = reliability(confidence, correct, bins)
+    return float(np.average(np.abs(curve["accuracy"] - curve["confidence"]), weights=curve["n"]))
+
+
+def difference(a: Triple, b: Triple) -> Triple:
+    """``a - b`` of two estimates, limits by square-and-add (Zou & Donner 2008).
+
+    Treats them as independent; on the same images they usually move together, so the interval errs wide.
+    """
+    value = a[0] - b[0]
+    low = value - math.hypot(a[0] - a[1], b[2] - b[0])
+    high = value + math.hypot(a[2] - a[0], b[0] - b[1])
+    return value, low, high
+
+
+def mean_of(estimates: Sequence[Triple]) -> Triple:
+    """Mean of estimates made on the same images: the mean of the ends, which holds however they are correlated."""
+    if not estimates:
+        raise UserError("the mean of no estimates is not a number; select rows that exist")
+    return tuple(float(end) for end in np.mean(np.asarray(estimates, dtype=float), axis=0))
+
+
+def ratio(a: Triple, b: Triple) -> Triple:
+    """``a / b`` of two estimates with MOVER limits (Donner & Zou 2012), as if independent (see `difference`).
+
+    The ends are infinite where the interval of `b` is so wide that zero cannot be told from it.
+    """
+    if not b[0] > 0:
+        return math.nan, -math.inf, math.inf
+
+    def end(limit: float, side: float) -> float:
+        # Root of (a - x b)^2 = (a - limit)^2 + x^2 spread^2, where x has the sign of the limit.
+        spread = (b[2] - b[0]) if (limit >= 0) == (side < 0) else (b[0] - b[1])
+        square = b[0] ** 2 - spread**2
+        if not square > 0 or not math.isfinite(limit):
+            return side * math.inf
+        inside = (a[0] * b[0]) ** 2 - square * (a[0] ** 2 - (a[0] - limit) ** 2)
+        return (a[0] * b[0] + side * math.sqrt(max(0.0, inside))) / square
+
+    return a[0] / b[0], end(a[1], -1.0), end(a[2], 1.0)
+
+
+def _triple(estimate: float | Triple) -> Triple:
+    if np.ndim(estimate) == 0:
+        return float(estimate), float(estimate), float(estimate)
+    value, low, high = (float(part) for part in estimate)
+    return value, low, high
+
+
+def share_kept(sharp: float | Triple, blurred: float | Triple) -> Triple:
+    """Share of the sharp score that is left under blur; plain numbers count as exact."""
+    return ratio(_triple(blurred), _triple(sharp))
+
+
+def recovered_share(sharp_sharp: float | Triple, sharp_blur: float | Triple, mix_blur: float | Triple) -> Triple:
+    """Share of the loss to blur that fine-tuning wins back: (mix_blur - sharp_blur) / (sharp_sharp - sharp_blur).
+
+    `sharp_sharp` and `sharp_blur` are the sharp-trained network's scores on sharp and blurred images, `mix_blur`
+    the fine-tuned network's on blurred ones. Gain and loss share `sharp_blur`; treating them as independent
+    makes the interval wide rather than narrow. NaN where nothing was lost.
+    """
+    sharp_sharp, sharp_blur, mix_blur = _triple(sharp_sharp), _triple(sharp_blur), _triple(mix_blur)
+    return ratio(difference(mix_blur, sharp_blur), difference(sharp_sharp, sharp_blur))
+
+
+class HalfDose(NamedTuple):
+    """The radius at which half the sharp accuracy is gone; infinite where it lies beyond `largest`, the last tested."""
+
+    radius: float
+    low: float
+    high: float
+    largest: float
+
+    def __str__(self) -> str:
+        def text(radius: float) -> str:
+            return f"beyond {self.largest:g}" if math.isinf(radius) else f"{radius:.1f}"
+
+        if math.isinf(self.radius):
+            least = "" if math.isnan(self.low) or math.isinf(self.low) else f" (at least {self.low:.1f})"
+            return f"beyond {self.largest:g}, the largest radius tested{least}"
+        if math.isnan(self.low):
+            return text(self.radius)
+        return f"{text(self.radius)} [{text(self.low)}, {text(self.high)}]"
+
+
+def half_dose(
+    radii: Sequence[float],
+    accuracies: Sequence[float],
+    lows: Sequence[float] | None = None,
+    highs: Sequence[float] | None = None,
+    *,
+    chance: float = 0.0,
+    seed: int = 0,
+    draws: int = 1000,
+) -> HalfDose:
+    """Where accuracy, made monotone by isotonic regression and joined linearly, crosses half of that at radius 0.
+
+    `radii` must hold 0 (sharp). With `chance` the accuracy above it is halved. With `lows` and `highs` the 95 %
+    interval follows from `draws` curves whose points vary independently within their own intervals; the true
+    points rise and fall together (same images), so the interval errs wide. Without them its ends are NaN.
+    """
+    radii, accuracies = _finite("radii", radii, least=2), _finite("accuracies", accuracies, least=2)
+    if radii.shape != accuracies.shape:
+        raise UserError(f"radii and accuracies must pair up, not {radii.size} and {accuracies.size}")
+    order = np.argsort(radii)
+    radii, accuracies = radii[order], accuracies[order]
+    if radii[0] != 0 or np.any(np.diff(radii) == 0):
+        raise UserError("radii must be distinct and hold 0, the sharp image: half of its accuracy is what is sought")
+    if accuracies[0] <= chance:
+        raise UserError(
+            f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}; nothing can be halved"
+        )
+    largest = float(radii[-1])
+    point = _crossing(radii, accuracies, chance)
+    if lows is None or highs is None:
+        return HalfDose(point, math.nan, math.nan, largest)
+    lows, highs = _finite("lows", lows, least=2)[order], _finite("highs", highs, least=2)[order]
+    z = _z(0.95)
+    noise = np.random.default_rng(seed).standard_normal((draws, radii.size))
+    # Each half of an asymmetric interval spreads its own side.
+    curves = accuracies + noise * np.where(noise < 0, (accuracies - lows) / z, (highs - accuracies) / z)
+    found = np.sort([_crossing(radii, curve, chance) for curve in np.clip(curves, 0, 1)])
+    low, high = found[int(0.025 * draws)], found[min(draws - 1, math.ceil(0.975 * draws))]
+    return HalfDose(point, float(min(low, point)), float(max(high, point)), largest)
+
+
+def _crossing(radii: np.ndarray, accuracies: np.ndarray, chance: float) -> float:
+    fitted = optimize.isotonic_regression(accuracies, increasing=False).x
+    target = chance + (fitted[0] - chance) / 2
+    below = np.flatnonzero(fitted <= target)
+    if below.size == 0:
+        return math.inf
+    right = below[0]
+    if right == 0:  # a curve drawn at or below chance has nothing left to lose
+        return 0.0
+    left = right - 1
+    share = (fitted[left] - target) / (fitted[left] - fitted[right])
+    return float(radii[left] + share * (radii[right] - radii[left]))

@@ -1,0 +1,444 @@
+"""The book as its readers meet it: in a browser, light and dark, on a desk and on a phone, without a network.
+
+The book is not built here. BLURNB_BOOK names its folder (default `_build/html`); a folder that was named but holds no
+book is a failure, the default one without a book a skip. The checks are proved on pages made wrong on purpose.
+"""
+
+import functools
+import http.server
+import io
+import os
+import shutil
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from sphinx import application
+from sphinx.util.docutils import docutils_namespace
+
+from blurnb import records
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTENSIONS = ROOT / "book" / "_ext"
+THEMES = ("light", "dark")
+
+# What a page must not show, asked of the page itself.
+FAULTS = """
+async () => {
+  if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
+  await document.fonts.ready;
+  const faults = [];
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth)
+    faults.push(`overflow: ${root.scrollWidth} pixels of content in ${root.clientWidth}`);
+  for (const image of document.images) {
+    if (!image.complete || image.naturalWidth === 0) faults.push(`image not loaded: ${image.getAttribute("src")}`);
+    if (!image.alt.trim()) faults.push(`image without alt: ${image.getAttribute("src")}`);
+  }
+  document.querySelectorAll("mjx-merror, [data-mjx-error]").forEach((bad) =>
+    faults.push(`formula: ${bad.getAttribute("data-mjx-error") || bad.textContent}`));
+
+  // Contrast of every text in the article with what lies behind it (WCAG 2: 4.5, large text 3).
+  const pixel = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const known = new Map();
+  const rgba = (colour) => {
+    if (!known.has(colour)) {
+      pixel.clearRect(0, 0, 1, 1); pixel.fillStyle = colour; pixel.fillRect(0, 0, 1, 1);
+      known.set(colour, [...pixel.getImageData(0, 0, 1, 1).data]);
+    }
+    return known.get(colour);
+  };
+  const over = (top, below) => below.map((b, i) => (top[i] * top[3] + b * (255 - top[3])) / 255);
+  const ground = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(rgba(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const luminance = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const seen = new Set();
+  const texts = document.createTreeWalker(document.querySelector("article") || document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.textContent.trim() || seen.has(element)) continue;
+    seen.add(element);
+    if (element.closest("svg, script, style, mjx-assistive-mml, .headerlink, button.copybtn")) continue;
+    if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const style = getComputedStyle(element);
+    const behind = ground(element);
+    const [a, b] = [luminance(over(rgba(style.color), behind)), luminance(behind)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize);
+    if (ratio < (size >= 24 || (size >= 18.6 && style.fontWeight >= 600) ? 3 : 4.5))
+      faults.push(`contrast ${ratio.toFixed(2)}: "${texts.currentNode.textContent.trim().slice(0, 40)}"`);
+  }
+  return faults;
+}
+"""
+
+
+class Page(HTMLParser):
+    """The links, anchors and embedded files of one HTML file."""
+
+    EMBEDDING = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href"}
+    LINK_RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "shortcut icon"}
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.links, self.embedded = set(), [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors.update(given[key] for key in ("id", "name") if given.get(key))
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        target = given.get(self.EMBEDDING.get(tag, ""))
+        if target and (tag != "link" or given.get("rel") in self.LINK_RELATIONS):
+            self.embedded.append(target)
+
+
+def pages_of(folder):
+    """Paths of the pages, relative to the folder; what belongs to the theme is left out."""
+    return sorted(p.relative_to(folder) for p in folder.rglob("*.html") if p.relative_to(folder).parts[0] != "_static")
+
+
+def broken_links(folder):
+    """Every link, anchor and embedded file of a built book that leads nowhere or, embedded, to another host."""
+    folder = folder.resolve()
+    pages = {folder / path: Page(folder / path) for path in pages_of(folder)}
+    faults = []
+    for path, page in pages.items():
+        here = path.relative_to(folder)
+        for target in page.embedded:
+            if urlsplit(target).scheme in ("http", "https") or target.startswith("//"):
+                faults.append(f"{here}: embeds {target}")
+        for target in page.links + page.embedded:
+            parts = urlsplit(target)
+            if parts.scheme or target.startswith("//"):
+                continue
+            file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not file.is_file():
+                faults.append(f"{here}: no file for {target}")
+            elif parts.fragment and file in pages and unquote(parts.fragment) not in pages[file].anchors:
+                faults.append(f"{here}: no anchor for {target}")
+    return faults
+
+
+def serve(folder):
+    """An HTTP server for the folder on a free local port; its address is `server.url`."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.url = f"http://127.0.0.1:{server.server_port}/"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def faults_of(browser, url, paths, width):
+    """What is wrong with the pages below `url` on a window of this width, in light and in dark: one line a fault."""
+    # Colours that fade over would be measured half way.
+    context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
+    faults = []
+    page = context.new_page()
+    theme = THEMES[0]
+
+    def note(text):
+        faults.append(f"{path} ({theme}, {width}): {text}")
+
+    def guard(route):
+        if route.request.url.startswith((url, "data:", "blob:")):
+            route.continue_()
+        else:
+            note(f"request to {route.request.url}")
+            route.abort("blockedbyclient")
+
+    page.on("console", lambda message: note(f"console: {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: note(f"script: {error}"))
+    page.on("response", lambda r: note(f"status {r.status}: {r.url}") if r.status >= 400 else None)
+    if url.startswith("http"):
+        page.route("**/*", guard)
+    for path in paths:
+        page.emulate_media(color_scheme=theme)
+        page.goto(url + str(path), wait_until="load")
+        # Opened in the one and switched to the other; the next page is opened in the theme this one ends with.
+        for theme in (theme, THEMES[1 - THEMES.index(theme)]):  # noqa: B020
+            page.emulate_media(color_scheme=theme)
+            for fault in page.evaluate(FAULTS):
+                note(fault)
+            shown = page.evaluate("document.documentElement.dataset.theme")
+            if shown not in (None, theme):
+                note(f"shows the theme {shown}")
+    context.close()
+    return faults
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("THE BOOK WAS NOT LOOKED AT: no chromium is installed (Debian: the package chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    # As root Chromium refuses to start with its sandbox.
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def book():
+    named = os.environ.get("BLURNB_BOOK")
+    folder = Path(named or ROOT / "_build" / "html")
+    if not (folder / "index.html").is_file():
+        if named:
+            pytest.fail(f"BLURNB_BOOK={named} holds no index.html: build the book first")
+        pytest.skip("THE BOOK WAS NOT LOOKED AT: none is built in _build/html (make book)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(book):
+    server = serve(book)
+    yield server.url
+    server.shutdown()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_whole_and_legible(browser, book, served, width):
+    # The first page is index.html, which leads on to the root page at once.
+    pages = [path for path in pages_of(book) if path != Path("index.html")]
+    assert pages
+    assert faults_of(browser, served, pages, width) == []
+
+
+def test_every_link_leads_somewhere(book):
+    assert broken_links(book) == []
+
+
+def search(browser, url, word):
+    page = browser.new_page()
+    page.goto(f"{url}search.html?q={word}")
+    page.wait_for_function(
+        "/found|did not match/.test(document.querySelector('.search-summary')?.textContent)", timeout=10000
+    )
+    found = page.locator("#search-results ul.search li a").all_inner_texts()
+    page.close()
+    return found
+
+
+def test_search_finds_what_is_there_and_nothing_else(browser, served):
+    assert search(browser, served, "defocus")
+    assert search(browser, served, "xylophonist") == []
+
+
+def test_the_book_opens_from_the_disk(browser, book):
+    """No server: formulas, pictures and search have to work on file:// too."""
+    url = book.resolve().as_uri() + "/"
+    pages = [path for path in pages_of(book) if path.parts[0] in ("book", "notebooks")]
+    assert faults_of(browser, url, pages, 1280) == []
+    assert search(browser, url, "defocus")
+
+
+def test_launch_buttons_name_the_repository_and_the_notebook(book):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    _, owner, name = repository["url"].rsplit("/", 2)
+    chapters = sorted((book / "notebooks").glob("*.html"))
+    for chapter in chapters:
+        links = Page(chapter).links
+        notebook = f"notebooks/{chapter.stem}.ipynb"
+        assert (ROOT / notebook).is_file()
+        for host in ("https://colab.research.google.com/", "https://mybinder.org/"):
+            assert any(link.startswith(host) and f"{owner}/{name}" in link and notebook in link for link in links), host
+
+
+# --- the checks can fail ---------------------------------------------------------------------------------------------
+
+GOOD = "<!doctype html><html><head><title>t</title><link rel=icon href=data:,></head><body>{}</body></html>"
+WRONG = {
+    "request to": "<script src='https://example.org/a.js'></script>",
+    "image without alt": "<img src='dot.svg'>",
+    "image not loaded": "<img src='missing.svg' alt='a dot'>",
+    "status 404": "<img src='missing.svg' alt='a dot'>",
+    "overflow": "<p style='width: 2000px'>wide</p>",
+    "console": "<script>console.error('planted')</script>",
+    "script": "<script>const twice = 1;</script><script>const twice = 1;</script>",
+    "contrast": "<article style='background: #111'><p style='color: #333'>dark on dark</p></article>",
+    "formula": "<p data-mjx-error='Undefined control sequence'>x</p>",
+    "shows the theme": "<script>document.documentElement.dataset.theme = 'dark'</script>",
+}
+DOT = "<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'><circle cx='4' cy='4' r='3'/></svg>"
+
+
+def test_the_checker_reports_what_is_planted_and_nothing_else(browser, tmp_path):
+    (tmp_path / "dot.svg").write_text(DOT)
+    (tmp_path / "good.html").write_text(GOOD.format("<img src='dot.svg' alt='a dot'><p>text</p>"))
+    for number, body in enumerate(WRONG.values()):
+        (tmp_path / f"{number}.html").write_text(GOOD.format(body))
+    server = serve(tmp_path)
+    assert faults_of(browser, server.url, ["good.html"], 390) == []
+    faults = faults_of(browser, server.url, [f"{number}.html" for number in range(len(WRONG))], 390)
+    server.shutdown()
+    for number, kind in enumerate(WRONG):
+        seen = [fault for fault in faults if fault.startswith(f"{number}.html")]
+        assert any(f", 390): {kind}" in fault for fault in seen), (kind, seen)
+
+
+def test_broken_links_are_seen(tmp_path):
+    (tmp_path / "a.html").write_text(GOOD.format("<h1 id='top'>a</h1><a href='b.html#here'>b</a><a href='#top'>a</a>"))
+    (tmp_path / "b.html").write_text(GOOD.format("<p id='here'>b</p><a href='https://example.org/'>out</a>"))
+    assert broken_links(tmp_path) == []
+    (tmp_path / "b.html").write_text(GOOD.format("<a href='c.html'>c</a><img src='//example.org/x.png'>"))
+    assert broken_links(tmp_path) == [
+        "a.html: no anchor for b.html#here",
+        "b.html: embeds //example.org/x.png",
+        "b.html: no file for c.html",
+    ]
+
+
+# --- sortable tables -------------------------------------------------------------------------------------------------
+
+TABLE = """<table class="sortable"><thead><tr><th>blur</th><th>ours</th></tr></thead><tbody>
+<tr><td>D10</td><td>0.9</td></tr><tr><td>sharp</td><td>–</td></tr>
+<tr><td>D2</td><td>\u22121.5 [\u22122, \u22121]</td></tr>
+<tr><td>G4</td><td>1,000</td></tr></tbody></table>"""
+
+
+def test_tables_sort_by_number_and_by_word_and_come_back(browser, tmp_path):
+    (tmp_path / "tables.js").write_text((ROOT / "book/_static/tables.js").read_text())
+    (tmp_path / "t.html").write_text(GOOD.format(TABLE + "<script src='tables.js'></script>"))
+    page = browser.new_page()
+    page.goto((tmp_path / "t.html").as_uri())
+
+    def column():
+        return page.locator("tbody tr td:first-child").all_inner_texts()
+
+    ours, blur = page.get_by_role("button", name="ours"), page.get_by_role("button", name="blur")
+    given = column()
+    ours.click()
+    assert column() == ["G4", "D10", "D2", "sharp"]  # largest first, what was not run last
+    assert page.locator("th").nth(1).get_attribute("aria-sort") == "descending"
+    ours.click()
+    assert column() == ["D2", "D10", "G4", "sharp"]
+    ours.click()
+    assert column() == given
+    assert page.locator("th[aria-sort]").count() == 0
+    blur.press("Enter")
+    assert column() == ["D2", "D10", "G4", "sharp"]  # D2 before D10
+    page.close()
+
+
+# --- the build -------------------------------------------------------------------------------------------------------
+
+
+def build(folder):
+    """Build the pages in `folder` with the book's extensions; returns Sphinx's warnings."""
+    settings = {
+        "extensions": ["myst_nb", "executed_notebooks", "from_records", "plain_sight"],
+        "nb_execution_mode": "off",
+        "root_doc": "index",
+        "exclude_patterns": ["_build"],
+    }
+    output, warnings = folder / "_build" / "html", io.StringIO()
+    with docutils_namespace():
+        application.Sphinx(
+            folder, None, output, folder / "_build" / "doctrees", "html", settings, status=None, warning=warnings
+        ).build()
+    return warnings.getvalue()
+
+
+def notebook(path, output):
+    cell = nbformat.v4.new_code_cell("print('result')")
+    if output:
+        cell.outputs = [nbformat.v4.new_output("stream", text=output)]
+        cell.execution_count = 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_markdown_cell("# Chapter"), cell]
+    nbformat.write(nbformat.v4.new_notebook(metadata=metadata, cells=cells), path)
+
+
+def record(folder, value):
+    where = {"question": "rq1", "dataset": "scenes", "network": "planted", "training": "sharp", "scale": "256"}
+    what = {"blur": "D8", "view": "dense", "metric": "top5", "value": value, "n": 200, "seed": 0}
+    row = records.row(**where, **what, profile=folder.name, run_id="0" * 12)
+    shutil.rmtree(folder, ignore_errors=True)
+    records.write(folder / "rq1.csv", [row], {"0" * 12: records.manifest({})})
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    record(tmp_path / "book/records/embedded", 0.5)
+    (tmp_path / "planted_report.py").write_text(
+        "def first(records, unit='of one'):\n    return f'{records[\"value\"].iloc[0]} {unit}'\n"
+        "def frame(records):\n    return records[['blur', 'value']].assign(verdict='undecided')\n"
+        "def runs(manifests):\n    return f'{len(manifests)} run'\n"
+    )
+    (tmp_path / "index.md").write_text(
+        "# Book\n\n```{toctree}\nnotebooks/chapter\n```\n\nFound: **not reproduced**. **Bold**.\n\n"
+        "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`.\n\n"
+        "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded\n```\n"
+    )
+    notebook(tmp_path / "notebooks/chapter.ipynb", None)
+    notebook(tmp_path / "_build/executed/notebooks/chapter.ipynb", "71.6 percent")
+    yield tmp_path
+    sys.modules.pop("planted_report", None)
+
+
+def test_the_book_shows_executed_copies_and_computed_text(small_book):
+    assert build(small_book) == ""
+    chapter, index = small_book / "_build/html/notebooks/chapter.html", small_book / "_build/html/index.html"
+    assert "71.6 percent" in chapter.read_text()
+    for text in ("0.5 points", "1 run", "sortable", "<strong>Bold</strong>", "<td"):
+        assert text in index.read_text()
+    assert '<span class="verdict not-reproduced">not reproduced</span>' in index.read_text()
+    assert '<span class="verdict undecided">undecided</span>' in index.read_text()
+    # The chapter is run again with another result, the profile too: the same build renews both pages.
+    notebook(small_book / "_build/executed/notebooks/chapter.ipynb", "12.3 percent")
+    record(small_book / "_build/records/embedded", 0.25)
+    assert build(small_book) == ""
+    assert "12.3 percent" in chapter.read_text()
+    assert "0.25 points" in index.read_text()
+
+
+def test_a_build_says_what_is_missing(small_book):
+    (small_book / "_build/executed/notebooks/chapter.ipynb").unlink()
+    shutil.rmtree(small_book / "book/records/embedded")
+    (small_book / "dot.svg").write_text(DOT)
+    with (small_book / "index.md").open("a") as index:
+        index.write("\n![](dot.svg)\n")
+    said = build(small_book)
+    assert "notebooks/chapter.ipynb has not been run" in said
+    assert "planted_report:frame: no records of the profile embedded" in said
+    assert "planted_report:first: IndexError" in said
+    assert "picture without alternative text: dot.svg" in said
+
+
+def test_the_reading_order_names_files_that_exist():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    listed = [toc["root"], *(chapter["file"] for part in toc.get("parts", []) for chapter in part["chapters"])]
+    assert len(set(listed)) == len(listed)
+    for name in listed:
+        assert any((ROOT / f"{name}{suffix}").is_file() for suffix in (".md", ".ipynb")), name
+
+
+def test_nothing_of_jupyter_book_is_lost_but_what_fetches_from_elsewhere():
+    """_config.yml spells the extensions out; a newer jupyter-book may bring others."""
+    config = pytest.importorskip("jupyter_book.config")
+    ours = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]["extensions"]
+    assert set(config.get_default_sphinx_config()["extensions"]) - set(ours) == {
+        "sphinx_thebe",
+        "sphinx.ext.intersphinx",
+    }

@@ -1,0 +1,385 @@
+"""Non-blind deblurring: the kernel is known, the sharp image is not.
+
+`deblur` is one door to five methods; `tune` finds the weight of their prior on held-out photographs. Wiener,
+Richardson-Lucy, total variation and EPLL are deepinv's; the hyper-Laplacian solver of Krishnan & Fergus is ours.
+
+All five see the image as periodic. A photograph is not: what lies beyond its border has been blurred into it, and
+the jump from one side to the other rings through the whole restoration. So images are extended first (`border`),
+restored, and cut back.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+import torch
+from torch.nn import functional
+
+from blurnb.errors import UserError, nearest
+from blurnb.optics import hyper_laplacian
+from blurnb.optics.blurring import blur
+
+BORDERS = ("taper", "mirror", "liu_jia", "circular")
+EIGHT_BIT_SD = 1 / (255 * math.sqrt(12))
+"""Standard deviation of rounding to 8 bits: the least noise that any stored photograph carries."""
+
+
+def deblur(
+    images: torch.Tensor,
+    kernel: np.ndarray | Sequence[np.ndarray],
+    method: str = "wiener",
+    noise_sd: float = 0.0,
+    weight: float | None = None,
+    border: str = "liu_jia",
+    **options,
+) -> torch.Tensor:
+    """Restore `images` that were blurred with a known `kernel`.
+
+    Args:
+        images: (N, 3, H, W) or (3, H, W), floating point in [0, 1].
+        kernel: square odd array that sums to 1, or a list with one kernel an image. A kernel of one pixel has nothing
+            to undo: its image comes back as it is.
+        method: "wiener" | "richardson_lucy" | "tv" | "krishnan_fergus" | "epll".
+        noise_sd: standard deviation of the noise in the images. It chooses the default weight, and is read as at least
+            `EIGHT_BIT_SD`.
+        weight: of the prior against ``1/2 sum (k * x - y)^2``; more is smoother. Richardson-Lucy has no prior: there
+            it is the number of iterations, and more is sharper. None: the tuned weight for method and noise.
+        border: how images are extended before they are taken as periodic: "taper" | "mirror" | "liu_jia" | "circular".
+        options: of the method; see `wiener`, `richardson_lucy`, `tv`, `krishnan_fergus`, `epll`.
+
+    Returns:
+        The shape of `images`, float32, clipped to [0, 1].
+
+    Raises:
+        UserError: an image or kernel that is not what is asked for above, a kernel larger than the image, a negative
+            noise, an unknown method, border or option, or deepinv absent.
+    """
+    batch = _checked_images(images)
+    kernels = _checked_kernels(kernel, len(batch), batch.shape[-2:])
+    restore = METHODS[_known_name(method, METHODS, "method")]
+    _known_name(border, BORDERS, "border")
+    if not (isinstance(noise_sd, (int, float, np.floating)) and 0 <= noise_sd < math.inf):
+        raise UserError(f"noise_sd={noise_sd!r}: give a standard deviation of 0 or more, in pixel values of [0, 1]")
+    noise_sd = max(float(noise_sd), EIGHT_BIT_SD)
+    for option in options:
+        _known_name(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
+    if weight is None:
+        weight = default_weight(method, noise_sd)
+    elif not 0 < weight < math.inf:
+        raise UserError(f"weight={weight!r}: give a positive number, or None for the tuned weight")
+
+    restored = batch.clone()
+    for size in sorted({len(k) for k in kernels} - {1}):
+        # Images whose kernels have one size share one extension; so a batch gives what its images give one by one.
+        members = [index for index, k in enumerate(kernels) if len(k) == size]
+        filters = torch.from_numpy(np.stack([kernels[index] for index in members]))[:, None].to(batch.device)
+        extended, (top, left) = extend(batch[members], filters, border)
+        with torch.no_grad():
+            result = restore(extended, filters, weight, **options)
+        height, width = batch.shape[-2:]
+        restored[members] = result[..., top : top + height, left : left + width].clamp(0, 1)
+    return restored.reshape(images.shape)
+
+
+# -- the methods: (extended images, filters (N, 1, k, k), weight) -> restored extended images, taken as periodic
+
+
+def wiener(blurred: torch.Tensor, filters: torch.Tensor, weight: float, prior: str = "gradient") -> torch.Tensor:
+    """``conj(K) Y / (|K|^2 + weight R)``, by deepinv.
+
+    `prior` is R, the ratio of noise to signal over frequency up to a constant: "gradient" has R = |F grad|^2, as the
+    power of photographs falls with the square of the frequency; "laplacian" R = |F laplace|^2; "flat" R = 1.
+    """
+    deepinv = _deepinv()
+    if _known_name(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
+        ridge = hyper_laplacian.gradient_power(*blurred.shape[-2:], like=blurred)
+        model = deepinv.models.WienerDeconvolution(lambda_reg=weight * ridge[None, None])
+    else:
+        model = deepinv.models.WienerDeconvolution(lambda_reg=weight, prior=prior)
+    return model(blurred, _physics(blurred, filters))
+
+
+def richardson_lucy(blurred: torch.Tensor, filters: torch.Tensor, weight: float) -> torch.Tensor:
+    """`weight` multiplicative updates from the blurred image, by deepinv's MLEM."""
+    if weight != round(weight):
+        raise UserError(f"weight={weight!r}: for richardson_lucy the weight is a whole number of iterations")
+    deepinv = _deepinv()
+    # Zero is a fixed point of the multiplicative update, and noise can go below it.
+    blurred = blurred.clamp(min=1e-4)
+    model = deepinv.optim.MLEM(max_iter=int(weight), custom_init=lambda y, physics: y.clone())
+    return model(blurred, _physics(blurred, filters))
+
+
+def tv(blurred: torch.Tensor, filters: torch.Tensor, weight: float, iterations: int = 100) -> torch.Tensor:
+    """Isotropic total variation, each channel by itself, by deepinv's Chambolle-Pock algorithm."""
+    deepinv = _deepinv()
+    prior = deepinv.optim.TVPrior()
+    model = deepinv.optim.PDCP(
+        K=prior.nabla,
+        K_adjoint=prior.nabla_adjoint,
+        data_fidelity=deepinv.optim.L2(),
+        prior=deepinv.optim.L12Prior(),
+        lambda_reg=weight,
+        stepsize=_TV_STEP,
+        stepsize_dual=1 / (8 * _TV_STEP),
+        g_first=True,
+        max_iter=iterations,
+        custom_init=lambda y, physics: (y.clone(), y.clone(), torch.zeros_like(prior.nabla(y))),
+    )
+    return model(blurred, _physics(blurred, filters))
+
+
+def krishnan_fergus(
+    blurred: torch.Tensor,
+    filters: torch.Tensor,
+    weight: float,
+    alpha: float = 2 / 3,
+    betas: tuple[float, ...] = hyper_laplacian.BETAS,
+    inner_steps: int = 1,
+) -> torch.Tensor:
+    """Hyper-Laplacian prior on gradients; `weight` is 1 / lambda of the paper. See `hyper_laplacian.restore`."""
+    transfer = transfer_function(filters, blurred.shape[-2:])
+    return hyper_laplacian.restore(blurred, transfer, weight, alpha=alpha, betas=betas, inner_steps=inner_steps)
+
+
+def epll(
+    blurred: torch.Tensor, filters: torch.Tensor, weight: float, prior_file: str | Path | None = None
+) -> torch.Tensor:
+    """Gaussian mixture prior on patches (Zoran & Weiss 2011), by deepinv; `weight` is the variance of the noise.
+
+    The mixture was trained by deepinv's authors and is not part of any package; `prior_file` is its state, by default
+    where deepinv itself would keep it. Any file of a deepinv `EPLL` state with colour patches will do.
+    """
+    path = Path(prior_file or Path(torch.hub.get_dir()) / "checkpoints" / EPLL_FILE)
+    if not path.is_file():
+        raise UserError(
+            f"method 'epll' needs its patch prior: get {EPLL_FILE} of deepinv/EPLL on Hugging Face and save it as "
+            f"{path}, or name your copy with prior_file=..."
+        )
+    deepinv = _deepinv()
+    state = torch.load(path, map_location=blurred.device, weights_only=True)
+    components, dimension = state["GMM.mu"].shape
+    model = deepinv.optim.EPLL(
+        n_components=components,
+        pretrained=None,
+        patch_size=math.isqrt(dimension // blurred.shape[1]),
+        channels=blurred.shape[1],
+        device=blurred.device,
+    )
+    model.load_state_dict(state)
+    restored = [
+        model(y[None], _physics(y[None], k[None]), sigma=math.sqrt(weight), x_init=y[None], batch_size=_EPLL_PATCHES)
+        for y, k in zip(blurred, filters)
+    ]
+    return torch.cat(restored)
+
+
+METHODS: dict[str, Callable[..., torch.Tensor]] = {
+    "wiener": wiener,
+    "richardson_lucy": richardson_lucy,
+    "tv": tv,
+    "krishnan_fergus": krishnan_fergus,
+    "epll": epll,
+}
+EPLL_FILE = "GMM_BSDS_color2.pt"
+_EPLL_PATCHES = 20_000  # at a time: the likelihoods of 200 components then fit a small memory
+_TV_STEP = 0.05
+
+
+def _deepinv():
+    try:
+        import deepinv  # here, not above: it is optional, and takes seconds to load
+    except ImportError:
+        raise UserError("this method needs deepinv: pip install 'blurnb[deblurring]'") from None
+    return deepinv
+
+
+def _physics(blurred: torch.Tensor, filters: torch.Tensor):
+    # One channel of image size: the transfer function is then shared by the colours instead of repeated.
+    return _deepinv().physics.BlurFFT(img_size=(1, *blurred.shape[-2:]), filter=filters, device=blurred.device)
+
+
+# -- weights
+
+WEIGHTS: dict[str, dict[float, float]] = {
+    "wiener": {EIGHT_BIT_SD: 1e-4, 0.01: 3e-3},
+    "richardson_lucy": {EIGHT_BIT_SD: 50, 0.01: 10},
+    "tv": {EIGHT_BIT_SD: 1e-4, 0.01: 1e-3},
+    "krishnan_fergus": {EIGHT_BIT_SD: 1e-5, 0.01: 5e-4},
+}
+
+
+def default_weight(method: str, noise_sd: float) -> float:
+    """The tuned weight of `method`, interpolated in log noise and log weight between the tuned noise levels."""
+    noise_sd = max(noise_sd, EIGHT_BIT_SD)
+    if method == "epll":
+        return noise_sd**2
+    levels, weights = zip(*sorted(WEIGHTS[method].items()))
+    weight = math.exp(np.interp(math.log(noise_sd), np.log(levels), np.log(weights)))
+    return round(weight) if method == "richardson_lucy" else weight
+
+
+class Tuning(NamedTuple):
+    """What `tune` found: the best weight, and the mean PSNR in dB at every weight tried."""
+
+    weight: float
+    psnr: dict[float, float]
+
+
+GRIDS: dict[str, tuple[float, ...]] = {
+    "wiener": tuple(10 ** (-k / 2) for k in range(10, 2, -1)),
+    "richardson_lucy": (5, 10, 20, 40, 80, 160),
+    "tv": tuple(10 ** (-k / 2) for k in range(10, 3, -1)),
+    "krishnan_fergus": tuple(10 ** (-k / 2) for k in range(12, 4, -1)),
+    "epll": tuple(10 ** (-k / 2) for k in range(12, 5, -1)),
+}
+
+
+def tune(
+    images: torch.Tensor,
+    kernels: Sequence[np.ndarray],
+    method: str,
+    noise_sd: float = 0.0,
+    weights: Sequence[float] | None = None,
+    *,
+    seed: int = 0,
+    **options,
+) -> Tuning:
+    """The weight of `method` that restores held-out sharp images best, by mean PSNR over images and kernels.
+
+    Args:
+        images: sharp, (N, 3, H, W); never those on which the restorations will be judged.
+        kernels: every image is blurred with every kernel (border reflected), then gets noise of `noise_sd`; at 0 it is
+            rounded to 8 bits instead, the noise of a photograph that has none added.
+        weights: to try; None: the grid of the method.
+        seed: of the noise, which is the same for every weight.
+        options: passed on to `deblur`.
+    """
+    weights = GRIDS[_known_name(method, METHODS, "method")] if weights is None else weights
+    noise = torch.from_numpy(np.random.default_rng(seed).normal(0, noise_sd, images.shape).astype(np.float32))
+    scores = dict.fromkeys(weights, 0.0)
+    for kernel in kernels:
+        blurred = blur(images, kernel)
+        blurred = blurred + noise if noise_sd > 0 else (blurred * 255).round() / 255
+        for weight in weights:
+            restored = deblur(blurred, kernel, method, noise_sd, weight, **options)
+            scores[weight] += psnr(restored, images).mean().item() / len(kernels)
+    return Tuning(max(scores, key=scores.get), scores)
+
+
+def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Peak signal-to-noise ratio in dB of every image against its reference, peak 1: (N, C, H, W) twice -> (N,)."""
+    return -10 * torch.log10((images - reference).square().flatten(1).mean(1))
+
+
+# -- borders
+
+
+def transfer_function(filters: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """rfft2 of `filters` (N, 1, k, k) with their centres on pixel (0, 0): complex, (N, 1, H, W // 2 + 1)."""
+    size = filters.shape[-1]
+    placed = functional.pad(filters, (0, shape[1] - size, 0, shape[0] - size))
+    return torch.fft.rfft2(placed.roll((-(size // 2), -(size // 2)), (-2, -1)))
+
+
+def extend(images: torch.Tensor, filters: torch.Tensor, border: str) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Images made fit for periodic deconvolution, and where (row, column) the originals begin in them.
+
+    "taper" reflects them by twice the kernel's half size or a little more, to a size that is fast to transform, and
+    fades their rim into its own periodic blur; "mirror" reflects them whole, which is continuous, and exact for kernels
+    that are their own mirror image but four times the pixels; "liu_jia" fills the same rim smoothly (Liu & Jia 2008);
+    "circular" leaves them.
+    """
+    height, width = images.shape[-2:]
+    if border == "circular":
+        return images, (0, 0)
+    if border == "mirror":
+        images = torch.cat([images, images[..., 1 : width - 1].flip(-1)], -1)
+        return torch.cat([images, images[..., 1 : height - 1, :].flip(-2)], -2), (0, 0)
+    rim = filters.shape[-1]
+    tall, wide = (scipy.fft.next_fast_len(side + 2 * rim, real=True) for side in (height, width))
+    top, left = (tall - height) // 2, (wide - width) // 2
+    if border == "liu_jia":
+        # It pads both sides alike, so an odd rest goes.
+        return _deepinv().physics.functional.liu_jia_pad(images, padding=(top, left)), (top, left)
+    rows, columns = _reflected(height, top, tall), _reflected(width, left, wide)
+    images = images[..., rows.to(images.device), :][..., columns.to(images.device)]
+    return taper(images, filters), (top, left)
+
+
+def _reflected(side: int, before: int, total: int) -> torch.Tensor:
+    """Indices that reflect 0..side-1 about its end pixels, as often as `total` asks for."""
+    period = max(1, 2 * (side - 1))
+    position = (torch.arange(total) - before) % period
+    return torch.minimum(position, period - position)
+
+
+def taper(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """Fade the rim of `images` into their periodic blur, so that opposite sides meet as blurred images would.
+
+    The share of the blur falls from 1 at the border with the autocorrelation of the kernel's projections, as in
+    MATLAB's ``edgetaper``.
+    """
+    transfer = transfer_function(filters, images.shape[-2:])
+    blurred = torch.fft.irfft2(torch.fft.rfft2(images) * transfer, s=images.shape[-2:])
+    shares = []
+    for axis, side in ((-1, images.shape[-2]), (-2, images.shape[-1])):
+        spectrum = torch.fft.rfft(filters.sum(axis), n=side - 1).abs().square()
+        falling = torch.fft.irfft(spectrum, n=side - 1)
+        falling = torch.cat([falling, falling[..., :1]], -1)
+        shares.append(1 - falling / falling.amax(-1, keepdim=True))
+    kept = shares[0][..., :, None] * shares[1][..., None, :]
+    return kept * images + (1 - kept) * blurred
+
+
+# -- checks
+
+
+def _known_name(word: str, known: Iterable[str], name: str) -> str:
+    if word not in known:
+        raise UserError(f"{name} {word!r} is unknown: choose from {', '.join(known)}{nearest(str(word), known)}")
+    return word
+
+
+def _checked_images(images: torch.Tensor) -> torch.Tensor:
+    if not (isinstance(images, torch.Tensor) and images.is_floating_point()):
+        raise UserError("images: give a floating-point torch tensor with pixels in [0, 1]")
+    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+        raise UserError(f"images of shape {tuple(images.shape)}: give (N, 3, H, W) or (3, H, W)")
+    if not torch.isfinite(images).all():
+        raise UserError("images hold NaN or infinite pixels: mend or leave out those images")
+    batch = images.detach().to(torch.float32)
+    return batch if batch.ndim == 4 else batch[None]
+
+
+def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndarray]:
+    """One float32 kernel an image, without its outer rings of zeros."""
+    listed = isinstance(kernel, (list, tuple))
+    if listed and len(kernel) != count:
+        raise UserError(f"{len(kernel)} kernels for {count} images: give one kernel, or one an image")
+    kernels = [_checked_kernel(k, shape) for k in (kernel if listed else [kernel])]
+    return kernels if listed else kernels * count
+
+
+def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
+    array = np.asarray(kernel)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] % 2 == 0 or array.dtype.kind != "f":
+        raise UserError(f"kernel of shape {array.shape} and type {array.dtype}: give a square odd array of floats")
+    if not np.isfinite(array).all() or array.min() < 0:
+        raise UserError("kernel holds negative, NaN or infinite weights: a blur only has weights of 0 or more")
+    if abs(array.sum(dtype=np.float64) - 1) > 1e-3:
+        raise UserError(f"kernel sums to {array.sum(dtype=np.float64):.4g}: divide it by its sum, so that it sums to 1")
+    half = len(array) // 2
+    reach = int(np.abs(np.argwhere(array > 0) - half).max())
+    array = array[half - reach : half + reach + 1, half - reach : half + reach + 1]
+    if len(array) > min(shape):
+        raise UserError(
+            f"kernel of {len(array)} pixels is larger than the image of {shape[0]} x {shape[1]}: rescale the kernel"
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)

@@ -1,0 +1,157 @@
+"""RQ1: how blur affects the accuracy and the confidence of networks that were trained on sharp images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.optics import blurring
+from blurnb.recognition import datasets, models
+from blurnb.study import evaluation, networks
+from blurnb.study.profiles import RQ1
+
+PAPER_CHECK = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
+"""torchvision's published accuracy of VGG-16 IMAGENET1K_V1: validation set, shorter side 256, centre crop 224."""
+
+
+class Run(NamedTuple):
+    """What a chapter shows: its records, their manifests, and one answer an image."""
+
+    rows: pd.DataFrame
+    manifests: dict[str, dict]
+    answers: dict[tuple[str, str], pd.DataFrame]
+
+
+def run(parameters: RQ1) -> Run:
+    """Evaluate every pair of data set and network; writes ``<output_dir>/rq1.csv`` and its manifests."""
+    opened = [(pair, opened_dataset(pair["dataset"], pair["n_images"], parameters)) for pair in parameters.evidence()]
+    rows, manifests, answers = [], {}, {}
+    for pair, dataset in opened:
+        network, origin = networks.obtain(
+            pair["network"],
+            pair["weights"],
+            store=datasets.cache_folder(),
+            class_count=max(2, len(dataset.classes)),
+            device=parameters.device,
+            small_input=parameters.small_input,
+        )
+        _check_against_torchvision(pair, dataset, network, parameters)
+        scales = scales_for(dataset, parameters.scales)
+        protocol = parameters.protocol()
+        found, circumstances = evaluate(parameters, network, dataset, scales, protocol)
+        decided = circumstances.pop("facts") | {"n": len(dataset), "selection": dataset.fingerprint}
+        run_id = records.address(decided)
+        answers[pair["network"], dataset.name] = found
+        rows += evaluation.summarise(
+            found,
+            protocol,
+            question="rq1",
+            dataset=dataset_label(dataset, protocol),
+            network=pair["network"],
+            training="sharp",
+            profile=parameters.profile,
+            run_id=run_id,
+        )
+        manifests[run_id] = records.manifest(decided, network_origin=origin, **circumstances)
+    records.write(Path(parameters.output_dir) / "rq1.csv", rows, manifests)
+    return Run(records.table(rows), manifests, answers)
+
+
+def opened_dataset(name: str, n_images: int, parameters) -> datasets.Dataset:
+    """The data set of a pair: test scenes, or the validation photographs below `data_root`."""
+    split = "test" if name == "scenes" else "val"
+    return datasets.load(name, parameters.data_root or None, split=split, n_images=n_images, seed=parameters.seed)
+
+
+def evaluate(parameters, network, dataset, scales, protocol, blurs=None, title=""):
+    """`evaluation.evaluate` with what the chapter's parameters say about how to compute."""
+    return evaluation.evaluate(
+        network,
+        dataset,
+        blurs or parameters.blurs,
+        scales,
+        protocol,
+        store=datasets.cache_folder(),
+        device=parameters.device,
+        batch=parameters.batch,
+        workers=parameters.workers,
+        strict=parameters.strict,
+        title=title,
+    )
+
+
+def scales_for(dataset: datasets.Dataset, scales: list[str]) -> list[str]:
+    """Small images are shown to the network as they are; photographs at the scales asked for."""
+    if dataset.native_side:
+        return [str(dataset.native_side)]
+    if "native" in scales:
+        raise UserError(
+            f"scale 'native' means nothing for {dataset.name}, whose photographs differ in size; give a side"
+        )
+    return scales
+
+
+def dataset_label(dataset: datasets.Dataset, protocol: evaluation.Protocol) -> str:
+    """The data set as records name it; another frame than the paper's is said in the name."""
+    return dataset.name if protocol.frame == blurring.FRAME else f"{dataset.name}, frame {protocol.frame}"
+
+
+def _check_against_torchvision(pair, dataset, network: models.Network, parameters: RQ1) -> None:
+    """On the whole validation set VGG-16 must first reproduce torchvision's own published accuracy."""
+    if (pair["network"], pair["weights"], dataset.name) != ("vgg16", "imagenet", "imagenet"):
+        return
+    if len(dataset) != PAPER_CHECK["n"]:
+        return
+    protocol = evaluation.Protocol(frame=256, view="center-crop", flip=False, precision="float32")
+    found, _ = evaluate(
+        parameters, network, dataset, ["256"], protocol, ["sharp"], "VGG-16 against its published accuracy"
+    )
+    top1, top5 = found["top1"].mean(), found["top5"].mean()
+    agrees = max(abs(top1 - PAPER_CHECK["top1"]), abs(top5 - PAPER_CHECK["top5"])) <= PAPER_CHECK["tolerance"]
+    tqdm.write(
+        f"{'Check passed' if agrees else 'CHECK FAILED'}: VGG-16, centre crop, sharp, n = {len(found):,}: "
+        f"top-1 {top1:.3%}, top-5 {top5:.3%}; published {PAPER_CHECK['top1']:.3%}, {PAPER_CHECK['top5']:.3%}"
+        + ("" if agrees else ". Do not trust what follows: look at the data, the weights and the versions first")
+    )
+
+
+def examples(parameters: RQ1, dataset: str, count: int = 3) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
+    """(images, row titles, column titles) for a contact sheet: `count` images under every blur of the chapter.
+
+    Images are (H, W, 3) float arrays; photographs at shorter side 256, cut to their middle square.
+    """
+    chosen = datasets.load(dataset, parameters.data_root or None, split="test" if dataset == "scenes" else "val",
+                           n_images=1000 if dataset == "scenes" else 0)  # fmt: skip
+    picks = np.linspace(0, len(chosen) - 1, count).round().astype(int)
+    sheet, titles = [], []
+    for index in picks:
+        image = chosen.load(int(index))[None]
+        if not chosen.native_side:
+            image = evaluation.to_frame(image, parameters.frame)
+        line = []
+        for label in parameters.blurs:
+            seen = blurring.blur(image, label, frame=parameters.frame, border=parameters.border, seed=parameters.seed,
+                                 image_ids=[chosen.ids[index]])  # fmt: skip
+            line.append(_square(seen if chosen.native_side else evaluation.to_frame(seen, 256)))
+        sheet.append(line)
+        titles.append(chosen.classes[chosen.labels[index]])
+    return sheet, titles, list(parameters.blurs)
+
+
+def _square(images: torch.Tensor) -> np.ndarray:
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[0, :, top : top + side, left : left + side].permute(1, 2, 0).numpy()
+
+
+def kernels(parameters: RQ1) -> dict[str, np.ndarray]:
+    """The kernel of each blur in the frame; for shake, the one that the first image gets."""
+    return {label: blurring.parse(label).kernel(seed=parameters.seed) for label in parameters.blurs if label != "sharp"}

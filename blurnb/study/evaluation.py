@@ -1,0 +1,330 @@
+"""A network's answers to blurred photographs: network x blurs x scales x images -> records."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from blurnb import records, statistics
+from blurnb.errors import UserError
+from blurnb.optics import blurring
+from blurnb.recognition import models
+from blurnb.recognition.datasets import Dataset, UnreadableImage
+from blurnb.study import journal
+
+VERSION = 1  # raise it when a change to this file changes numbers: old answers are then not reused
+ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
+BLOCK = (
+    64  # small images are decoded, blurred and answered in fixed blocks, so that a resumed run repeats a run exactly
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything about an evaluation that decides its numbers, besides network, images, blurs and scales.
+
+    frame: shorter side, in pixels, to which photographs are brought and in which blur is counted (method, section 3).
+    view: "dense" (the whole image, scores averaged over positions) or "center-crop" (the middle 7/8, square).
+    flip: average the class probabilities with those of the mirror image.
+    border: what lies beyond the image's edge when it is blurred.
+    rounding: "none", or "8-bit" to round the blurred and the resized image as a saved file would be.
+    precision: "float32" or "bf16" (autocast).
+    """
+
+    frame: int = blurring.FRAME
+    view: str = "dense"
+    flip: bool = True
+    border: str = "reflect"
+    rounding: str = "none"
+    precision: str = "float32"
+    seed: int = 0
+
+    @property
+    def view_name(self) -> str:
+        return f"{self.view}+flip" if self.flip else self.view
+
+
+def to_frame(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Resize (N, 3, H, W) so that the shorter side is `side`, antialiased bilinear, aspect ratio kept."""
+    height, width = images.shape[-2:]
+    if min(height, width) == side:
+        return images
+    factor = side / min(height, width)
+    size = (max(side, round(height * factor)), max(side, round(width * factor)))
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def scale_parts(scale: str) -> tuple[int, ...]:
+    """The sides averaged in a scale: "256+512" -> (256, 512)."""
+    try:
+        parts = tuple(int(part) for part in str(scale).split("+"))
+    except ValueError:
+        parts = ()
+    if not parts or any(not 32 <= part <= 4096 for part in parts) or len(set(parts)) != len(parts):
+        raise UserError(
+            f"scale {scale!r} is not a side between 32 and 4096 or a sum of them; for example 256 or 256+512"
+        )
+    return parts
+
+
+def evaluate(
+    network: models.Network,
+    dataset: Dataset,
+    blurs: Sequence[str],
+    scales: Sequence[str],
+    protocol: Protocol,
+    *,
+    store: str,
+    device: str = "cpu",
+    batch: int = 4,
+    workers: int = 1,
+    strict: bool = False,
+    title: str = "",
+) -> tuple[pd.DataFrame, dict]:
+    """One answer per image and condition, computed or found in the store.
+
+    Returns (answers, circumstances): a frame with columns image, label, scale, blur, predicted, rank, entropy
+    (nats), p_true, confidence, top1, top5 in the data set's order, and a dict for the manifest (facts, run
+    time, images skipped). Each photograph is decoded and resized once for all blurs, each blurred image serves
+    all scales, and memory is that of a few images, whatever n is.
+
+    An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
+    that are not finite, a label beyond the network's classes, and a set in which no image can be read.
+    """
+    labels = [blurring.parse(blur).label for blur in blurs]
+    sides = sorted({side for scale in scales for side in scale_parts(scale)})
+    if max(dataset.labels, default=0) >= network.class_count:
+        raise UserError(
+            f"{dataset.name} has a class index {max(dataset.labels)} but {network.name} answers {network.class_count} "
+            "classes; give the weights that were trained for this data"
+        )
+    facts = {
+        "evaluation": VERSION,
+        "network": network.name,
+        "weights": models.fingerprint(network),
+        "small_input": getattr(network.body, "small_input", ""),
+        "dataset": dataset.name,
+        "data": dataset.source,
+        **asdict(protocol),
+    }
+    path = journal.path_for(store, facts)
+    known = journal.read(path)
+    conditions = [(scale, label) for scale in scales for label in labels]
+    missing = [
+        block
+        for block in _blocks(dataset)
+        if any(f"{s}|{b}" not in known.get(dataset.ids[i], {}) for i in block for s, b in conditions)
+    ]
+    skipped: dict[str, str] = {}
+    started = time.perf_counter()
+    network = network.to(device)
+    bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
+               disable=not missing, mininterval=1)  # fmt: skip
+    with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, workers)) as pool:
+        for block, images in _decoded(dataset, missing, protocol.frame, pool, ahead=max(1, workers) + 1):
+            readable = []
+            for index, image in zip(block, images):
+                if isinstance(image, UnreadableImage):
+                    if strict:
+                        raise image
+                    skipped[dataset.ids[index]] = str(image)
+                    warnings.warn(f"skipped: {image}", stacklevel=2)
+                else:
+                    readable.append((index, image))
+            for group in _same_shape(readable):
+                have = [set(known.get(dataset.ids[i], ())) for i, _ in group]
+                todo = [b for b in labels if any(f"{s}|{b}" not in h for h in have for s in scales)]
+                found = _answers(network, dataset, group, todo, scales, sides, protocol, device, batch)
+                journal.append(path, ((dataset.ids[i], a) for i, a in found.items()))
+                for index, answer in found.items():
+                    known.setdefault(dataset.ids[index], {}).update(answer)
+            bar.update(len(block))
+    frame = _frame(dataset, known, conditions)
+    if frame.empty:
+        raise UserError(
+            f"no image of {dataset.name} could be read; first: {next(iter(skipped.values()), 'none asked for')}"
+        )
+    return frame, {
+        "facts": facts,
+        "computed_images": sum(map(len, missing)) - len(skipped),
+        "wall_seconds": round(time.perf_counter() - started, 2),
+        "skipped": skipped,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "batch": batch,
+    }
+
+
+def _blocks(dataset: Dataset) -> list[range]:
+    step = BLOCK if dataset.native_side else 1
+    return [range(i, min(i + step, len(dataset))) for i in range(0, len(dataset), step)]
+
+
+def _decoded(dataset: Dataset, blocks: list[range], frame: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
+    """(block, images) in order, decoded by `pool` while the network works, at most `ahead` blocks early."""
+    waiting: list[tuple[range, Future]] = []
+    source = iter(blocks)
+    for block in itertools.islice(source, ahead):
+        waiting.append((block, pool.submit(_decode_block, dataset, block, frame)))
+    while waiting:
+        block, future = waiting.pop(0)
+        images = future.result()
+        for following in itertools.islice(source, 1):
+            waiting.append((following, pool.submit(_decode_block, dataset, following, frame)))
+        yield block, images
+
+
+def _decode_block(dataset: Dataset, block: Iterable[int], frame: int) -> list[torch.Tensor | UnreadableImage]:
+    images = []
+    for index in block:
+        try:
+            image = dataset.load(index)
+            images.append(image if dataset.native_side else to_frame(image[None], frame)[0])
+        except UnreadableImage as error:
+            images.append(error)
+    return images
+
+
+def _same_shape(items: list[tuple[int, torch.Tensor]]) -> list[list[tuple[int, torch.Tensor]]]:
+    groups: dict[tuple, list] = {}
+    for index, image in items:
+        groups.setdefault(tuple(image.shape), []).append((index, image))
+    return list(groups.values())
+
+
+def _answers(network, dataset, group, blurs, scales, sides, protocol, device, batch) -> dict[int, dict[str, list]]:
+    """Answers of one block of equally large images: image index -> condition -> ANSWER."""
+    indices = [index for index, _ in group]
+    images = torch.stack([image for _, image in group]).to(device)
+    truth = torch.tensor([dataset.labels[i] for i in indices], device=device)
+    ids = [dataset.ids[i] for i in indices]
+    answers: dict[int, dict[str, list]] = {i: {} for i in indices}
+    per_batch = max(1, batch // len(indices)) if not dataset.native_side else 1
+    for first in range(0, len(blurs), per_batch):
+        some = blurs[first : first + per_batch]
+        blurred = torch.cat(
+            [
+                blurring.blur(
+                    images, b, frame=protocol.frame, border=protocol.border, seed=protocol.seed, image_ids=ids
+                )
+                for b in some
+            ]
+        )
+        if protocol.rounding == "8-bit":
+            blurred = _rounded(blurred)
+        probabilities = {side: _probabilities(network, blurred, side, protocol) for side in sides}
+        for scale in scales:
+            mean = sum(probabilities[side] for side in scale_parts(scale)) / len(scale_parts(scale))
+            rows = _scored(mean, truth.repeat(len(some)))
+            for place, row in enumerate(rows):
+                blur, index = some[place // len(indices)], indices[place % len(indices)]
+                answers[index][f"{scale}|{blur}"] = row
+    return answers
+
+
+def _rounded(images: torch.Tensor) -> torch.Tensor:
+    return (images * 255).round_().clamp_(0, 255) / 255
+
+
+def _probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
+    """Class probabilities (N, classes), float64, at one scale."""
+    images = to_frame(blurred, side)
+    if protocol.rounding == "8-bit":
+        images = _rounded(images)
+    if protocol.view == "center-crop":
+        crop = max(1, round(side * 7 / 8))
+        top, left = ((s - crop) // 2 for s in images.shape[-2:])
+        images = images[..., top : top + crop, left : left + crop]
+    images = images.contiguous(memory_format=torch.channels_last)
+    kind = torch.device(images.device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=protocol.precision == "bf16"):
+        probabilities = network(images).double().softmax(1)
+        if protocol.flip:
+            probabilities = (probabilities + network(images.flip(-1)).double().softmax(1)) / 2
+    if not torch.isfinite(probabilities).all():
+        raise UserError(f"{network.name} gives scores that are not finite at scale {side}; use precision float32")
+    return probabilities
+
+
+def _scored(probabilities: torch.Tensor, truth: torch.Tensor) -> list[list]:
+    """ANSWER for each row. Rank counts the classes at least as probable as the true one: a tie is a miss."""
+    p_true = probabilities.gather(1, truth[:, None])
+    rank = (probabilities >= p_true).sum(1) - 1
+    confidence, predicted = probabilities.max(1)
+    entropy = torch.special.entr(probabilities).sum(1)
+    return [
+        [int(answer), int(place), _short(nats), _short(probability), _short(sure)]
+        for answer, place, nats, probability, sure in zip(
+            predicted.tolist(), rank.tolist(), entropy.tolist(), p_true[:, 0].tolist(), confidence.tolist()
+        )
+    ]
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.6g}")
+
+
+def _frame(dataset: Dataset, known: Mapping, conditions: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    rows = [
+        (dataset.ids[i], dataset.labels[i], scale, blur, *known[dataset.ids[i]][f"{scale}|{blur}"])
+        for scale, blur in conditions
+        for i in range(len(dataset))
+        if f"{scale}|{blur}" in known.get(dataset.ids[i], {})
+    ]
+    frame = pd.DataFrame(rows, columns=["image", "label", "scale", "blur", *ANSWER])
+    frame["top1"], frame["top5"] = frame["rank"] < 1, frame["rank"] < 5
+    return frame
+
+
+def summarise(answers: pd.DataFrame, protocol: Protocol, **fields) -> list[dict]:
+    """Rows of records for every scale and blur in `answers`; `fields` are the columns they share.
+
+    top1 and top5 with Wilson intervals, entropy and p_true with bootstrap intervals over images, ece without
+    one; and, where the sharp condition is there, the paired change of each from it.
+    """
+    rows = []
+    for scale, at_scale in answers.groupby("scale", sort=False):
+        conditions = {blur: part.set_index("image") for blur, part in at_scale.groupby("blur", sort=False)}
+        for blur, part in conditions.items():
+            shared = {"scale": scale, "blur": blur, "view": protocol.view_name, "n": len(part), "seed": protocol.seed}
+            shared |= fields
+            rows += [records.row(metric=m, **v, **shared) for m, v in _measures(part, protocol.seed).items()]
+            if blur != "sharp" and "sharp" in conditions:
+                rows += changes(part, conditions["sharp"], protocol, "sharp image", **shared)
+    return rows
+
+
+def _measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
+    measured = {}
+    for metric in ("top1", "top5"):
+        low, high = statistics.wilson(int(part[metric].sum()), len(part))
+        measured[metric] = {"value": float(part[metric].mean()), "ci_low": low, "ci_high": high}
+    for metric in ("entropy", "p_true"):
+        value, low, high = statistics.bootstrap_mean(part[metric].to_numpy(), seed)
+        measured[metric] = {"value": value, "ci_low": low, "ci_high": high}
+    confidence = part["confidence"].clip(0, 1).to_numpy()
+    measured["ece"] = {"value": statistics.ece(confidence, part["top1"].to_numpy())}
+    return measured
+
+
+def changes(part: pd.DataFrame, other: pd.DataFrame, protocol: Protocol, against: str, **shared) -> list[dict]:
+    """Paired differences part - other over the images that both have (frames indexed by image)."""
+    both = part.index.intersection(other.index, sort=False)
+    part, other = part.loc[both], other.loc[both]
+    shared |= {"view": f"{protocol.view_name} vs {against}", "n": len(both)}
+    rows = []
+    for metric in ("top1", "top5", "entropy"):
+        mine, theirs = part[metric].to_numpy(float), other[metric].to_numpy(float)
+        value, low, high = statistics.paired_difference(mine, theirs, protocol.seed)
+        rows.append(records.row(metric=f"{metric}_change", value=value, ci_low=low, ci_high=high, **shared))
+    p_value = statistics.mcnemar(part["top1"].to_numpy(), other["top1"].to_numpy())
+    return [*rows, records.row(metric="mcnemar_p", value=p_value, **shared)]

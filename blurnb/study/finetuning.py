@@ -1,0 +1,366 @@
+"""The paper's cure: go on training a network on images that are sharp or freshly blurred."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from filelock import FileLock
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.optics import blurring
+from blurnb.optics.transforms import draw_blur, parse_mix
+from blurnb.recognition import models
+from blurnb.recognition.datasets import Dataset
+from blurnb.study.evaluation import to_frame
+
+VERSION = 1  # raise it when a change to this file changes weights
+PRELOAD_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; every field decides the weights and is written into the manifest.
+
+    mix: a name in `blurnb.optics.MIXES`, a label, a list of labels, or {label: weight}.
+    epochs, batch, learning_rate, momentum, weight_decay, schedule ("cosine" | "constant"), warmup (share of the
+    steps): stochastic gradient descent; the paper states none of them. clip: largest gradient norm.
+    frozen_blocks: the first so many blocks keep their weights (`models.blocks`); 0 trains all.
+    frame, border: as in evaluation. scale: side of the training images; 0 keeps small images as they are.
+    shift: largest random translation of small images, pixels; photographs get a random 7/8 crop instead.
+    """
+
+    mix: str | list | dict = "mix"
+    epochs: int = 3
+    batch: int = 64
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    clip: float = 5.0
+    frozen_blocks: int = 0
+    label_smoothing: float = 0.0
+    scale: int = 0
+    shift: int = 4
+    frame: int = blurring.FRAME
+    border: str = "reflect"
+    precision: str = "float32"
+    seed: int = 0
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UserError for the first field that is out of range, before any work starts."""
+    parse_mix(recipe.mix)
+    ranges = {
+        "epochs": (0, 10_000), "batch": (1, 100_000), "learning_rate": (0, 100), "momentum": (0, 1),
+        "weight_decay": (0, 10), "warmup": (0, 1), "clip": (0, math.inf), "frozen_blocks": (0, 1000),
+        "label_smoothing": (0, 1), "scale": (0, 4096), "shift": (0, 64), "frame": (1, 65536),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        value = getattr(recipe, name)
+        if not (isinstance(value, int | float) and low <= value <= high):
+            raise UserError(f"{name}={value!r} is out of range; use {low} to {high}")
+    for name, words in (("schedule", ("cosine", "constant")), ("precision", ("float32", "bf16"))):
+        if getattr(recipe, name) not in words:
+            raise UserError(f"{name}={getattr(recipe, name)!r} is unknown; use {' or '.join(words)}")
+
+
+class Draws(torch.utils.data.Dataset):
+    """One epoch of training images: image i, its blur, flip and shift depend on (seed, epoch, image id) alone."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, epoch: int, preloaded: list[torch.Tensor] | None):
+        self.dataset, self.recipe, self.epoch, self.preloaded = dataset, recipe, epoch, preloaded
+        self.pool = parse_mix(recipe.mix)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        recipe, identity = self.recipe, self.dataset.ids[index]
+        generator = blurring.generator_for(recipe.seed, f"{identity}#{self.epoch}", "training")
+        blur = draw_blur(self.pool, generator)
+        image = self.preloaded[index] if self.preloaded else self.dataset.load(index)
+        if image.dtype == torch.uint8:
+            image = image.float() / 255
+        image = image[None] if self.dataset.native_side else to_frame(image[None], recipe.frame)
+        image = blurring.blur(
+            image,
+            blur,
+            frame=recipe.frame,
+            border=recipe.border,
+            seed=recipe.seed,
+            image_ids=[f"{identity}#{self.epoch}"],
+        )
+        if recipe.scale:
+            image = to_frame(image, recipe.scale)
+        if generator.random() < 0.5:
+            image = image.flip(-1)
+        return _placed(image[0], recipe, generator, bool(self.dataset.native_side)), self.dataset.labels[index]
+
+
+def _placed(image: torch.Tensor, recipe: Recipe, generator: np.random.Generator, small: bool) -> torch.Tensor:
+    """A random view: small images shifted by a few pixels over a reflected border, photographs cropped to 7/8."""
+    if small:
+        if not recipe.shift:
+            return image
+        down, right = (int(v) for v in generator.integers(0, 2 * recipe.shift + 1, 2))
+        padded = F.pad(image[None], (recipe.shift,) * 4, mode="reflect")[0]
+        return padded[:, down : down + image.shape[1], right : right + image.shape[2]]
+    crop = round(min(image.shape[-2:]) * 7 / 8)
+    top, left = (int(generator.integers(0, side - crop + 1)) for side in image.shape[-2:])
+    return image[:, top : top + crop, left : left + crop]
+
+
+def _preload(dataset: Dataset) -> list[torch.Tensor] | None:
+    """Small images decoded once, as 8-bit where nothing is lost by it; None where they would not fit in memory."""
+    side = dataset.native_side
+    if not side or len(dataset) * 3 * side * side * 4 > PRELOAD_BYTES:
+        return None
+    images = []
+    for index in tqdm(range(len(dataset)), desc=f"reading {dataset.name}", unit="image", mininterval=1, leave=False):
+        image = dataset.load(index)
+        rounded = (image * 255).round().to(torch.uint8)
+        images.append(rounded if torch.equal(rounded.float() / 255, image) else image)
+    return images
+
+
+def facts(network: models.Network, dataset: Dataset, recipe: Recipe) -> dict:
+    """What decides the weights that `finetune` returns."""
+    return {
+        "finetuning": VERSION,
+        "network": network.name,
+        "start": models.fingerprint(network),
+        "classes": network.class_count,
+        "dataset": dataset.name,
+        "data": dataset.fingerprint,
+        "n": len(dataset),
+        **asdict(recipe),
+    }
+
+
+def finetune(
+    network: models.Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    store: str | Path,
+    device: str = "cpu",
+    workers: int = 0,
+    title: str = "",
+    checkpoint_seconds: float = 60.0,
+) -> tuple[models.Network, dict]:
+    """Train `network` on `dataset` as `recipe` says, or find in the store what was trained so before.
+
+    Returns (network in evaluation mode, manifest facts with `weights` path, losses and run time). `network`
+    itself is changed. A killed run goes on from its last checkpoint to bit-identical weights (same machine and
+    thread count); two processes that want the same network train it once. Under torchrun the global batch is
+    divided among the processes (DistributedDataParallel); process 0 writes.
+
+    Raises UserError for a field out of range, a class index beyond the network and a loss that is not finite
+    (the last good checkpoint is kept).
+    """
+    check(recipe)
+    if max(dataset.labels) >= network.class_count:
+        raise UserError(f"{dataset.name} has class index {max(dataset.labels)}, {network.name} {network.class_count}")
+    decided = facts(network, dataset, recipe)
+    folder = Path(store) / "networks" / records.address(decided)
+    finished, about = folder / "weights.safetensors", folder / "manifest.json"
+    rank, world = _join()
+    with FileLock(_made(folder) / f".lock{rank}"):
+        if not _whole(finished, about):
+            state, manifest = _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds)
+            if rank == 0:
+                records.write_whole(finished, safetensors.torch.save(state))
+                digest = hashlib.sha256(finished.read_bytes()).hexdigest()
+                notes = {"facts": decided, "sha256": digest, **manifest, "processes": world}
+                records.write_whole(about, json.dumps(notes, indent=1) + "\n")
+                (folder / "checkpoint.pt").unlink(missing_ok=True)
+            if world > 1:
+                dist.barrier()
+    models.load_weights(network, finished)
+    return network.eval(), json.loads(about.read_text()) | {"weights": str(finished)}
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}; set BLURNB_CACHE to a folder of yours") from error
+    return folder
+
+
+def _whole(finished: Path, about: Path) -> bool:
+    """Whether the weights in the store are the ones their manifest describes."""
+    try:
+        stated = json.loads(about.read_text())["sha256"]
+        return hashlib.sha256(finished.read_bytes()).hexdigest() == stated
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _join() -> tuple[int, int]:
+    """(rank, processes): joins the process group that torchrun prepared, if there is one."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds) -> tuple[dict, dict]:
+    rank, world = _join()
+    if recipe.batch % world:
+        raise UserError(f"batch={recipe.batch} cannot be divided among {world} processes; use a multiple of {world}")
+    network = network.to(device).train()
+    fixed = _freeze(network, recipe.frozen_blocks)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if not trained:
+        raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
+    optimizer = torch.optim.SGD(trained, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+    engine = nn.parallel.DistributedDataParallel(network) if world > 1 else network
+    per_epoch = math.ceil(len(dataset) / recipe.batch)
+    steps = recipe.epochs * per_epoch
+    checkpoint = folder / "checkpoint.pt"
+    first, losses = _resume(checkpoint, network, optimizer)
+    preloaded = _preload(dataset) if first < steps else None
+    started = saved = time.perf_counter()
+    bar = tqdm(total=steps, initial=first, desc=title or f"training {network.name} ({_mix_name(recipe.mix)})",
+               unit="step", mininterval=1, disable=rank > 0)  # fmt: skip
+    with bar:
+        for step, (images, labels) in zip(
+            range(first, steps), _batches(dataset, recipe, preloaded, first, steps, per_epoch, workers, rank, world)
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * _rate(step / steps, recipe)
+            torch.manual_seed(_step_seed(recipe.seed, step, rank))  # dropout: the same whether resumed or not
+            images = images.to(device, memory_format=torch.channels_last)
+            labels = labels.to(device)
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                scores = engine(images)
+            loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
+            value = float(loss.detach())
+            if not (math.isfinite(value) and math.isfinite(float(norm))):
+                raise UserError(
+                    f"the loss is not finite at step {step} of {steps}: learning_rate={recipe.learning_rate} diverges; "
+                    f"use a smaller one{f' (the last good checkpoint is {checkpoint})' if checkpoint.exists() else ''}"
+                )
+            optimizer.step()
+            losses.append(round(value, 5))
+            bar.update()
+            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
+            if rank == 0 and time.perf_counter() - saved > checkpoint_seconds:
+                _save(checkpoint, network, optimizer, step + 1, losses)
+                saved = time.perf_counter()
+    for parameter in fixed:
+        parameter.requires_grad_(True)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.body.state_dict().items()}
+    seconds = time.perf_counter() - started
+    every = max(1, len(losses) // 200)
+    return state, {
+        "wall_seconds": round(seconds, 1),
+        "images_per_second": round((steps - first) * recipe.batch / seconds, 1) if steps > first else None,
+        "loss": [round(float(np.mean(losses[i : i + every])), 4) for i in range(0, len(losses), every)],
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _mix_name(mix) -> str:
+    if isinstance(mix, str):
+        return mix
+    labels = mix if isinstance(mix, Mapping) else [one if isinstance(one, str) else one[0] for one in mix]
+    return "+".join(map(str, labels))
+
+
+def _freeze(network: models.Network, count: int) -> list[nn.Parameter]:
+    """Keep the weights and the normalisation statistics of the first `count` blocks."""
+    blocks = models.blocks(network)
+    if count > len(blocks):
+        raise UserError(f"frozen_blocks={count} is more than the {len(blocks)} blocks of {network.name}")
+    modules = [m for block in blocks[:count] for m in block]
+    for module in modules:
+        module.eval()
+    parameters = [p for m in modules for p in m.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    return parameters
+
+
+def _rate(progress: float, recipe: Recipe) -> float:
+    """Learning rate as a share of its peak, after `progress` of all steps."""
+    if progress < recipe.warmup:
+        return (progress + 1e-3) / (recipe.warmup + 1e-3)
+    if recipe.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class _Order(torch.utils.data.Sampler):
+    """Batches of indices of one epoch from a given step on; this process's share of each."""
+
+    def __init__(self, count: int, recipe: Recipe, epoch: int, skip: int, rank: int, world: int):
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
+        batches = [order[i : i + recipe.batch] for i in range(0, count, recipe.batch)]
+        self.batches = [b[rank::world].tolist() for b in batches[skip:]]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def _batches(dataset, recipe, preloaded, first, steps, per_epoch, workers, rank, world) -> Iterator:
+    for epoch in range(first // per_epoch, recipe.epochs):
+        skip = first - epoch * per_epoch if epoch == first // per_epoch else 0
+        loader = DataLoader(
+            Draws(dataset, recipe, epoch, preloaded),
+            batch_sampler=_Order(len(dataset), recipe, epoch, skip, rank, world),
+            num_workers=workers,
+        )
+        yield from loader
+
+
+def _save(path: Path, network, optimizer, step: int, losses: list[float]) -> None:
+    """Plain tensors and numbers, then their digest: reading it back executes nothing and notices every flipped bit."""
+    buffer = io.BytesIO()
+    state = {"network": network.body.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({"step": step, "losses": losses, **state}, buffer)
+    data = buffer.getvalue()
+    records.write_whole(path, data + hashlib.sha256(data).digest())
+
+
+def _resume(path: Path, network, optimizer) -> tuple[int, list[float]]:
+    """(steps done, losses) of an interrupted run, whose state is loaded; (0, []) when there is none that is whole."""
+    if not path.exists():
+        return 0, []
+    data = path.read_bytes()
+    if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        tqdm.write(f"{path} is damaged; this training starts again")
+        return 0, []
+    saved = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
+    network.body.load_state_dict(saved["network"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["step"]), list(saved["losses"])

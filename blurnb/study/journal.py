@@ -1,0 +1,68 @@
+"""Finished answers, kept under the address of what decided them: computed once, never lost, never half read.
+
+A journal is a file of lines. A line holds one image's answers as JSON and the CRC of that JSON, so a line torn by
+a crash, or damaged on disk, is passed over and its image computed again. Several processes may append at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from blurnb import records
+from blurnb.errors import UserError
+
+
+def path_for(store: str | Path, facts: Mapping) -> Path:
+    """The journal of a run; what decides its numbers is written beside it once, for people."""
+    path = Path(store) / "answers" / f"{records.address(facts)}.jsonl"
+    beside = path.with_suffix(".json")
+    if not beside.exists():
+        records.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def read(path: str | Path) -> dict[str, dict[str, list]]:
+    """Every whole line: image id -> condition -> answer. An absent journal is an empty one."""
+    found: dict[str, dict[str, list]] = {}
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                text, _, crc = line.rstrip(b"\n").rpartition(b"\t")
+                if not line.endswith(b"\n") or crc != b"%08x" % zlib.crc32(text):
+                    continue
+                image, answers = json.loads(text)
+                found.setdefault(image, {}).update(answers)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; check its permissions or choose another cache"
+        ) from error
+    return found
+
+
+def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) -> None:
+    """Add one line for each (image id, answers), all in one write."""
+    lines = []
+    for image, answers in entries:
+        text = json.dumps([image, answers], separators=(",", ":"), ensure_ascii=False).encode()
+        lines.append(b"%b\t%08x\n" % (text, zlib.crc32(text)))
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            end = os.lseek(handle, 0, os.SEEK_END)
+            torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"  # an earlier crash: do not glue onto its half line
+            data = (b"\n" if torn else b"") + b"".join(lines)
+            while data:
+                data = data[os.write(handle, data) :]
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free some space or set BLURNB_CACHE elsewhere"
+        ) from error

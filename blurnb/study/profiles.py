@@ -1,0 +1,210 @@
+"""Parameters of the chapters, checked before any work starts: a profile gives defaults, explicit values override."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from blurnb.errors import UserError, nearest
+from blurnb.optics import blurring
+from blurnb.recognition import datasets, models
+from blurnb.study import evaluation
+
+PROFILES = ("smoke", "embedded", "photographs", "paper")
+PAPER_BLURS = ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
+PAPER_SCALES = ["128", "256", "512", "256+512"]
+
+
+def _listed(value: Any) -> Any:
+    """papermill's -p gives one text or number where a list is meant: "sharp,D8" or 256."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [str(value)]
+    return (
+        [str(part) if isinstance(part, int) else part for part in value] if isinstance(value, list | tuple) else value
+    )
+
+
+Words = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Common(BaseModel):
+    """What every chapter takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: Literal["smoke", "embedded", "photographs", "paper"] = "embedded"
+    data_root: str = ""
+    seed: int = Field(0, ge=0, le=2**31)
+    device: str = "cpu"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    output_dir: str = "out"
+    strict: bool = False
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        import torch
+
+        kind = value.split(":")[0]
+        if kind not in ("cpu", "cuda", "mps"):
+            raise ValueError("use cpu, cuda, cuda:1 or mps")
+        if (kind == "cuda" and not torch.cuda.is_available()) or (
+            kind == "mps" and not torch.backends.mps.is_available()
+        ):
+            raise ValueError(f"torch sees no {kind} device here; use cpu")
+        return value
+
+    @field_validator("output_dir")
+    @classmethod
+    def _some_folder(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("give a folder")
+        return value
+
+
+class Evaluated(Common):
+    """What a chapter takes that evaluates networks on images: `dataset` and `network` may name several, in pairs."""
+
+    dataset: Words
+    network: Words
+    weights: Words
+    blurs: Words
+    scales: Words
+    view: Literal["dense", "center-crop"] = "dense"
+    flip: bool = False
+    n_images: list[int] | int
+    frame: int = Field(blurring.FRAME, ge=16, le=65536)
+    border: Literal["reflect", "replicate", "circular"] = "reflect"
+    rounding: Literal["none", "8-bit"] = "none"
+    small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
+    batch: int = Field(4, ge=1, le=4096)
+    workers: int = Field(1, ge=1, le=256)
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_datasets(cls, value: list[str]) -> list[str]:
+        return [_known(one, datasets.NAMES) for one in value]
+
+    @field_validator("network")
+    @classmethod
+    def _known_networks(cls, value: list[str]) -> list[str]:
+        return [_known(one, models.names()) for one in value]
+
+    @field_validator("blurs")
+    @classmethod
+    def _known_blurs(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+
+    @field_validator("scales")
+    @classmethod
+    def _known_scales(cls, value: list[str]) -> list[str]:
+        for one in value:
+            if one != "native":
+                evaluation.scale_parts(one)
+        return list(dict.fromkeys(value))
+
+    @field_validator("n_images")
+    @classmethod
+    def _not_negative(cls, value):
+        for one in value if isinstance(value, list) else [value]:
+            if one < 0:
+                raise ValueError("use 0 for all images")
+        return value
+
+    def protocol(self, **changed) -> evaluation.Protocol:
+        """The evaluation protocol that these parameters describe."""
+        precision = self.precision
+        if precision == "auto":
+            precision = "bf16" if models.reduced_precision() else "float32"
+        given = {"frame": self.frame, "view": self.view, "flip": self.flip, "border": self.border}
+        given |= {"rounding": self.rounding, "precision": precision, "seed": self.seed}
+        return evaluation.Protocol(**{**given, **changed})
+
+    def evidence(self) -> list[dict]:
+        """One dict (dataset, network, weights, n_images) for each pair; a single value serves all pairs."""
+        count = max(len(self.dataset), len(self.network))
+        n_images = self.n_images if isinstance(self.n_images, list) else [self.n_images]
+        columns = {"dataset": self.dataset, "network": self.network, "weights": self.weights, "n_images": n_images}
+        for name, values in columns.items():
+            if len(values) not in (1, count):
+                raise UserError(
+                    f"{name} has {len(values)} entries for {count} pairs of dataset and network; give 1 or {count}"
+                )
+        return [{name: values[i if len(values) > 1 else 0] for name, values in columns.items()} for i in range(count)]
+
+
+def _known(word: str, known) -> str:
+    if word not in known:
+        raise ValueError(f"{word!r} is unknown{nearest(word, known) or '; known: ' + ', '.join(list(known)[:12])}")
+    return word
+
+
+class RQ1(Evaluated):
+    """Degradation: accuracy and confidence of sharp-trained networks against blur."""
+
+
+_BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientnet_lite0"]}
+_IMAGENET = {"dataset": ["imagenet"], "weights": ["imagenet"], "n_images": 0}
+_FULL = {"blurs": PAPER_BLURS, "scales": PAPER_SCALES}
+_BRIEF = {"blurs": ["sharp", "D4", "D8", "shake"], "scales": ["128", "256", "128+256"]}
+
+DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
+    "rq1": (
+        RQ1,
+        {
+            "smoke": {**_BOTH, **_BRIEF, "weights": ["trained-briefly", "imagenet"], "n_images": [64, 3]},
+            "embedded": {**_BOTH, **_FULL, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
+            "photographs": {**_IMAGENET, **_FULL, "network": ["efficientnet_lite0"]},
+            "paper": {**_IMAGENET, **_FULL, "network": ["vgg16"], "flip": True, "precision": "float32"},
+        },
+    ),
+}
+
+_KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+
+def validate(question: str, given: Mapping[str, Any]) -> Any:
+    """The checked parameters of a chapter (``"rq1"``...). None means: the profile's default.
+
+    `given` may be a notebook's ``globals()``: modules, callables and IPython's own names are passed over, and what
+    is left that no chapter knows is an error, because papermill only warns of a mistyped name. Raises UserError,
+    one line, for the first parameter that is unknown or out of range.
+    """
+    if question not in DEFAULTS:
+        raise UserError(f"question {question!r} is unknown{nearest(question, DEFAULTS)}; known: {', '.join(DEFAULTS)}")
+    model, profiles = DEFAULTS[question]
+    named = {k: v for k, v in given.items() if not _is_furniture(k, v)}
+    for name in named:
+        if name not in model.model_fields:
+            raise UserError(
+                f"parameter {name!r} is unknown{nearest(name, model.model_fields)}; "
+                f"known: {', '.join(model.model_fields)}"
+            )
+    profile = named.get("profile") or "embedded"
+    if profile not in profiles:
+        raise UserError(
+            f"profile {profile!r} is unknown{nearest(str(profile), profiles)}; known: {', '.join(profiles)}"
+        )
+    explicit = {name: value for name, value in named.items() if value is not None}
+    defaults = dict(profiles[profile])
+    if "dataset" in explicit or "network" in explicit:  # the profile's pairs no longer fit: keep what is not paired
+        fallback = {"weights": ["imagenet"], "n_images": 0}
+        defaults |= {name: value for name, value in fallback.items() if isinstance(defaults.get(name), list)}
+        defaults |= {name: defaults[name][-1:] for name in ("dataset", "network") if name in defaults}
+    try:
+        return model(**{**defaults, **explicit, "profile": profile})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        value = explicit.get(where, defaults.get(where))
+        text = str(first.get("ctx", {}).get("error") or first["msg"])
+        raise UserError(f"parameter {where}={value!r}: {text[:300]}") from None
+
+
+def _is_furniture(name: str, value: Any) -> bool:
+    return name.startswith("_") or name in _KERNEL_NAMES or isinstance(value, types.ModuleType) or callable(value)

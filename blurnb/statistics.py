@@ -210,11 +210,11 @@ class HalfDose(NamedTuple):
 
     def __str__(self) -> str:
         def text(radius: float) -> str:
-            return f"beyond {self.largest:g}" if math.isinf(radius) else f"{radius:.1f}"
+            return f"beyond {self.largest:.3g}" if math.isinf(radius) else f"{radius:.1f}"
 
         if math.isinf(self.radius):
             least = "" if math.isnan(self.low) or math.isinf(self.low) else f" (at least {self.low:.1f})"
-            return f"beyond {self.largest:g}, the largest radius tested{least}"
+            return f"beyond {self.largest:.3g}, the largest radius tested{least}"
         if math.isnan(self.low):
             return text(self.radius)
         return f"{text(self.radius)} [{text(self.low)}, {text(self.high)}]"

@@ -7,10 +7,11 @@ The colours are Okabe & Ito's, which colour-blind readers tell apart, with the t
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from blurnb.report import selection
@@ -91,16 +92,18 @@ def colour(blur: str) -> str:
     return COLOURS[selection.family(blur)]
 
 
+def tint(ink: str, strength: float) -> str:
+    """The colour `ink` thinned towards the card; strength 1 leaves it. Opaque, so that lines below do not show."""
+    top, ground = np.array(to_rgb(ink)), np.array(to_rgb(CARD))
+    return to_hex(strength * top + (1 - strength) * ground)
+
+
+def luminance(ink) -> float:
+    """Relative luminance of a colour, 0 to 1 (WCAG 2.1)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(ink)]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
 def marker(blur: str) -> str:
     """Marker of the family of a blur label."""
     return MARKERS[selection.family(blur)]
-
-
-def families(blurs: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """The labels in order, grouped by family."""
-    ordered = selection.in_order(blurs)
-    return [
-        (name, [b for b in ordered if selection.family(b) == name])
-        for name in selection.FAMILIES
-        if any(selection.family(b) == name for b in ordered)
-    ]

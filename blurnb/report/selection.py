@@ -58,6 +58,29 @@ def scales_in_order(scales) -> list[str]:
     )
 
 
+def training_place(training: str) -> tuple:
+    """Sort key of trainings: sharp, mix, families, single degrees, then whatever else."""
+    first = ("sharp", "mix", *FAMILIES[1:])
+    if training in first:
+        return 0, first.index(training), 0.0, training
+    try:
+        return 1, FAMILIES.index(family(training)), strength(training), training
+    except UserError:
+        return 2, 0, 0.0, training
+
+
+def layers_in_order(layers) -> list[str]:
+    """Layer names by their numbers (conv2_1 before conv10_1), convolutions before what follows them."""
+
+    def place(layer: str):
+        head = re.match(r"[a-z]*", layer.lower()).group()
+        rank = 0 if head in ("conv", "stem", "features") else 2 if head in ("fc", "classifier", "head") else 1
+        # A tag keeps numbers and words comparable where names differ in shape.
+        return rank, [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", layer) if p]
+
+    return sorted(dict.fromkeys(layers), key=place)
+
+
 def split_view(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with `seen` and `versus`: the parts of `view` before and after " vs " (empty without)."""
     parts = [view.partition(" vs ") for view in rows["view"]]
@@ -72,7 +95,7 @@ def main_view(rows: pd.DataFrame) -> str:
 
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     """Rows whose columns equal `wanted` (a list: any of them); `seen` and `versus` are the parts of `view`."""
-    frame = split_view(rows)
+    frame = rows if "seen" in rows.columns else split_view(rows)
     for column, value in wanted.items():
         if column not in frame.columns:
             raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")

@@ -42,7 +42,7 @@ def number(value: float, n: int, metric: str = "top1", signed: bool = False) -> 
     if metric in PERCENT:
         text = f"{100 * value + 0.0:{'+' if signed else ''}.{1 if n >= 200 else 0}f}"
     else:
-        text = f"{value:{'+' if signed else ''}.3g}"
+        text = f"{value:{'+' if signed else ''}#.3g}".rstrip(".")
     return "0" + text[2:] if text.startswith("-0") and float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -232,6 +232,56 @@ def verdicts(found: Sequence[claims.Verdict]) -> pd.DataFrame:
             "note": [v.note for v in found],
         }
     )
+
+
+def training_by_blur(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> pd.DataFrame:
+    """Trainings down, tested blurs across, value with interval in each cell; rows of one network, data and scale.
+
+    Without `scale` the rows must hold one; the last column is the smallest n of the line.
+    """
+    rows = _plain(rows, metric, "the table of trainings")
+    rows = rows if scale is None else selection.select(rows, scale=scale)
+    selection.one_source(rows, "the table of trainings")
+    scales = selection.scales_in_order(rows["scale"])
+    if len(scales) != 1:
+        raise UserError(f"the table of trainings takes one scale, not {', '.join(scales) or 'none'}; pass scale=...")
+    blurs = selection.in_order(rows["blur"])
+    lines = []
+    for training, part in sorted(rows.groupby("training"), key=lambda pair: selection.training_place(pair[0])):
+        line = {"trained on": training}
+        for blur in blurs:
+            cell = part[part["blur"] == blur]
+            line[blur] = "–" if cell.empty else interval(*selection.estimate(cell), int(cell["n"].max()), metric)
+        lines.append(line | {"n": f"{int(part['n'].min()):,}"})
+    return pd.DataFrame(lines)
+
+
+def layer_table(rows: pd.DataFrame, metric: str = "cosine", blur: str = "D8") -> pd.DataFrame:
+    """Similarity of each layer under `blur` with its sharp twin, by training, beside that with another sharp image."""
+    found = selection.select(rows, metric=metric)
+    selected = pd.concat(
+        [
+            selection.select(found, blur=blur, versus=""),
+            selection.select(found, blur="sharp", versus="other image"),
+        ]
+    )
+    if selected.empty or not (selected["versus"] == "").any():
+        raise UserError(
+            f"the table of layers needs rows of metric {metric!r} under {blur}; run the chapter on fine-tuning"
+        )
+    selection.one_source(selected, "the table of layers")
+    selected = selected.assign(layer=selected["seen"].str.removeprefix("layer "))
+    trainings = sorted(set(selected["training"]), key=selection.training_place)
+    lines = []
+    for layer in selection.layers_in_order(selected["layer"]):
+        line = {"layer": layer}
+        for training in trainings:
+            for versus, title in (("", training), ("other image", f"{training}, other image")):
+                cell = selection.select(selected, layer=layer, training=training, versus=versus)
+                if not cell.empty:
+                    line[title] = interval(*selection.estimate(cell), int(cell["n"].max()), metric)
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("–")
 
 
 def provenance(manifests: Mapping[str, Mapping]) -> pd.DataFrame:

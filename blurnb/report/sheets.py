@@ -1,0 +1,106 @@
+"""Pictures beside each other: photographs under blurs, and the kernels that made them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from blurnb.errors import UserError
+from blurnb.report.marks import subtitle
+from blurnb.report.palette import INK, WIDTH, card, colour, styled
+
+
+def _ink(label: str) -> str:
+    try:
+        return colour(label)
+    except UserError:  # a title that is not a blur
+        return INK
+
+
+def _bare(axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+@styled
+def contact_sheet(
+    images: Sequence[Sequence[np.ndarray]],
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    captions: Sequence[Sequence[str]] | None = None,
+) -> Figure:
+    """Photographs (rows) under blurs (columns): `images[i][j]` float (height, width, 3) in [0, 1], its caption below.
+
+    Row titles stand upright at the left (empty strings leave them out); captions wrap to their image's width.
+    """
+    rows, columns = len(row_titles), len(column_titles)
+    if not rows or not columns:
+        raise UserError("contact_sheet needs at least one row and one column of images")
+    if len(images) != rows or any(len(line) != columns for line in images):
+        raise UserError(f"contact_sheet needs {rows} x {columns} images, one for each row and column title")
+    for i, line in enumerate(images):
+        for image in line:
+            if np.ndim(image) != 3 or np.shape(image)[2] not in (1, 3):
+                raise UserError(f"contact_sheet takes images (height, width, 3), not {np.shape(image)} in row {i}")
+    small = 9 if columns <= 4 else 8 if columns <= 6 else 7
+    side = (WIDTH - 0.3) / columns
+    letters = max(8, int(side * 72 / small * 1.75))
+    notes = [["\n".join(textwrap.wrap(text, letters)[:3]) for text in line] for line in captions or ()]
+    below = [(max(text.count("\n") + 1 for text in line) * small * 1.25 + 4) / 72 for line in notes] or [0.03] * rows
+    heights = [side * max(np.shape(image)[0] / np.shape(image)[1] for image in line) for line in images]
+    figure = card(sum(heights) + sum(below) + 0.32)
+    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.01, hspace=0, wspace=0)
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for i, line in enumerate(images):
+        for j, image in enumerate(line):
+            axes = grid[i][j]
+            array = np.clip(np.asarray(image, dtype=float), 0, 1)
+            axes.imshow(array.squeeze(), cmap="gray" if array.shape[2] == 1 else None, vmin=0, vmax=1)
+            _bare(axes)
+            if notes:
+                axes.set_xlabel(notes[i][j], fontsize=small, labelpad=2)
+            if i == 0:
+                title = column_titles[j]
+                axes.set_title(title, loc="center", fontsize=small + 0.5, color=_ink(title), pad=3)
+        grid[i][0].set_ylabel(row_titles[i], fontsize=small, labelpad=2)
+    return figure
+
+
+@styled
+def kernels(named: Mapping[str, np.ndarray]) -> Figure:
+    """Kernels on one pixel scale, each over its own full range, darker where more light falls; with a pixel bar."""
+    if not named:
+        raise UserError("kernels needs at least one named array; pass {'D8': array}")
+    for label, kernel in named.items():
+        if np.ndim(kernel) != 2 or not np.max(kernel) > 0:
+            raise UserError(f"kernel {label!r} must be a two-dimensional array with some weight in it")
+    widest = max(max(kernel.shape) for kernel in named.values())
+    side = widest + (3 if widest % 2 == 0 else 2)
+    columns = min(4, len(named))
+    lines = math.ceil(len(named) / columns)
+    figure = card(lines * (WIDTH / columns + 0.22) + 0.3)
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid[len(named) :]:
+        axes.set_visible(False)
+    for axes, (label, kernel) in zip(grid, named.items()):
+        page = np.zeros((side, side))
+        top, left = (side - kernel.shape[0]) // 2, (side - kernel.shape[1]) // 2
+        page[top : top + kernel.shape[0], left : left + kernel.shape[1]] = np.maximum(kernel, 0)
+        shade = LinearSegmentedColormap.from_list("shade", ["#f0f0ec", _ink(label)])
+        # The root shows the faint tails that a linear scale would drown.
+        axes.imshow(np.sqrt(page / page.max()), cmap=shade, vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(label, loc="center", fontsize=10, color=_ink(label), pad=3)
+        _bare(axes)
+    bar = max(b for b in (1, 2, 5, 10, 20, 50, 100) if b <= max(1, side / 3))
+    low = side - 0.5 - 0.06 * side
+    grid[0].plot([0.05 * side, 0.05 * side + bar], [low, low], color=INK, linewidth=2, solid_capstyle="butt", gid="bar")
+    grid[0].text(0.05 * side, low - 0.03 * side, f"{bar} px", ha="left", va="bottom", fontsize=9)
+    subtitle(figure, f"one scale for all, {side} frame pixels wide", "shade: square root of the weight")
+    return figure

@@ -5,7 +5,7 @@ import torch
 from blurnb.errors import UserError
 from blurnb.optics.blurring import blur
 from blurnb.recognition import scenes as module
-from blurnb.recognition.scenes import AMBIGUOUS, BACKGROUND, CLASSES, scenes
+from blurnb.recognition.scenes import AMBIGUOUS, BACKGROUND, CLASSES, labels, scenes
 
 N = 480
 
@@ -16,11 +16,11 @@ def drawn():
 
 
 def test_types_ranges_and_shapes(drawn):
-    images, labels, maps = drawn
+    images, classes, maps = drawn
     assert images.shape == (N, 3, 96, 96)
     assert images.dtype == torch.float32
-    assert labels.shape == (N,)
-    assert labels.dtype == torch.int64
+    assert classes.shape == (N,)
+    assert classes.dtype == torch.int64
     assert maps.shape == (N, 96, 96)
     assert maps.dtype == torch.uint8
     assert images.min() >= 0
@@ -38,6 +38,11 @@ def test_image_depends_on_its_index_alone(drawn):
         assert torch.equal(got[0], whole[112])
 
 
+def test_labels_are_those_of_the_scenes(drawn):
+    assert torch.equal(labels("train", range(N)), drawn[1])
+    assert torch.equal(labels("train", [417, 3]), drawn[1][[417, 3]])
+
+
 def test_splits_and_seeds_are_disjoint():
     streams = [("train", 0), ("val", 0), ("test", 0), ("train", 1), ("test", 1)]
     images = torch.cat([scenes(split, range(24), seed=seed, side=32)[0] for split, seed in streams])
@@ -46,21 +51,21 @@ def test_splits_and_seeds_are_disjoint():
 
 
 def test_every_block_of_indices_holds_each_class_once(drawn):
-    labels = drawn[1].reshape(-1, len(CLASSES))
-    assert (labels.sort(1).values == torch.arange(len(CLASSES))).all()
-    assert len({tuple(block.tolist()) for block in labels}) > N // len(CLASSES) // 2  # and in no fixed order
+    blocks = drawn[1].reshape(-1, len(CLASSES))
+    assert (blocks.sort(1).values == torch.arange(len(CLASSES))).all()
+    assert len({tuple(block.tolist()) for block in blocks}) > N // len(CLASSES) // 2  # and in no fixed order
 
 
 def test_no_indices_give_empty_tensors():
-    images, labels, maps = scenes("val", [])
+    images, classes, maps = scenes("val", [])
     assert images.shape == (0, 3, 96, 96)
-    assert labels.shape == (0,)
+    assert classes.shape == (0,)
     assert maps.shape == (0, 96, 96)
 
 
 def test_label_map_holds_the_class_within_a_thin_ring(drawn):
-    _, labels, maps = drawn
-    for label, label_map in zip(labels.tolist(), maps.numpy()):
+    _, classes, maps = drawn
+    for label, label_map in zip(classes.tolist(), maps.numpy()):
         assert set(np.unique(label_map)) == {BACKGROUND, label + 1, AMBIGUOUS}
         solid, ring = label_map == label + 1, label_map == AMBIGUOUS
         assert 0.02 < solid.mean() < 0.5
@@ -104,14 +109,14 @@ def test_background_has_the_spectrum_of_natural_images():
     assert slope == pytest.approx(-2, abs=0.05)  # amplitude 1/f
 
 
-def probe(features, labels):
+def probe(features, classes):
     """Accuracy of least squares on one-hot targets, fitted on one half, tested on the other."""
     features = (features - features.mean(0)) / (features.std(0) + 1e-9)
     features = np.hstack([features, features**2, np.ones((len(features), 1))])
     half = len(features) // 2
     gram = features[:half].T @ features[:half] + 1.0 * np.eye(features.shape[1])
-    weights = np.linalg.solve(gram, features[:half].T @ np.eye(len(CLASSES))[labels[:half]])
-    return ((features[half:] @ weights).argmax(1) == labels[half:]).mean()
+    weights = np.linalg.solve(gram, features[:half].T @ np.eye(len(CLASSES))[classes[:half]])
+    return ((features[half:] @ weights).argmax(1) == classes[half:]).mean()
 
 
 def shape_features(maps):
@@ -146,10 +151,10 @@ def texture_features(images, maps):
 
 
 def test_shape_and_texture_each_tell_the_class(drawn):
-    images, labels, maps = drawn[0], drawn[1].numpy(), drawn[2].numpy()
-    assert probe(shape_features(maps), labels) > 0.6
-    assert probe(texture_features(images, maps), labels) > 0.4
-    shuffled = np.random.default_rng(0).permutation(labels)
+    images, classes, maps = drawn[0], drawn[1].numpy(), drawn[2].numpy()
+    assert probe(shape_features(maps), classes) > 0.6
+    assert probe(texture_features(images, maps), classes) > 0.4
+    shuffled = np.random.default_rng(0).permutation(classes)
     assert probe(shape_features(maps), shuffled) < 0.2  # the probe can fail
 
 

@@ -21,6 +21,10 @@ from blurnb.errors import UserError, nearest
 
 Plane = np.ndarray  # (height, width), float32
 SPLITS = ("train", "val", "test")
+SIDE = 96
+"""Side of a scene unless another is asked for: D8 has a radius of 1.5 of its pixels, D4 of 0.75."""
+VERSION = 1
+"""Part of every fingerprint; a change of the pixels must change it."""
 BACKGROUND, AMBIGUOUS = 0, 255
 
 _SUPERSAMPLING = 3  # samples per pixel and axis: texture and outline are box-filtered, so nothing aliases visibly
@@ -188,7 +192,7 @@ _RANGES = {
 
 
 def scenes(
-    split: str, indices: Iterable[int], *, seed: int = 0, side: int = 96
+    split: str, indices: Iterable[int], *, seed: int = 0, side: int = SIDE
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Images (N, 3, side, side) float32 in [0, 1], labels (N,) int64, label maps (N, side, side) uint8.
 
@@ -199,25 +203,39 @@ def scenes(
     side; the background noise is not. Raises UserError for an unknown split, a negative index or a side
     under 16.
     """
+    chosen, stream = _checked(split, indices, seed)
+    if side < 16:
+        raise UserError(f"side: {side} is too small to show an object; give 16 or more")
+    images = np.empty((len(chosen), 3, side, side), np.float32)
+    maps = np.empty((len(chosen), side, side), np.uint8)
+    classes = [_label(stream, index) for index in chosen]
+
+    def render(row: int) -> None:
+        generator = np.random.default_rng([*stream, chosen[row], 0])
+        images[row], maps[row] = _scene(generator, classes[row], side)
+
+    if len(chosen) < 16:
+        for row in range(len(chosen)):
+            render(row)
+    else:
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # NumPy frees the interpreter lock
+            list(pool.map(render, range(len(chosen))))
+    return torch.from_numpy(images), torch.tensor(classes, dtype=torch.int64), torch.from_numpy(maps)
+
+
+def labels(split: str, indices: Iterable[int], *, seed: int = 0) -> torch.Tensor:
+    """The labels (N,) int64 of the same scenes, without rendering them. Raises UserError as `scenes` does."""
+    chosen, stream = _checked(split, indices, seed)
+    return torch.tensor([_label(stream, index) for index in chosen], dtype=torch.int64)
+
+
+def _checked(split: str, indices: Iterable[int], seed: int) -> tuple[list[int], tuple[int, int]]:
     if split not in SPLITS:
         raise UserError(f"split: {split!r} is none of {', '.join(SPLITS)}{nearest(str(split), SPLITS)}")
     chosen = [int(index) for index in indices]
     if any(index < 0 for index in chosen):
         raise UserError(f"indices: {min(chosen)} is negative; scenes are numbered from 0")
-    if side < 16:
-        raise UserError(f"side: {side} is too small to show an object; give 16 or more")
-    stream = (int(seed) & 0xFFFFFFFFFFFFFFFF, SPLITS.index(split))
-    images = np.empty((len(chosen), 3, side, side), np.float32)
-    maps = np.empty((len(chosen), side, side), np.uint8)
-    labels = np.array([_label(stream, index) for index in chosen], np.int64)
-
-    def render(row: int) -> None:
-        generator = np.random.default_rng([*stream, chosen[row], 0])
-        images[row], maps[row] = _scene(generator, int(labels[row]), side)
-
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # NumPy frees the interpreter lock
-        list(pool.map(render, range(len(chosen))))
-    return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(maps)
+    return chosen, (int(seed) & 0xFFFFFFFFFFFFFFFF, SPLITS.index(split))
 
 
 def _label(stream: tuple[int, int], index: int) -> int:

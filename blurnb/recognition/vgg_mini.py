@@ -42,10 +42,12 @@ class VGGMini(nn.Module):
         hidden = _FC_WIDTH * width
         self.classifier = nn.Sequential(
             OrderedDict(
-                fc6=nn.Conv2d(channels, hidden, _FC_KERNEL),
+                fc6=nn.Conv2d(channels, hidden, _FC_KERNEL, bias=False),
+                norm6=nn.BatchNorm2d(hidden),
                 relu6=nn.ReLU(inplace=True),
                 drop6=nn.Dropout(dropout),
-                fc7=nn.Conv2d(hidden, hidden, 1),
+                fc7=nn.Conv2d(hidden, hidden, 1, bias=False),
+                norm7=nn.BatchNorm2d(hidden),
                 relu7=nn.ReLU(inplace=True),
                 drop7=nn.Dropout(dropout),
                 fc8=nn.Conv2d(hidden, class_count, 1),

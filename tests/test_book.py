@@ -8,6 +8,7 @@ import functools
 import http.server
 import io
 import os
+import re
 import shutil
 import sys
 import threading
@@ -79,6 +80,16 @@ async () => {
       faults.push(`contrast ${ratio.toFixed(2)}: "${texts.currentNode.textContent.trim().slice(0, 40)}"`);
   }
   return faults;
+}
+"""
+
+# The theme that the page shows within half a second of the reader's system changing to it.
+FOLLOWED = """
+async (theme) => {
+  const shown = () => document.documentElement.dataset.theme ?? null;
+  for (let tries = 0; tries < 25 && ![null, theme].includes(shown()); tries++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  return shown();
 }
 """
 
@@ -173,11 +184,11 @@ def faults_of(browser, url, paths, width):
         # Opened in the one and switched to the other; the next page is opened in the theme this one ends with.
         for theme in (theme, THEMES[1 - THEMES.index(theme)]):  # noqa: B020
             page.emulate_media(color_scheme=theme)
-            for fault in page.evaluate(FAULTS):
-                note(fault)
-            shown = page.evaluate("document.documentElement.dataset.theme")
+            shown = page.evaluate(FOLLOWED, theme)
             if shown not in (None, theme):
                 note(f"shows the theme {shown}")
+            for fault in page.evaluate(FAULTS):
+                note(fault)
     context.close()
     return faults
 
@@ -344,7 +355,7 @@ def test_tables_sort_by_number_and_by_word_and_come_back(browser, tmp_path):
 def build(folder):
     """Build the pages in `folder` with the book's extensions; returns Sphinx's warnings."""
     settings = {
-        "extensions": ["myst_nb", "executed_notebooks", "from_records", "plain_sight"],
+        "extensions": ["myst_nb", "executed_notebooks", "fresh_start", "from_records", "plain_sight"],
         "nb_execution_mode": "off",
         "root_doc": "index",
         "exclude_patterns": ["_build"],
@@ -387,10 +398,12 @@ def small_book(tmp_path, monkeypatch):
         "def runs(manifests):\n    return f'{len(manifests)} run'\n"
     )
     (tmp_path / "index.md").write_text(
-        "# Book\n\n```{toctree}\nnotebooks/chapter\n```\n\nFound: **not reproduced**. **Bold**.\n\n"
+        "# Book\n\n```{toctree}\nplain\nnotebooks/chapter\n```\n\nFound: **not reproduced**. **Bold**.\n\n"
+        "**undecided**: 3 points.\n\n"
         "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`.\n\n"
         "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded\n```\n"
     )
+    (tmp_path / "plain.md").write_text("# Plain\n")
     notebook(tmp_path / "notebooks/chapter.ipynb", None)
     notebook(tmp_path / "_build/executed/notebooks/chapter.ipynb", "71.6 percent")
     yield tmp_path
@@ -404,7 +417,8 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     for text in ("0.5 points", "1 run", "sortable", "<strong>Bold</strong>", "<td"):
         assert text in index.read_text()
     assert '<span class="verdict not-reproduced">not reproduced</span>' in index.read_text()
-    assert '<span class="verdict undecided">undecided</span>' in index.read_text()
+    assert '<span class="verdict undecided">undecided</span> 3 points' in index.read_text()
+    assert re.search(r'<td[^>]*>\s*<p>\s*<span class="verdict undecided">', index.read_text())
     # The chapter is run again with another result, the profile too: the same build renews both pages.
     notebook(small_book / "_build/executed/notebooks/chapter.ipynb", "12.3 percent")
     record(small_book / "_build/records/embedded", 0.25)
@@ -417,13 +431,26 @@ def test_a_build_says_what_is_missing(small_book):
     (small_book / "_build/executed/notebooks/chapter.ipynb").unlink()
     shutil.rmtree(small_book / "book/records/embedded")
     (small_book / "dot.svg").write_text(DOT)
-    with (small_book / "index.md").open("a") as index:
-        index.write("\n![](dot.svg)\n")
+    with (small_book / "plain.md").open("a") as plain:
+        plain.write("\n![](dot.svg)\n")
     said = build(small_book)
     assert "notebooks/chapter.ipynb has not been run" in said
     assert "planted_report:frame: no records of the profile embedded" in said
     assert "planted_report:first: IndexError" in said
     assert "picture without alternative text: dot.svg" in said
+    # Called again it says so again: a failed build does not pass the second time.
+    assert build(small_book) == said
+
+
+def test_a_page_that_left_the_book_is_gone(small_book):
+    (small_book / "notebooks/gone.md").write_text("---\norphan: true\n---\n\n# Gone\n")
+    build(small_book)
+    page = small_book / "_build/html/notebooks/gone.html"
+    assert page.is_file()
+    (small_book / "notebooks/gone.md").unlink()
+    assert build(small_book) == ""
+    assert not page.exists()
+    assert (small_book / "_build/html/notebooks/chapter.html").is_file()
 
 
 def test_the_reading_order_names_files_that_exist():

@@ -11,12 +11,13 @@
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
 first parameter has that name. Options are read as YAML. Three are the directive's own: ``question`` (records whose file
 name begins so; default all), ``require`` (profiles without which the build fails) and ``class``. The function returns
-Markdown text or a frame. What it raises ends the build. A page is rebuilt when a record or the module has changed.
+Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
 
 Records come from ``book/records/<profile>``; a profile that was run anew below ``_build/records`` is shown from there.
 """
 
 import inspect
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -44,19 +45,24 @@ def profile_folders(env):
     found = {}
     for place in env.config.records_folders:
         base = Path(env.srcdir, place)
-        found |= {folder.name: folder for folder in sorted(base.glob("*")) if folder.is_dir() and any(folder.iterdir())}
-        # A profile that appears or goes changes the folder, a record that is rewritten itself.
-        env.note_dependency(str(base))
-    for folder in found.values():
-        for file in sorted(folder.rglob("*.csv")):
-            env.note_dependency(str(file))
+        found |= {folder.name: folder for folder in sorted(base.glob("*")) if any(folder.rglob("*.csv"))}
     return found
+
+
+@lru_cache(maxsize=16)
+def load(folders, question, stamps):
+    """Records and manifests of these folders; `stamps` (times of change) make a rewritten file a new question."""
+    from blurnb import records
+
+    rows = [row for folder in folders for row in records.load(folder, question).to_dict("records")]
+    notes = [records.manifests(folder, question) for folder in folders]
+    return records.table(rows), {run: note for part in notes for run, note in part.items()}
 
 
 def compute(env, target, options):
     """What ``module:function`` returns for these options (texts, as written); raises ValueError that names it."""
-    from blurnb import records
-
+    # What decides the text (records, functions, what those call) is more than file dates can tell; it is quickly made.
+    env.note_reread()
     given = {name: yaml.safe_load(text) for name, text in options.items()}
     question, required = given.pop("question", "rq"), given.pop("require", None) or []
     folders = profile_folders(env)
@@ -64,16 +70,12 @@ def compute(env, target, options):
     if missing:
         raise ValueError(f"{target}: no records of the profile {', '.join(missing)} in {env.config.records_folders}")
     module_name, _, function_name = target.partition(":")
+    stamps = tuple(file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob(f"{question}*.*")))
     try:
-        module = import_module(module_name)
-        env.note_dependency(module.__file__)
-        function = getattr(module, function_name)
-        if next(iter(inspect.signature(function).parameters), "") == "manifests":
-            first = {run: note for f in folders.values() for run, note in records.manifests(f, question).items()}
-        else:
-            rows = (row for f in folders.values() for row in records.load(f, question).to_dict("records"))
-            first = records.table(rows)
-        return function(first, **given)
+        function = getattr(import_module(module_name), function_name)
+        records, manifests = load(tuple(folders.values()), question, stamps)
+        wanted = next(iter(inspect.signature(function).parameters), "")
+        return function(manifests if wanted == "manifests" else records.copy(), **given)
     except Exception as error:
         raise ValueError(f"{target}: {type(error).__name__}: {error}") from error
 

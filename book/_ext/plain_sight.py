@@ -27,6 +27,10 @@ class Badges(SphinxPostTransform):
             if isinstance(node, nodes.entry):
                 node[:] = [nodes.paragraph("", "", badge)]
             elif node.parent is not None:
+                rest = node.next_node(descend=False, siblings=True)
+                if isinstance(rest, nodes.Text) and rest.startswith(": "):
+                    # The badge parts what it says from what follows; a colon after it would hang in the air.
+                    rest.parent.replace(rest, nodes.Text(rest[1:]))
                 node.replace_self(badge)
 
 

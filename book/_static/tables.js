@@ -1,7 +1,7 @@
 // Sorting of tables by a click on a column's head. Without this script they are plain tables in their given order.
 //
 // A table is sortable when it, or something around it, has the class `sortable` (in Markdown) or `tag_sortable`
-// (a notebook cell with the tag `sortable`). First click: largest first for numbers, A to Z for words; second click:
+// (a notebook cell with the tag `sortable`); likewise `stacked`, whose rows a phone shows one under the other. First click: largest first for numbers, A to Z for words; second click:
 // reversed; third: the given order. A cell sorts by its data-sort attribute where it has one.
 "use strict";
 (() => {
@@ -32,13 +32,17 @@
   // pandas sets every head to the right and every cell to the left: numbers to the right, words to the left.
   const alignNumbers = (table) => {
     const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
-    const columns = rows.length ? rows[0].cells.length : 0;
-    if (table.querySelector("[rowspan], [colspan]")) return;
-    for (let column = 0; column < columns; column++) {
+    if (!rows.length || table.querySelector("[rowspan], [colspan]")) return;
+    for (let column = 0; column < rows[0].cells.length; column++) {
       const texts = rows.map((row) => textOf(row, column)).filter((text) => !isEmpty(text));
       if (!texts.length || !texts.every((text) => /^[<>≈~]?\s*[+\-\u2212]?[\d.,]+(e[+-]?\d+)?\s*%?$/i.test(text))) continue;
       [...table.rows].forEach((row) => row.cells[column] && row.cells[column].classList.add("number"));
     }
+  };
+
+  // A number stays on one line with its interval: "71.6 [69.9, 73.2]".
+  const keepTogether = (cell) => {
+    if (/^[+\-\u2212\d][\d.,]*\s*%?\s*\[[^\]]{1,24}\]$|^\[[^\]a-z]{1,24}\]$/i.test(cell.textContent.trim())) cell.classList.add("together");
   };
 
   const makeSortable = (table) => {
@@ -68,6 +72,17 @@
     table.classList.add("is-sortable");
   };
 
+  // What the cells of a stacked table are called when each stands on a line of its own.
+  const label = (table) => {
+    const heads = table.tHead ? [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim()) : [];
+    [...table.tBodies].flatMap((body) => [...body.rows]).forEach((row) => [...row.cells].forEach((cell, column) => {
+      if (heads[column]) cell.dataset.label = heads[column];
+      cell.classList.toggle("nothing", !cell.textContent.trim());
+    }));
+  };
+
+  document.querySelectorAll(".stacked table, .tag_stacked table").forEach(label);
+  document.querySelectorAll("article td").forEach(keepTogether);
   document.querySelectorAll("table.dataframe").forEach(alignNumbers);
   document.querySelectorAll("table.sortable, .sortable table, .tag_sortable table").forEach(makeSortable);
 

@@ -199,6 +199,16 @@ def load(directory: str | Path, question: str = "rq") -> pd.DataFrame:
     return table(record for frame in frames for record in frame.to_dict("records"))
 
 
+def committed(profile: str) -> Path:
+    """Folder of the repository's own records of a profile, found from the working directory upwards."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        found = folder / "book" / "records" / profile
+        if found.is_dir():
+            return found
+    raise UserError(f"no book/records/{profile} in {here} or above; run from the repository, or run that profile first")
+
+
 def manifests(directory: str | Path, question: str = "rq") -> dict[str, dict]:
     """The manifests of those records, by run_id."""
     found: dict[str, dict] = {}

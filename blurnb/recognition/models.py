@@ -48,6 +48,19 @@ class Network(nn.Module):
         return scores.flatten(2).mean(2) if scores.dim() == 4 else scores
 
 
+class PerScale(nn.Module):
+    """One network for each scale: `for_side(side)` is the one that looks at images of that shorter side."""
+
+    def __init__(self, networks: dict[int, Network]):
+        super().__init__()
+        first = next(iter(networks.values()))
+        self.name, self.class_count = first.name, first.class_count
+        self.body = nn.ModuleDict({str(side): network for side, network in networks.items()})
+
+    def for_side(self, side: int) -> Network:
+        return self.body[str(side)]
+
+
 class DenseVGG(nn.Module):
     """torchvision's VGG with its three fully connected layers applied as convolutions; same parameters, same names.
 
@@ -300,6 +313,32 @@ def layers(network: Network) -> dict[str, nn.Module]:
             block, place = block + 1, 0
     linear = [m for m in network.body.classifier if isinstance(m, nn.Conv2d | nn.Linear)]
     return named | {f"fc{block + i}": m for i, m in enumerate(linear)}
+
+
+def activations(network: Network) -> dict[str, nn.Module]:
+    """The modules whose outputs are the network's hidden activations, shallow to deep, by the name of their layer.
+
+    In sequential trunks that is each convolution or linear layer after the normalisation and the ReLU that follow
+    it; in EfficientNet each block and the head; elsewhere the convolutional and linear layers themselves.
+    """
+    named = layers(network)
+    body = network.body
+    if hasattr(body, "_blocks") and hasattr(body, "_conv_stem"):
+        blocks = {f"block {i:02d}": block for i, block in enumerate(body._blocks, start=1)}
+        return {"stem": body._bn0, **blocks, "head": body._bn1}
+    found = {}
+    for name, layer in named.items():
+        for parent in (m for m in body.modules() if isinstance(m, nn.Sequential)):
+            chain = list(parent)
+            if any(layer is m for m in chain):
+                place = next(i for i, m in enumerate(chain) if m is layer)
+                for follower in chain[place + 1 :]:
+                    if not isinstance(follower, nn.BatchNorm2d | nn.ReLU):
+                        break
+                    layer = follower
+                break
+        found[name] = layer
+    return found
 
 
 def blocks(network: Network) -> list[list[nn.Module]]:

@@ -28,32 +28,31 @@ class Run(NamedTuple):
     manifests: dict[str, dict]
     answers: dict[tuple[str, str], pd.DataFrame]
 
+    def of(self, place: int) -> pd.DataFrame:
+        """The records of one pair of network and data set, by its place in the run (0 first, -1 last)."""
+        network, dataset = list(self.answers)[place]
+        return self.rows[(self.rows["network"] == network) & (self.rows["dataset"] == dataset)]
+
 
 def run(parameters: RQ1) -> Run:
     """Evaluate every pair of data set and network; writes ``<output_dir>/rq1.csv`` and its manifests."""
     opened = [(pair, opened_dataset(pair["dataset"], pair["n_images"], parameters)) for pair in parameters.evidence()]
     rows, manifests, answers = [], {}, {}
     for pair, dataset in opened:
-        network, origin = networks.obtain(
-            pair["network"],
-            pair["weights"],
-            store=datasets.cache_folder(),
-            class_count=max(2, len(dataset.classes)),
-            device=parameters.device,
-            small_input=parameters.small_input,
-        )
+        network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
         _check_against_torchvision(pair, dataset, network, parameters)
         scales = scales_for(dataset, parameters.scales)
         protocol = parameters.protocol()
         found, circumstances = evaluate(parameters, network, dataset, scales, protocol)
         decided = circumstances.pop("facts") | {"n": len(dataset), "selection": dataset.fingerprint}
         run_id = records.address(decided)
-        answers[pair["network"], dataset.name] = found
+        label = dataset_label(dataset, protocol)
+        answers[pair["network"], label] = found
         rows += evaluation.summarise(
             found,
             protocol,
             question="rq1",
-            dataset=dataset_label(dataset, protocol),
+            dataset=label,
             network=pair["network"],
             training="sharp",
             profile=parameters.profile,
@@ -88,9 +87,12 @@ def evaluate(parameters, network, dataset, scales, protocol, blurs=None, title="
 
 
 def scales_for(dataset: datasets.Dataset, scales: list[str]) -> list[str]:
-    """Small images are shown to the network as they are; photographs at the scales asked for."""
+    """The scales as sides in pixels. "native" is the side of small images, and all they get where photographs are
+    meant: enlarging a 64-pixel image to 512 shows a network nothing new."""
     if dataset.native_side:
-        return [str(dataset.native_side)]
+        native = [str(dataset.native_side)]
+        small = [s for s in scales if s != "native" and max(evaluation.scale_parts(s)) <= 2 * dataset.native_side]
+        return native if "native" in scales or len(small) < len(scales) else scales
     if "native" in scales:
         raise UserError(
             f"scale 'native' means nothing for {dataset.name}, whose photographs differ in size; give a side"

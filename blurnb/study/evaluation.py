@@ -221,9 +221,9 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
         )
         if protocol.rounding == "8-bit":
             blurred = _rounded(blurred)
-        probabilities = {side: _probabilities(network, blurred, side, protocol) for side in sides}
+        found = {side: probabilities(network, blurred, side, protocol) for side in sides}
         for scale in scales:
-            mean = sum(probabilities[side] for side in scale_parts(scale)) / len(scale_parts(scale))
+            mean = sum(found[side] for side in scale_parts(scale)) / len(scale_parts(scale))
             rows = _scored(mean, truth.repeat(len(some)))
             for place, row in enumerate(rows):
                 blur, index = some[place // len(indices)], indices[place % len(indices)]
@@ -235,7 +235,7 @@ def _rounded(images: torch.Tensor) -> torch.Tensor:
     return (images * 255).round_().clamp_(0, 255) / 255
 
 
-def _probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
+def probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
     """Class probabilities (N, classes), float64, at one scale."""
     images = to_frame(blurred, side)
     if protocol.rounding == "8-bit":
@@ -246,13 +246,15 @@ def _probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol
         images = images[..., top : top + crop, left : left + crop]
     images = images.contiguous(memory_format=torch.channels_last)
     kind = torch.device(images.device).type
+    if isinstance(network, models.PerScale):
+        network = network.for_side(side)
     with torch.autocast(kind, torch.bfloat16, enabled=protocol.precision == "bf16"):
-        probabilities = network(images).double().softmax(1)
+        shares = network(images).double().softmax(1)
         if protocol.flip:
-            probabilities = (probabilities + network(images.flip(-1)).double().softmax(1)) / 2
-    if not torch.isfinite(probabilities).all():
+            shares = (shares + network(images.flip(-1)).double().softmax(1)) / 2
+    if not torch.isfinite(shares).all():
         raise UserError(f"{network.name} gives scores that are not finite at scale {side}; use precision float32")
-    return probabilities
+    return shares
 
 
 def _scored(probabilities: torch.Tensor, truth: torch.Tensor) -> list[list]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from blurnb import records
@@ -23,6 +23,24 @@ def path_for(store: str | Path, facts: Mapping) -> Path:
     if not beside.exists():
         records.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return path
+
+
+def once(store: str | Path, kind: str, facts: Mapping, compute: Callable[[], object]) -> object:
+    """The JSON result of `compute`, kept whole under the address of `facts`; computed only where it is not there."""
+    path = Path(store) / kind / f"{records.address(facts)}.json"
+    try:
+        kept = json.loads(path.read_text())
+        if kept["crc"] == _crc(kept["result"]):
+            return kept["result"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later
+    records.write_whole(path, json.dumps({"facts": facts, "crc": _crc(result), "result": result}) + "\n")
+    return result
+
+
+def _crc(result: object) -> int:
+    return zlib.crc32(json.dumps(result, sort_keys=True).encode())
 
 
 def read(path: str | Path) -> dict[str, dict[str, list]]:

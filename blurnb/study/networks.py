@@ -1,40 +1,85 @@
-"""Networks ready for the study: loaded by name, or trained on the procedural scenes on first use and then kept."""
+"""Networks ready for the study: loaded by name, or trained once for a store and found there ever after."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from blurnb.recognition import datasets, models
+from blurnb.study import finetuning, profiles
 
-from blurnb.recognition import datasets, models, scenes
-from blurnb.study import finetuning
-
-# Found by experiment so that two cores train vgg_mini in about a minute; see book/method.md, "The embedded network".
-SCENES_RECIPE = finetuning.Recipe(mix="sharp", epochs=8, batch=64, learning_rate=0.05, weight_decay=5e-4)
-SCENES_IMAGES = 4000
-BRIEF = {"images": 512, "epochs": 2}  # "trained-briefly": enough for tests to run every path
+TRAINED = {"trained": "embedded", "trained-briefly": "smoke"}
+"""Weights that RQ1 knows by name: the sharp network that RQ2 trains in that profile."""
 
 
-def obtain(
-    name: str, weights: str, *, store: str | Path, class_count: int = 1000, device: str = "cpu",
-    small_input: str = "adaptive", precision: str = "float32",
-) -> tuple[models.Network, dict]:  # fmt: skip
-    """(network, what is known of its weights) for `weights`: imagenet | none | a file | trained | trained-briefly.
+def obtain(name: str, weights: str, class_count: int, parameters: profiles.Evaluated) -> tuple[models.Network, dict]:
+    """(network, what is known of its weights) for `weights`: imagenet | none | a file | trained | trained-briefly."""
+    if weights in TRAINED:
+        given = {"profile": TRAINED[weights], "device": parameters.device}
+        return sharp(profiles.validate("rq2", given), parameters.seed)
+    network = models.load(name, weights, class_count, small_input=parameters.small_input)
+    return network, {"weights": weights, "fingerprint": models.fingerprint(network)}
 
-    "trained" is the network trained on sharp scenes; it is trained once for a store and found there ever after.
+
+def training_images(parameters: profiles.Trained) -> datasets.Dataset:
+    """The images that networks learn from: the training split of the chapter's data set."""
+    return datasets.load(
+        parameters.dataset[0], parameters.data_root or None, split="train", n_images=parameters.train_images, seed=0
+    )
+
+
+def recipe(parameters: profiles.Trained, **changed) -> finetuning.Recipe:
+    """The fields that all trainings of a chapter share, and those that `changed` names."""
+    shared = {
+        "batch": parameters.train_batch,
+        "weight_decay": parameters.weight_decay,
+        "shift": parameters.shift,
+        "frame": parameters.frame,
+        "border": parameters.border,
+        "precision": parameters.protocol().precision,
+    }
+    return finetuning.Recipe(**{**shared, **changed})
+
+
+def sharp(parameters: profiles.Trained, seed: int) -> tuple[models.Network, dict]:
+    """The network every other starts from: trained on sharp images alone."""
+    images = training_images(parameters)
+    network = models.load(
+        parameters.network[0], parameters.weights[0], len(images.classes), small_input=parameters.small_input
+    )
+    return _finetuned(
+        network,
+        images,
+        recipe(
+            parameters,
+            mix="sharp",
+            epochs=parameters.base_epochs,
+            learning_rate=parameters.base_learning_rate,
+            seed=seed,
+        ),
+        parameters,
+        f"training {network.name} on sharp {images.name}, seed {seed}",
+    )
+
+
+def tuned(
+    parameters: profiles.Trained, mix: str, seed: int, *, frozen: int = 0, scale: int = 0
+) -> tuple[models.Network, dict]:
+    """The sharp network, trained further on `mix` (also "sharp", so that all have had the same number of steps).
+
+    `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
     """
-    if not weights.startswith("trained"):
-        network = models.load(name, weights, class_count, small_input=small_input)
-        return network, {"weights": weights, "fingerprint": models.fingerprint(network)}
-    network = models.load(name, "none", len(scenes.CLASSES), small_input=small_input)
-    return finetuning.finetune(network, training_scenes(weights), scenes_recipe(weights), store=store, device=device,
-                               title=f"training {name} on sharp scenes")  # fmt: skip
+    network, _ = sharp(parameters, seed)
+    changed = {"epochs": parameters.epochs, "learning_rate": parameters.learning_rate, "seed": seed}
+    changed |= {"mix": mix.split("+") if "+" in mix else mix, "frozen_blocks": frozen, "scale": scale}
+    title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} blocks frozen" if frozen else "")
+    return _finetuned(network, training_images(parameters), recipe(parameters, **changed), parameters, title)
 
 
-def training_scenes(weights: str) -> datasets.Dataset:
-    """The scenes that "trained" (or "trained-briefly") networks learn from."""
-    return datasets.load("scenes", split="train", n_images=SCENES_IMAGES if weights == "trained" else BRIEF["images"])
-
-
-def scenes_recipe(weights: str, **changed) -> finetuning.Recipe:
-    """The recipe of the sharp network of the scenes, with the fields that `changed` names."""
-    brief = {} if weights == "trained" else {"epochs": BRIEF["epochs"]}
-    return finetuning.Recipe(**{**finetuning.asdict(SCENES_RECIPE), **brief, **changed})
+def _finetuned(network, images, chosen, parameters, title):
+    return finetuning.finetune(
+        network,
+        images,
+        chosen,
+        store=datasets.cache_folder(),
+        device=parameters.device,
+        workers=parameters.train_workers,
+        title=title,
+    )

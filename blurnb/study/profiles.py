@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from blurnb.errors import UserError, nearest
-from blurnb.optics import blurring
+from blurnb.optics import blurring, transforms
 from blurnb.recognition import datasets, models
 from blurnb.study import evaluation
 
@@ -148,10 +148,69 @@ class RQ1(Evaluated):
     """Degradation: accuracy and confidence of sharp-trained networks against blur."""
 
 
+class Trained(Evaluated):
+    """What a chapter takes that also trains: a sharp network first (`base_*`), then each mix from there on."""
+
+    mixes: Words
+    train_images: int = Field(0, ge=0)
+    train_seeds: list[int] = Field([0], min_length=1)
+    base_epochs: int = Field(3, ge=0, le=10_000)
+    base_learning_rate: float = Field(0.02, gt=0, le=10)
+    epochs: int = Field(2, ge=1, le=10_000)
+    learning_rate: float = Field(0.01, gt=0, le=10)
+    train_batch: int = Field(64, ge=1, le=100_000)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    shift: int = Field(4, ge=0, le=64)
+    train_workers: int = Field(0, ge=0, le=256)
+
+    @field_validator("mixes")
+    @classmethod
+    def _known_mixes(cls, value: list[str]) -> list[str]:
+        for one in value:
+            transforms.parse_mix(one.split("+") if "+" in one else one)
+        return list(dict.fromkeys(value))
+
+
+class RQ2(Trained):
+    """Fine-tuning: what it recovers, what it does to the layers, and where the loss comes from."""
+
+    layer_blurs: Words
+    layer_images: int = Field(256, ge=8)
+    frozen: list[int] = []
+
+
+class RQ3(Trained):
+    """Generalization: every training against every blur, and the part that scale plays."""
+
+    train_scales: list[int] = []
+
+
 _BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientnet_lite0"]}
 _IMAGENET = {"dataset": ["imagenet"], "weights": ["imagenet"], "n_images": 0}
 _FULL = {"blurs": PAPER_BLURS, "scales": PAPER_SCALES}
 _BRIEF = {"blurs": ["sharp", "D4", "D8", "shake"], "scales": ["128", "256", "128+256"]}
+
+# How the networks of RQ2 and RQ3 are trained; the chapters share them, so that none is trained twice.
+_MIXES = ["sharp", "mix", "defocus", "shake", "D8", "M21@30"]
+_SCENES = {"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["none"], "scales": ["native"]}
+_EMBEDDED_TRAINING = {
+    **_SCENES,
+    **{"train_images": 4000, "base_epochs": 6, "base_learning_rate": 0.05, "epochs": 2, "learning_rate": 0.02},
+    **{"train_batch": 32, "weight_decay": 5e-4, "n_images": 1000, "mixes": _MIXES},
+}
+_SMOKE_TRAINING = {**_EMBEDDED_TRAINING, "train_images": 384, "base_epochs": 2, "epochs": 1, "n_images": 64}
+_SMOKE_TRAINING |= {"mixes": ["sharp", "mix", "defocus", "shake"]}
+# Tiny ImageNet is blurred in a frame of 128: relative to the image every kernel is four times the paper's, so that
+# the range of loss covers the paper's on images of 64 pixels.
+_TINY_TRAINING = {
+    **{"dataset": ["tiny-imagenet"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "frame": 128},
+    **{"scales": ["native"], "n_images": 0, "mixes": _MIXES, "train_seeds": [0, 1]},
+}
+_PAPER_TRAINING = {
+    **{"dataset": ["imagenet"], "network": ["vgg16"], "weights": ["imagenet"], "n_images": 0, "flip": True},
+    **{"scales": ["256"], "base_epochs": 0, "epochs": 5, "learning_rate": 0.001, "mixes": _MIXES, "train_batch": 128},
+}
+_WIDER = ["D2", "D4", "D5", "D6", "D8", "D12", "G2", "G4", "M9@0", "M21@30", "M33@90", "shake8", "shake24", "inertial"]
 
 DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
     "rq1": (
@@ -161,6 +220,40 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
             "embedded": {**_BOTH, **_FULL, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
             "photographs": {**_IMAGENET, **_FULL, "network": ["efficientnet_lite0"]},
             "paper": {**_IMAGENET, **_FULL, "network": ["vgg16"], "flip": True, "precision": "float32"},
+        },
+    ),
+    "rq2": (
+        RQ2,
+        {
+            "smoke": {
+                **_SMOKE_TRAINING,
+                "blurs": _BRIEF["blurs"],
+                "layer_blurs": ["D8"],
+                "layer_images": 32,
+                "frozen": [2],
+            },
+            "embedded": {
+                **_EMBEDDED_TRAINING,
+                "blurs": PAPER_BLURS,
+                "layer_blurs": ["D4", "D8", "shake", "M21@30"],
+                "frozen": [1, 2, 3],
+            },
+            "photographs": {**_TINY_TRAINING, "blurs": PAPER_BLURS, "layer_blurs": ["D4", "D8", "shake", "M21@30"]},
+            "paper": {**_PAPER_TRAINING, "blurs": PAPER_BLURS, "layer_blurs": ["D4", "D8", "shake", "M21@30"]},
+        },
+    ),
+    "rq3": (
+        RQ3,
+        {
+            "smoke": {**_SMOKE_TRAINING, "blurs": _BRIEF["blurs"], "scales": ["96", "128", "96+128"]},
+            "embedded": {**_EMBEDDED_TRAINING, "blurs": ["sharp", *_WIDER], "scales": ["96", "128", "96+128"]},
+            "photographs": {**_TINY_TRAINING, "blurs": ["sharp", *_WIDER], "scales": ["64", "96", "64+96"]},
+            "paper": {
+                **_PAPER_TRAINING,
+                "blurs": ["sharp", *_WIDER],
+                "scales": ["256", "512", "256+512"],
+                "train_scales": [256, 512],
+            },
         },
     ),
 }
@@ -192,10 +285,10 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
         )
     explicit = {name: value for name, value in named.items() if value is not None}
     defaults = dict(profiles[profile])
-    if "dataset" in explicit or "network" in explicit:  # the profile's pairs no longer fit: keep what is not paired
-        fallback = {"weights": ["imagenet"], "n_images": 0}
-        defaults |= {name: value for name, value in fallback.items() if isinstance(defaults.get(name), list)}
-        defaults |= {name: defaults[name][-1:] for name in ("dataset", "network") if name in defaults}
+    if "dataset" in explicit or "network" in explicit:  # one pair instead of the profile's: the last one fills the gaps
+        for name in ("dataset", "network", "weights", "n_images"):
+            if isinstance(defaults.get(name), list):
+                defaults[name] = defaults[name][-1:]
     try:
         return model(**{**defaults, **explicit, "profile": profile})
     except ValidationError as error:

@@ -1,0 +1,48 @@
+# Two commands: `make book` and `make test`. Both set themselves up; a second call skips what is done.
+PYTHON ?= python3
+PROFILE ?= embedded
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+EXECUTED := _build/executed
+RECORDS := _build/records/$(PROFILE)
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+SOURCES := $(shell find blurnb -name '*.py' -o -name '*.csv' -o -name '*.txt')
+export BLURNB_CACHE ?= $(CURDIR)/.cache
+export MPLBACKEND := agg
+
+.DELETE_ON_ERROR:
+.PHONY: book test lint setup clean constraints
+
+book: $(NOTEBOOKS:%=$(EXECUTED)/%)
+	$(BIN)/jupyter-book build . -W --keep-going --quiet
+	@echo "Open file://$(CURDIR)/_build/html/book/intro.html"
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -p no:cacheprovider tests/nbval
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[book,test,deblurring,cluster]'
+	touch $@
+
+# The chapters are run by papermill; the executed copies appear whole or not at all. A copy of another profile is stale.
+$(EXECUTED)/%.ipynb: %.ipynb $(SOURCES) $(EXECUTED)/.profile | $(INSTALLED)
+	$(BIN)/python -m blurnb run $< --output $@ -p profile=$(PROFILE) -p output_dir=$(RECORDS)
+
+$(EXECUTED)/.profile: FORCE
+	@mkdir -p $(@D) && { test "$$(cat $@ 2>/dev/null)" = "$(PROFILE)" || { rm -rf _build/records; echo $(PROFILE) > $@; }; }
+
+FORCE:
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Exact versions of everything that `make setup` installs, for constraints.txt.
+constraints:
+	$(BIN)/pip freeze --exclude-editable | grep -v '@ file' > constraints.txt
+
+clean:
+	rm -rf _build _run out

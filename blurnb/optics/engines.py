@@ -1,32 +1,366 @@
-"""Engines: the ways to convolve a batch with its kernels."""
+"""Engines: the ways to convolve a batch with its kernels, and the choice between them.
+
+On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with the cheapest of three plans for their
+kernel: its taps one by one (motion, shake); vertical runs (disks: most of a disk is one weight); or down and across
+(Gaussians, and other products of two profiles). Kernels with more taps than that is good for, images on a GPU, values
+outside [0, 1] and tensors that want gradients go through torch, in float32.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import conv2d, pad
 
+from blurnb.errors import UserError
+
 BORDERS = ("reflect", "replicate", "circular")
+ENGINES = ("auto", "torch")
+
+_PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+# Costs in units of one tap on one row, as measured by `benchmarks/blur.py --costs`.
+_GROUP_COST = 2.5
+_RUN_COST = 3.5
+_ALIGNED_COST = 0.6
+_FOURIER_COST = 480.0
+
+_GROUP = 16
+_NEGLIGIBLE = 1e-5
+"""Share of a kernel that may be left out: 0.003 of an 8-bit level at most."""
 
 
 def convolve(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str, engine: str) -> torch.Tensor:
-    """(N, C, H, W) float `batch`, image i convolved with kernels[i]: a new float32 tensor."""
-    images = [_by_torch(image, kernel, border) for image, kernel in zip(batch, kernels)]
-    return torch.stack(images) if images else torch.empty_like(batch, dtype=torch.float32)
+    """(N, C, H, W) float `batch`, image i convolved with kernels[i]: a new float32 tensor.
+
+    `engine` is auto or torch. The result of an image on a CPU does not depend on the others, nor on the number of
+    threads; on a GPU it may, in the last bits.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"engine={engine!r}: give one of {', '.join(ENGINES)}")
+    batch = batch.float()
+    wants_gradient = torch.is_grad_enabled() and batch.requires_grad
+    if engine == "torch" or batch.device.type != "cpu" or wants_gradient:
+        return by_torch(batch, kernels, border)
+    return _by_loops(batch.detach().contiguous(), kernels, border)
 
 
-def _by_torch(image: torch.Tensor, kernel: np.ndarray, border: str) -> torch.Tensor:
-    image = image.float()
+# ------------------------------------------------------------------------------------------------ torch
+
+
+def by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
+    """The batch at once, on its own device: one grouped convolution for small kernels, else one FFT."""
+    if len(batch) == 0 or all(kernel.size == 1 for kernel in kernels):
+        return batch.clone()
+    count, channels, height, width = batch.shape
+    half = max(max(kernel.shape) for kernel in kernels) // 2
+    is_shared = all(kernel is kernels[0] for kernel in kernels)
+    weights = np.zeros((1 if is_shared else count, 1, 2 * half + 1, 2 * half + 1), dtype=np.float32)
+    for square, kernel in zip(weights, kernels):
+        top, left = half - kernel.shape[0] // 2, half - kernel.shape[1] // 2
+        square[0, top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
+    weights = torch.from_numpy(weights).to(batch.device)
+    padded = pad(batch, (half, half, half, half), mode=border)
+    if half <= 3:
+        groups = 1 if is_shared else count * channels
+        planes = padded.reshape(-1, groups, *padded.shape[-2:])
+        weights = weights.flip(2, 3)  # conv2d correlates
+        if not is_shared:
+            weights = weights.repeat_interleave(channels, dim=0)
+        return conv2d(planes, weights, groups=groups).reshape(batch.shape)
+    size = [_smooth_number(side + 2 * half) for side in (height, width)]
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(weights, s=size)
+    whole = torch.fft.irfft2(spectrum, s=size)
+    return whole[..., 2 * half : 2 * half + height, 2 * half : 2 * half + width].contiguous()
+
+
+@functools.cache
+def _smooth_number(least: int) -> int:
+    """The smallest even number from `least` up without a prime factor above 5: a side that FFTs like."""
+    number = least + least % 2
+    while True:
+        rest = number
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return number
+        number += 2
+
+
+# ------------------------------------------------------------------------------------------------ plans
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to apply one kernel: the name of its loop ('' for torch), its cost in taps, the loop's arguments.
+
+    `reach`: rows that the loop wants above the image; `half`: columns beside it.
+    """
+
+    loop: str
+    cost: float
+    half: int = 0
+    reach: int = 0
+    arguments: tuple = ()
+
+
+def plan_for(kernel: np.ndarray) -> Plan:
+    """The cheapest plan for `kernel`."""
+    return _plan_for(kernel.astype(np.float32).tobytes(), kernel.shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _plan_for(data: bytes, shape: tuple[int, int]) -> Plan:
+    kernel = np.frombuffer(data, dtype=np.float32).reshape(shape).astype(np.float64)
     if kernel.size == 1:
-        return image.clone()
-    half_y, half_x = kernel.shape[0] // 2, kernel.shape[1] // 2
-    padded = pad(image[None], (half_x, half_x, half_y, half_y), mode=border)[0]
-    weights = torch.as_tensor(kernel, device=image.device)
-    if kernel.size <= 49:
-        # conv2d correlates: flip.
-        return conv2d(padded[:, None], weights.flip(0, 1)[None, None])[:, 0]
-    size = padded.shape[-2:]
-    product = torch.fft.rfft2(padded) * torch.fft.rfft2(weights, s=size)
-    return torch.fft.irfft2(product, s=size)[:, 2 * half_y :, 2 * half_x :]
+        return Plan("copy", 0.0)
+    kernel /= kernel.sum()
+    clean = _without_dust(kernel)
+    plans = [Plan("fourier", _FOURIER_COST), _tap_plan(clean), _run_plan(clean), _separable_plan(kernel)]
+    return min((plan for plan in plans if plan), key=lambda plan: plan.cost)
+
+
+def _without_dust(kernel: np.ndarray) -> np.ndarray:
+    """`kernel` without its smallest weights, a share of 1e-5 of it in all."""
+    ascending = np.sort(kernel, axis=None)
+    least = ascending[np.searchsorted(np.cumsum(ascending), _NEGLIGIBLE)]
+    kept = np.where(kernel < least, 0.0, kernel)
+    return kept / kept.sum()
+
+
+def _taps(offsets: np.ndarray, weights: np.ndarray) -> tuple:
+    """`Taps` for real `weights`.
+
+    Every 16-bit product loses under 1 unit, and every weight under 1/2 by rounding, in a group of n <= 16 taps whose
+    share of the kernel is s: at most 1.5 n s of 65535, so 24 / 65535 = 0.094 of an 8-bit level over all groups. Typical
+    is a tenth of that. Scaling by what the loop makes of white keeps white white, and black is black.
+    """
+    from blurnb.optics.loops import Taps  # numba takes most of a second to import
+
+    count = math.ceil(len(weights) / _GROUP)
+    groups = np.round(np.linspace(0, len(weights), count + 1)).astype(np.intp)
+    shorts, scales = np.empty(len(weights), np.uint16), np.empty(count, np.float32)
+    for group, (first, last) in enumerate(zip(groups[:-1], groups[1:])):
+        part = weights[first:last]
+        # Rounding the running sum, not each weight, keeps equal weights from erring all one way.
+        shorts[first:last] = np.diff(np.round(np.cumsum(part) / part.sum() * 65535), prepend=0)
+        made = (65535 * shorts[first:last].astype(np.int64)) >> 16
+        scales[group] = 65535 * part.sum() / max(made.sum(), 1)
+    return Taps(offsets.astype(np.intp), shorts, groups, scales)
+
+
+def _cost(taps: int) -> float:
+    return taps + _GROUP_COST * math.ceil(taps / _GROUP)
+
+
+def _tap_plan(kernel: np.ndarray) -> Plan | None:
+    rows, columns = np.nonzero(kernel)
+    if _cost(len(rows)) >= _FOURIER_COST:
+        return None
+    middle_row, middle_column = kernel.shape[0] // 2, kernel.shape[1] // 2
+    half = max(middle_row, middle_column)
+    taps = _taps(middle_column - columns, kernel[rows, columns])
+    arguments = ((middle_row - rows).astype(np.intp), taps, 0)
+    return Plan("convolve", _cost(len(rows)), half, half, arguments)
+
+
+def _run_plan(kernel: np.ndarray) -> Plan | None:
+    """Columns as sums of centred runs: what a weight exceeds the next one outwards by is a run's weight."""
+    middle_row, middle_column = kernel.shape[0] // 2, kernel.shape[1] // 2
+    profiles = kernel[middle_row:]
+    if np.abs(kernel - kernel[::-1]).max() > 1e-7:
+        return None
+    steps = profiles - np.vstack([profiles[1:], np.zeros_like(profiles[:1])])
+    if steps.min() < -1e-7:
+        return None
+    lengths, columns = np.nonzero(steps > 1e-7)
+    cost = _cost(len(lengths)) + _RUN_COST * lengths.max()
+    if cost >= _FOURIER_COST:
+        return None
+    taps = _taps(middle_column - columns, steps[lengths, columns] * (2 * lengths + 1))
+    half = max(middle_row, middle_column)
+    return Plan("convolve", cost, half, half, (lengths.astype(np.intp), taps, int(lengths.max())))
+
+
+def _separable_plan(kernel: np.ndarray) -> Plan | None:
+    """Down and across; a wide Gaussian only at every n-th row, and a narrow Gaussian between these."""
+    profile_down, profile_across = kernel.sum(1), kernel.sum(0)
+    if np.abs(kernel - np.outer(profile_down, profile_across)).max() > 1e-7 or min(kernel.shape) == 1:
+        return None
+    plans = [_decimated_plan(profile_down, profile_across, step) for step in (8, 6, 5, 4, 3, 2, 1)]
+    return min((plan for plan in plans if plan), key=lambda plan: plan.cost, default=None)
+
+
+def _decimated_plan(profile_down: np.ndarray, profile_across: np.ndarray, step: int) -> Plan | None:
+    if step == 1:
+        first, between = profile_down, np.ones((1, 1))
+    else:
+        parts = _gaussian_parts(profile_down, step)
+        if parts is None:
+            return None
+        first, between = parts
+    down = _profile_taps(first)
+    across = _profile_taps(profile_across)
+    reach = between.shape[1] // 2
+    cost = (_ALIGNED_COST * _cost(len(first)) + _cost(len(profile_across)) + 4) / step
+    if step > 1:
+        cost += _ALIGNED_COST * _cost(between.shape[1])
+    if cost >= _FOURIER_COST:
+        return None
+    sets = [_taps(np.arange(-reach, reach + 1), weights) for weights in between]
+    up = type(down)(*(np.stack(arrays) for arrays in zip(*sets)))
+    rows = len(first) // 2 + step * (reach + 1)
+    return Plan("convolve_separably", cost, len(profile_across) // 2, rows, (step, down, across, up))
+
+
+def _profile_taps(profile: np.ndarray) -> tuple:
+    (places,) = np.nonzero(profile)
+    return _taps(len(profile) // 2 - places, profile[places])
+
+
+def _gaussian_parts(profile: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """(first Gaussian, weights of the coarse rows for each row after one) that make the Gaussian `profile`.
+
+    Variances add up, so a Gaussian may be applied in two parts, and the first one leaves so little beyond the Nyquist
+    frequency of every `step`-th row that the second can bridge the gap. None if the profile is no Gaussian, or too
+    narrow: the parts are checked against it, at each place between two coarse rows.
+    """
+    offsets = np.arange(len(profile)) - len(profile) // 2
+    variance = float(profile @ offsets**2)
+    # Aliasing is exp(-2 pi^2 v1 v2 / (variance step^2)); 0.72^2 makes it 4e-5.
+    root = variance**2 / 4 - (0.72 * step) ** 2 * variance
+    if root <= 0:
+        return None
+    second = variance / 2 - math.sqrt(root)
+    first = _sampled_gaussian(np.arange(-math.ceil(4 * math.sqrt(variance - second)), 1), variance - second)
+    first = np.concatenate([first, first[-2::-1]])
+    first /= first.sum()
+    reach = math.ceil(4 * math.sqrt(second) / step)
+    places = np.arange(step)[:, None] - step * np.arange(-reach, reach + 1)[None, :]
+    between = _sampled_gaussian(places, second)
+    between /= between.sum(axis=1, keepdims=True)
+    width = len(first) // 2 + step * (reach + 1)
+    for phase, weights in enumerate(between):
+        made = np.zeros(2 * width + 1)
+        for row, weight in zip(range(-reach, reach + 1), weights):
+            start = width + step * row - phase - len(first) // 2
+            made[start : start + len(first)] += weight * first
+        beside = max(0, width - len(profile) // 2)
+        if len(made) - 2 * beside != len(profile):
+            return None
+        made[beside : len(made) - beside] -= profile
+        if np.abs(made).sum() > 5.5e-4:  # 0.07 of an 8-bit level on the worst image there is
+            return None
+    return first, between
+
+
+def _sampled_gaussian(places: np.ndarray, variance: float) -> np.ndarray:
+    return np.exp(-0.5 * places**2 / variance)
+
+
+# ------------------------------------------------------------------------------------- the loops, in threads
+
+
+def _by_loops(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
+    # NumPy asks for huge pages: a large result costs a third of what torch's page faults take.
+    result = torch.from_numpy(np.empty(batch.shape, dtype=np.float32))
+    plans = [plan_for(kernel) for kernel in kernels]
+    tasks: list[Callable[[], tuple[bool, range]]] = []
+    for first, last in _stretches(plans):
+        plan = plans[first]
+        if plan.loop == "copy":
+            result[first:last] = batch[first:last]
+        elif plan.loop == "fourier":
+            for i in range(first, last):
+                result[i] = by_torch(batch[i : i + 1], kernels[i : i + 1], border)[0]
+        else:
+            tasks.extend(_tasks(batch, result, plan, border, first, last))
+    strange = {i for is_normal, images in _run(tasks) if not is_normal for i in images}
+    for i in sorted(strange):
+        if not (batch[i] >= 0).all() or not (batch[i] <= 1).all():
+            result[i] = by_torch(batch[i : i + 1], kernels[i : i + 1], border)[0]
+    return result
+
+
+def _stretches(plans: Sequence[Plan]) -> Iterator[tuple[int, int]]:
+    """(first, last) of the runs of equal plans, so that neighbours with one kernel share a call."""
+    first = 0
+    for i in range(1, len(plans) + 1):
+        if i == len(plans) or plans[i] is not plans[first]:
+            yield first, i
+            first = i
+
+
+def _tasks(
+    batch: torch.Tensor, result: torch.Tensor, plan: Plan, border: str, first: int, last: int
+) -> Iterator[Callable[[], tuple[bool, range]]]:
+    """Calls that each make a band of rows of the images first..last and say whether these were in [0, 1]."""
+    from blurnb.optics import loops
+
+    height, width = batch.shape[-2:]
+    planes = batch[first:last].reshape(-1, height, width).numpy()
+    out = result[first:last].view(-1, height, width).numpy()
+    rows = _extended(height, plan.reach, border)
+    columns = _extended(width, plan.half, border)
+    loop = getattr(loops, plan.loop)
+    total, image_rows = len(planes) * height, batch.shape[1] * height
+    bands = min(_bands(), max(1, int(total * width * (plan.cost + 4) / _BAND_WORK)))
+    edges = [total * band // bands for band in range(bands + 1)]
+    for top, bottom in zip(edges[:-1], edges[1:]):
+        images = range(first + top // image_rows, first + (bottom - 1) // image_rows + 1)
+        yield functools.partial(_band, loop, images, planes, out, top, bottom, rows, columns, *plan.arguments)
+
+
+def _band(loop: Callable, images: range, *arguments: object) -> tuple[bool, range]:
+    return loop(*arguments), images
+
+
+@functools.lru_cache(maxsize=64)
+def _extended(size: int, margin: int, border: str) -> np.ndarray:
+    """The index of the pixel that stands at each place from -margin to size + margin."""
+    return np.pad(np.arange(size), margin, mode=_PAD_MODES[border])
+
+
+_BAND_WORK = 1e7
+"""Pixels times taps worth handing to another thread: a quarter of a millisecond."""
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+
+
+def _bands() -> int:
+    return 1 if torch.get_num_threads() == 1 else 3 * torch.get_num_threads()
+
+
+def _run(tasks: Sequence[Callable[[], tuple[bool, range]]]) -> list[tuple[bool, range]]:
+    """The results of `tasks`, shared between this thread and as many more as torch is allowed."""
+    waiting = deque(tasks)
+
+    def drain() -> list[tuple[bool, range]]:
+        results = []
+        while True:
+            try:
+                task = waiting.popleft()
+            except IndexError:
+                return results
+            results.append(task())
+
+    # Threads do not survive a fork (a DataLoader's workers), hence a pool for each process.
+    threads = min(torch.get_num_threads(), len(waiting)) - 1
+    if threads > 0 and os.getpid() not in _POOLS:
+        _POOLS.clear()
+        _POOLS[os.getpid()] = ThreadPoolExecutor(torch.get_num_threads(), "blur")
+    helpers = [_POOLS[os.getpid()].submit(drain) for _ in range(threads)]
+    results = drain()
+    for helper in helpers:
+        if not helper.cancel():
+            results += helper.result()
+    return results

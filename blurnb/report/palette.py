@@ -1,7 +1,8 @@
 """One look for every figure: a colour for each blur family, and a light card that reads the same on a dark page.
 
-The colours are Okabe & Ito's, which colour-blind readers tell apart, with the two lightest darkened until they hold
-3:1 against the card. Every family also has a marker of its own, so that no reading hangs on colour alone.
+The colours start from Okabe & Ito's blue and vermilion; the others were chosen for the largest distance between any
+two as seen with normal, red-blind and green-blind eyes, at 3:1 or more against the card. Every family also has a
+marker of its own, so that no reading hangs on colour alone.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from blurnb.report import selection
 CARD, INK, QUIET, HAIR = "#fbfbf8", "#26262b", "#66666e", "#d9d9d4"
 
 COLOURS = {
-    "sharp": "#66666e",
+    "sharp": "#4a4a50",
     "defocus": "#0072b2",
-    "gaussian": "#b8528f",
+    "gaussian": "#c27092",
     "motion": "#d55e00",
-    "shake": "#00845f",
-    "inertial": "#93700a",
+    "shake": "#07884a",
+    "inertial": "#572a00",
 }
-MARKERS = {"sharp": "o", "defocus": "o", "gaussian": "s", "motion": "D", "shake": "^", "inertial": "v"}
+MARKERS = {"sharp": "P", "defocus": "o", "gaussian": "s", "motion": "D", "shake": "^", "inertial": "v"}
 
 # A page column on a phone is about 360 pixels: at this width 9 points are still 9 pixels there.
 WIDTH = 5.2

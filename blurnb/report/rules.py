@@ -180,7 +180,8 @@ def invariance(rows: pd.DataFrame, metric: str) -> list[Finding]:
         layers = list(dict.fromkeys(here.loc[here["seen"].str.startswith("layer "), "seen"]))
         gains = {}
         for layer in layers:
-            moved = [_nearer(here, layer, blur) for blur in blurs]
+            answers = selection.select(here, seen=layer)
+            moved = [_nearer(answers, layer, blur) for blur in blurs]
             if moved:
                 gains[layer.removeprefix("layer ")] = statistics.mean_of(moved)
         if not gains:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pandas as pd
 
 from blurnb import statistics
@@ -96,11 +97,13 @@ def main_view(rows: pd.DataFrame) -> str:
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     """Rows whose columns equal `wanted` (a list: any of them); `seen` and `versus` are the parts of `view`."""
     frame = rows if "seen" in rows.columns else split_view(rows)
+    kept = np.ones(len(frame), dtype=bool)
     for column, value in wanted.items():
         if column not in frame.columns:
             raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")
-        frame = frame[frame[column].isin(value) if isinstance(value, list | tuple | set) else frame[column] == value]
-    return frame
+        cells = frame[column]
+        kept &= (cells.isin(value) if isinstance(value, list | tuple | set) else cells == value).to_numpy()
+    return frame[kept]
 
 
 def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
@@ -112,13 +115,13 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     """
     if rows.empty:
         return None
-    rows = rows[rows["n"] == rows["n"].max()]
-    triples = []
-    for one in rows.itertuples():
-        low, high = one.ci_low, one.ci_high
-        if math.isnan(low) and one.metric in PROPORTIONS and one.n > 0:
-            low, high = statistics.wilson(round(one.value * one.n), one.n)
-        triples.append((one.value, low, high))
+    triples, counts = [], rows["n"].to_numpy()
+    for value, low, high, metric, n in zip(rows["value"], rows["ci_low"], rows["ci_high"], rows["metric"], counts):
+        if n < counts.max():
+            continue
+        if math.isnan(low) and metric in PROPORTIONS and n > 0:
+            low, high = statistics.wilson(round(value * n), int(n))
+        triples.append((value, low, high))
     values, lows, highs = zip(*triples)
     if any(map(math.isnan, lows + highs)):
         return sum(values) / len(values), math.nan, math.nan

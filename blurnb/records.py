@@ -104,22 +104,31 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _write_together({path: content})
+
+
+def _write_together(contents: Mapping[Path, str | bytes]) -> None:
+    """Write files whole, and none of them unless there is room for all: the disk may fill up between two."""
+    staged: dict[Path, str] = {}
+    path = None
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, staged[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(staged[path], 0o644)
+        for path, name in staged.items():
+            os.replace(name, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free some space or choose another output_dir"
         ) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        for name in staged.values():
+            Path(name).unlink(missing_ok=True)
 
 
 def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -146,8 +155,8 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
                 raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
             digests = _digests(frame)
             notes = {run_id: {**known[run_id], **digests[run_id]} for run_id in digests}
-            write_whole(path.with_suffix(".json"), json.dumps(notes, indent=1, sort_keys=True) + "\n")
-            write_whole(path, _csv(frame))
+            beside = json.dumps(notes, indent=1, sort_keys=True) + "\n"
+            _write_together({path.with_suffix(".json"): beside, path: _csv(frame)})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error
     return frame
@@ -172,6 +181,8 @@ def read(path: str | Path, *, with_manifests: bool = False):
         manifests = json.loads(beside.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
@@ -182,6 +193,8 @@ def read(path: str | Path, *, with_manifests: bool = False):
         frame = table(frame.to_dict("records"))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
+    if not (isinstance(manifests, dict) and all(isinstance(notes, dict) for notes in manifests.values())):
+        raise UserError(f"{beside} holds no manifests; delete it and {path} and run again")
     digests = _digests(frame)
     for run_id in sorted(set(digests) | set(manifests)):
         stated = {k: manifests.get(run_id, {}).get(k) for k in ("rows", "sha256")}

@@ -24,11 +24,10 @@ def run(parameters: RQ3) -> degradation.Run:
     scales = degradation.scales_for(book.dataset, parameters.scales)
     native = str(book.dataset.native_side or scales[0])
     averaged = [scale for scale in scales if "+" in scale]
+    for mix, seed in parameters.trainings():
+        wanted = scales if mix in ("sharp", "mix") else [native]
+        book.add(mix, seed, networks.tuned(parameters, mix, seed), parameters.blurs, wanted)
     for seed in parameters.train_seeds:
-        trained = {mix: networks.tuned(parameters, mix, seed) for mix in parameters.mixes}
-        for mix, one in trained.items():
-            wanted = scales if mix in ("sharp", "mix") else [native]
-            book.add(mix, seed, one, parameters.blurs, wanted)
         for scale in averaged:
             single = scale.split("+")[0]
             book.add_scale_differences("mix", seed, single, f"scale {single}")

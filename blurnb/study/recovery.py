@@ -20,9 +20,8 @@ def run(parameters: RQ2) -> degradation.Run:
     """
     book = Book(parameters, "rq2")
     scales = degradation.scales_for(book.dataset, parameters.scales)
-    for seed in parameters.train_seeds:
-        for mix in parameters.mixes:
-            book.add(mix, seed, networks.tuned(parameters, mix, seed), parameters.blurs, scales)
+    for mix, seed in parameters.trainings():
+        book.add(mix, seed, networks.tuned(parameters, mix, seed), parameters.blurs, scales)
     first = parameters.train_seeds[0]
     for count in parameters.frozen:
         frozen = networks.tuned(parameters, "mix", first, frozen=count)

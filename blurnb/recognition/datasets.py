@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -105,21 +106,24 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-                image.load()
-                image = ImageOps.exif_transpose(image)
-                pixels = _rgb(image)
-    except UserError:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise UnreadableImage(f"{name} is too large ({image.width} x {image.height} pixels); make it smaller")
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            pixels = _rgb(image)
+    except UnreadableImage:
         raise
     except FileNotFoundError as error:
         raise UnreadableImage(f"{name} is gone since the folder was listed") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{name} is not a whole image ({str(error).splitlines()[0][:120]})") from error
+    except Exception as error:  # a damaged file can end anywhere in a decoder
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableImage(f"{name} is not a whole image ({reason[:120]})") from error
     height, width = pixels.shape[:2]
     if max(height, width) > LARGEST_ASPECT * min(height, width):
         raise UnreadableImage(f"{name} is a strip of {width} x {height} pixels; crop it to at most {LARGEST_ASPECT}:1")
+    if not np.isfinite(pixels).all():
+        raise UnreadableImage(f"{name} has pixels that are not finite; save it as 8 or 16 bit")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
@@ -181,7 +185,8 @@ def _of_files(name: str, classes, files: list[Path], labels: list[int], base: Pa
         raise UserError(
             f"no images below {base}; {name} needs <class>/<image> with suffixes {', '.join(sorted(SUFFIXES))}"
         )
-    ids = tuple(path.relative_to(base).as_posix() for path in files)
+    # file names may be any bytes; an id must be text that can be written and hashed
+    ids = tuple(os.fsencode(path.relative_to(base).as_posix()).decode(errors="backslashreplace") for path in files)
     sizes = tuple(path.stat().st_size for path in files)
     return Dataset(
         name,
@@ -230,7 +235,7 @@ def cache_folder() -> Path:
 
 def _imagenet_sample(root, split: str) -> Dataset:
     """One photograph a class: from `root` when given, else downloaded; every file checked against its SHA-256."""
-    folder = Path(root).expanduser() if root else cache_folder() / "imagenet-sample"
+    folder = _folder(root, "imagenet-sample") if root else cache_folder() / "imagenet-sample"
     registry = {f"{wnid}_{name.replace(' ', '_')}.JPEG": digest for wnid, name, digest in imagenet_classes()}
     fetcher = pooch.create(folder, SAMPLE_URL, registry=registry, retry_if_failed=3)
     files = []
@@ -244,7 +249,7 @@ def _imagenet_sample(root, split: str) -> Dataset:
                 f"cannot download {file} ({type(error).__name__}); connect to the network, or give data_root, "
                 "a folder with the photographs of github.com/EliSchwartz/imagenet-sample-images"
             ) from error
-    return _of_files("imagenet-sample", [n for _, n, _ in imagenet_classes()], files, list(range(1000)), folder)
+    return _of_files("imagenet-sample", [n for _, n, _ in imagenet_classes()], files, list(range(len(files))), folder)
 
 
 def _progress(items, title):
@@ -268,6 +273,8 @@ def _foolbox20(root, split: str) -> Dataset:
 
 def _tiny_imagenet(root, split: str) -> Dataset:
     """Tiny ImageNet from the official archive (read in place) or its unpacked folder."""
+    if split == "test":
+        raise UserError("split 'test' of tiny-imagenet was published without labels; use val")
     base = _folder(root, "tiny-imagenet") if root else None
     if base is None:
         archive = _download_tiny()
@@ -302,6 +309,9 @@ def _tiny_members(names: Sequence[str], annotations: str, split: str, order: lis
     index = {wnid: i for i, wnid in enumerate(order)}
     if split == "train":
         members = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
+        for member in members:
+            if member.split("/")[1] not in index:
+                raise UserError(f"wnids.txt of tiny-imagenet-200 does not name the class of {member}; remove it")
         return members, [index[n.split("/")[1]] for n in members]
     present = set(names)
     rows = sorted(line.split("\t")[:2] for line in annotations.splitlines())
@@ -311,9 +321,13 @@ def _tiny_members(names: Sequence[str], annotations: str, split: str, order: lis
 
 
 def _tiny_tree(split: str, folder: Path) -> Dataset:
-    order, names = _tiny_lists((folder / "wnids.txt").read_text(), (folder / "words.txt").read_text())
+    try:
+        order, names = _tiny_lists((folder / "wnids.txt").read_text(), (folder / "words.txt").read_text())
+        notes = (folder / "val" / "val_annotations.txt").read_text()
+    except OSError as error:
+        raise UserError(f"{error.filename} of tiny-imagenet-200 is missing; unpack the archive again") from error
     paths = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.JPEG"))]
-    members, labels = _tiny_members(paths, (folder / "val" / "val_annotations.txt").read_text(), split, order)
+    members, labels = _tiny_members(paths, notes, split, order)
     return _of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
@@ -341,7 +355,7 @@ def _tiny_archive(split: str, archive: Path) -> Dataset:
 def _decode_member(archive: str, members: tuple[str, ...], index: int) -> torch.Tensor:
     try:
         return decode(_opened(archive, os.getpid()).read(members[index]))
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         raise UnreadableImage(f"{archive}: {members[index]} is damaged ({error})") from error
     except UnreadableImage as error:
         raise UnreadableImage(f"{archive}: {members[index]}: {error}") from error

@@ -286,6 +286,13 @@ def test_effect_text():
     assert judge(4, entropy()).effect_text() == "−0.50 [−0.51, −0.49] nats on blurred images"
 
 
+def test_nothing_lost_is_nothing_to_recover():
+    rows = [r | ({"value": 0.0} if r["metric"] == "top1_change" and "image" in r["view"] else {}) for r in recovery()]
+    found = judge(2, rows)
+    assert found.verdict == "undecided"
+    assert "nan" not in found.sentence() + found.note
+
+
 def test_unknown_claim():
     with pytest.raises(UserError, match="1..8"):
         claims.judge(9, records.table([]))

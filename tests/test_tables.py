@@ -41,10 +41,11 @@ def test_interval():
 
 def test_markdown_is_gfm_with_numbers_on_the_right():
     frame = pd.DataFrame({"name": ["a|b", "c"], "n": ["1,000", "20"], "change": ["−2.0 [−3.0, −1.0]", "–"]})
+    frame["run"] = ["12ab34cd56ef", "000000000000"]
     lines = tables.markdown(frame).splitlines()
-    assert lines[0] == "| name | n | change |"
-    assert lines[1] == "| :--- | ---: | ---: |"
-    assert lines[2] == "| a\\|b | 1,000 | −2.0 [−3.0, −1.0] |"
+    assert lines[0] == "| name | n | change | run |"
+    assert lines[1] == "| :--- | ---: | ---: | :--- |"
+    assert lines[2] == "| a\\|b | 1,000 | −2.0 [−3.0, −1.0] | 12ab34cd56ef |"
     assert len(lines) == 4
 
 
@@ -138,7 +139,10 @@ def test_scoreboard_has_eight_claims_and_a_column_a_profile():
     assert list(frame.columns) == ["claim", "statement", *tables.PROFILES, "chapter"]
     assert frame.loc[0, "photographs"].startswith("**reproduced**: −56.0 [")
     assert "n = 500" in frame.loc[0, "photographs"]
-    assert frame.loc[0, "paper"] == frame.loc[1, "photographs"] == "not run yet"
+    assert frame.loc[0, "paper"] == frame.loc[1, "photographs"] == "not run"
+    assert frame.loc[0, "chapter"] == "rq1_degradation"
+    linked = tables.scoreboard(records.table(rows), ["paper"], chapters="../notebooks/{}.ipynb")
+    assert linked.loc[7, "chapter"] == "[RQ5](../notebooks/rq5_segmentation.ipynb)"
 
 
 def test_training_by_blur_is_a_matrix():
@@ -176,6 +180,6 @@ def test_provenance_from_a_real_manifest():
     assert set(frame.iloc[1][1:]) == {"–"}
 
 
-@pytest.mark.parametrize("seconds, text", [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (7500, "2 h 05 min")])
+@pytest.mark.parametrize("seconds, text", [(0.4, "< 1 s"), (59.4, "59 s"), (60, "1 min 00 s"), (7500, "2 h 05 min")])
 def test_duration(seconds, text):
     assert tables.duration(seconds) == text

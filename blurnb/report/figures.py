@@ -199,9 +199,9 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
             axes.errorbar(
                 end, places[blur] + height, xerr=mark, fmt="|", color=INK, elinewidth=1, markersize=4, zorder=4
             )
+    axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
     ends = [0.0, *(top - level[training, blurs[0]][0] for training in (blurs[0], "mix", "sharp"))]
     _spread_labels(axes, [(a + b) / 2 for a, b in zip(ends, ends[1:])], PARTS, -0.5)
-    axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
     axes.set_xlabel(f"points of {metric.replace('top', 'top-')} lost under the blur")
     subtitle(figure, found, f"scale {found['scale'].iloc[0]}", "bar below: 95 % interval at each joint")
     return figure
@@ -211,16 +211,19 @@ def _spread_labels(axes, centres: Sequence[float], names: Sequence[str], height:
     """Names above the parts of the first bar, pushed apart where they would collide."""
     low, high = axes.get_xlim()
     unit = (high - low) / 62  # the width of a letter, near enough
-    wanted, shown = list(centres), []
-    for centre, name in zip(wanted, names):
-        half = len(name) * unit / 2
-        left = shown[-1][1] + 1.5 * unit if shown else low
-        start = max(left, centre - half)
-        shown.append((start, start + 2 * half))
-    for (start, _), centre, name in zip(shown, centres, names):
-        card_behind = {"facecolor": CARD, "edgecolor": "none", "pad": 1}
-        axes.text(start, height - 0.12, name, fontsize=8.5, color=QUIET, ha="left", va="bottom", bbox=card_behind)
-        axes.plot([start + 0.5 * unit, centre], [height - 0.1, height + 0.2], color=QUIET, linewidth=0.7, zorder=1)
+    widths, gap = [len(name) * unit for name in names], 2.5 * unit
+    starts: list[float] = []
+    for centre, width in zip(centres, widths):
+        least = starts[-1] + widths[len(starts) - 1] + gap if starts else low
+        starts.append(max(least, centre - width / 2))
+    for i in reversed(range(len(starts))):
+        limit = high if i == len(starts) - 1 else starts[i + 1] - gap
+        starts[i] = min(starts[i], limit - widths[i])
+    behind = {"facecolor": CARD, "edgecolor": "none", "pad": 1}
+    for start, width, centre, name in zip(starts, widths, centres, names):
+        axes.text(start, height - 0.12, name, fontsize=8.5, color=QUIET, ha="left", va="bottom", bbox=behind)
+        foot = min(max(centre, start), start + width)  # the leader leaves the name where it is nearest
+        axes.plot([foot, centre], [height - 0.1, height + 0.2], color=QUIET, linewidth=0.7, zorder=1)
 
 
 _SPREAD = {"sharp": 0.0, "defocus": 0.5, "gaussian": 1.0, "motion": 24**-0.5}
@@ -282,10 +285,11 @@ def dose_response(
     axes.set_ylim(0, None)
     labels.sort()
     gap = axes.get_ylim()[1] * 0.075
-    heights = _apart([value for value, _, _ in labels], gap)
+    heights = _apart([value for value, _, _ in labels], gap, axes.get_ylim()[1] - gap)
     heights, labels = [*heights, heights[-1] + gap], [*labels, (0, "half gone at", QUIET)]
     for height, (_, text, ink) in zip(heights, labels):
-        axes.annotate(text, (right, height), (8, 0), textcoords="offset points", fontsize=8.5, va="center", color=ink)
+        where = {"xytext": (8, 0), "textcoords": "offset points", "annotation_clip": False}
+        axes.annotate(text, (right, height), **where, fontsize=8.5, va="center", color=ink)
     ticks = sorted({round(dose, 2) for line in lines.values() for dose, _ in line})
     if by != "family":
         axes.set_xticks(ticks)
@@ -301,11 +305,13 @@ def dose_response(
     return figure
 
 
-def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places, moved up as little as keeps them `gap` apart."""
+def _apart(places: Sequence[float], gap: float, top: float) -> list[float]:
+    """Ascending places, moved up as little as keeps them `gap` apart, then down as far as `top` demands."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top - gap * (len(moved) - 1 - i))
     return moved
 
 

@@ -296,7 +296,7 @@ def one_scale(rows: pd.DataFrame, metric: str) -> list[Finding]:
             Part("a network for each scale adds less than two points", _minus(each or UNKNOWN), bar=-MARGIN),
         ]
         note = f"mean over sharp and blurred images; {_times(cost)} the seconds per image; at {single} alone "
-        note += f"{100 * share[0]:.0f} % of the loss recovered"
+        note += f"{_percent(share[0])} of the loss recovered"
         unit = f"points of {_title(metric)}, {several} over {single}"
         findings.append(Finding(parts, extra, unit, _n(own, metric, training="mix", scale=several), note))
     if not findings:
@@ -321,6 +321,10 @@ def _seconds(rows: pd.DataFrame, training: str, scale: str, **wanted) -> Triple:
 
 def _times(cost: Triple) -> str:
     return "an unknown multiple of" if math.isnan(cost[0]) else f"{cost[0]:.3g} times"
+
+
+def _percent(share: float) -> str:
+    return "no telling share" if math.isnan(share) else f"{100 * share:.0f} %"
 
 
 _VIEW = re.compile(r"(?P<base>[^,]*?)(?: after (?P<method>[^,]+))?(?:, (?P<factors>.+))?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -28,6 +29,9 @@ _NAMES = {
     "seconds": "seconds per image",
     "psnr": "PSNR, dB",
 }
+
+# A number, perhaps with an interval or a unit behind it; a hash or a date is none.
+_NUMERIC = re.compile(r"[+\N{MINUS SIGN}<-]?\d[\d,.]*( .*)?")
 
 
 def name(metric: str) -> str:
@@ -59,7 +63,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
     def numeric(column: pd.Series) -> bool:
         cells = [str(cell) for cell in column if str(cell) not in ("", "–", NOT_RUN)]
-        return bool(cells) and all(cell.lstrip("+\N{MINUS SIGN}-")[:1].isdigit() for cell in cells)
+        return bool(cells) and all(_NUMERIC.fullmatch(cell) for cell in cells)
 
     def line(cells) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
@@ -207,8 +211,13 @@ def _sharp_partner(records: pd.DataFrame, profile: str, like: pd.DataFrame, scal
     )
 
 
-def scoreboard(records: pd.DataFrame, profiles: Sequence[str] = PROFILES, metric: str = "top1") -> pd.DataFrame:
-    """The eight claims by profile: verdict, effect with interval and n in each cell; chapter in the last column."""
+def scoreboard(
+    records: pd.DataFrame, profiles: Sequence[str] = PROFILES, metric: str = "top1", chapters: str = ""
+) -> pd.DataFrame:
+    """The eight claims by profile: verdict, effect with interval and n in each cell; chapter in the last column.
+
+    `chapters` makes that a link: its ``{}`` is replaced by the chapter's name (``../notebooks/{}.ipynb``).
+    """
     verdicts = {(v.claim, v.profile): v for v in claims.scoreboard(records, profiles, metric)}
     lines = []
     for claim in paper.CLAIMS.values():
@@ -216,8 +225,9 @@ def scoreboard(records: pd.DataFrame, profiles: Sequence[str] = PROFILES, metric
         for profile in profiles:
             one = verdicts[claim.number, profile]
             ran = one.verdict != claims.NOT_RUN
-            line[profile] = f"**{one.verdict}**: {one.effect_text()}; {one.evidence}" if ran else NOT_RUN
-        lines.append(line | {"chapter": claim.chapter})
+            line[profile] = f"**{one.verdict}**: {one.effect_text()}; {one.evidence}" if ran else one.verdict
+        link = f"[{claim.question.upper()}]({chapters.format(claim.chapter)})" if chapters else claim.chapter
+        lines.append(line | {"chapter": link})
     return pd.DataFrame(lines)
 
 
@@ -293,7 +303,7 @@ def provenance(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
         def pick(*names, decided=decided, note=note):
             return next((str(p[n]) for n in names for p in (note, decided) if p.get(n) not in (None, "")), "–")
 
-        seconds = pick("wall_seconds", "wall_time", "seconds")
+        seconds = pick("wall_seconds", "wall_time")
         lines.append(
             {
                 "run": run,
@@ -315,6 +325,8 @@ def provenance(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)
+    if whole < 1:
+        return "< 1 s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

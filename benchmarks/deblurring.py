@@ -69,8 +69,9 @@ def main() -> None:
     sharp = scenes[..., inside, inside].contiguous()
     print(f"n = {len(sharp)} photographs of {asked.side} x {asked.side}, {asked.threads} threads, one image at a time")
     print(
-        f"border {asked.border}, scene {asked.scene}; gain in dB: mean (standard error); seconds: median over images, and\nthe fastest, which a busy machine distorts less\n"
+        f"border {asked.border}, scene {asked.scene}; gain in dB: mean (standard error); seconds: median over images,"
     )
+    print("and the fastest, which a busy machine distorts less\n")
     print("| method | blur | noise | blurred, dB | gain, dB | seconds per image | fastest |")
     print("|---|---|---|---|---|---|---|")
     # The first call loads deepinv; that is no part of the cost of an image.

@@ -220,13 +220,14 @@ WEIGHTS: dict[str, dict[float, float]] = {
 
 
 def default_weight(method: str, noise_sd: float) -> float:
-    """The tuned weight of `method`, interpolated in log noise and log weight between the tuned noise levels."""
+    """The tuned weight of `method`; between and beyond the tuned levels, a line in log weight over log noise."""
     noise_sd = max(noise_sd, EIGHT_BIT_SD)
     if method == "epll":
         return noise_sd**2
-    levels, weights = zip(*sorted(WEIGHTS[method].items()))
-    weight = math.exp(np.interp(math.log(noise_sd), np.log(levels), np.log(weights)))
-    return round(weight) if method == "richardson_lucy" else weight
+    (low, weight_low), (high, weight_high) = sorted(WEIGHTS[method].items())
+    share = math.log(noise_sd / low) / math.log(high / low)
+    weight = weight_low * (weight_high / weight_low) ** share
+    return max(1, round(weight)) if method == "richardson_lucy" else weight
 
 
 class Tuning(NamedTuple):

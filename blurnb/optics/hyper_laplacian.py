@@ -20,7 +20,8 @@ from blurnb.errors import UserError
 
 BETAS = (1.0, 2.83, 8.0, 22.6, 64.0, 181.0)
 ALPHAS = (1 / 2, 2 / 3, 1.0)
-_NEWTON_STEPS = 5  # the worst start, at the threshold, is then within float32 rounding of the root
+_NEWTON_STEPS = 4  # the worst start, at the threshold, is then within 1e-5 of the root
+_PIECE = 1 << 16
 
 
 def shrink(gradients: torch.Tensor, beta: float, alpha: float = 2 / 3) -> torch.Tensor:
@@ -32,26 +33,37 @@ def shrink(gradients: torch.Tensor, beta: float, alpha: float = 2 / 3) -> torch.
     """
     if not any(abs(alpha - known) < 1e-6 for known in ALPHAS):
         raise UserError(f"alpha={alpha}: give 1/2, 2/3 or 1, the exponents whose shrinkage is solved exactly")
-    size = gradients.abs()
     if alpha == 1:
-        return torch.copysign((size - 1 / beta).clamp_(min=0), gradients)
+        return torch.copysign((gradients.abs() - 1 / beta).clamp_(min=0), gradients)
     smallest = (2 * (1 - alpha) / beta) ** (1 / (2 - alpha))
     threshold = smallest + alpha / beta * smallest ** (alpha - 1)
-    kept = size > threshold
-    size.clamp_(min=threshold)  # Newton stays where it is defined; those elements become 0 below
-    if abs(alpha - 1 / 2) < 1e-6:
-        constant, root = 1 / (2 * beta), size.sqrt()  # u^3 - v u + constant = 0
-        for _ in range(_NEWTON_STEPS):
-            square = root * root
-            root = (2 * root * square - constant) / (3 * square - size)
-        shrunk = root * root
-    else:
-        constant, root = 2 / (3 * beta), size ** (1 / 3)  # u^4 - v u + constant = 0
-        for _ in range(_NEWTON_STEPS):
-            cube = root * root * root
-            root = (3 * root * cube - constant) / (4 * cube - size)
-        shrunk = root * root * root
-    return torch.copysign(shrunk.mul_(kept), gradients)
+    root = _cubic_root if abs(alpha - 1 / 2) < 1e-6 else _quartic_root
+    shrunk = torch.empty_like(gradients, memory_format=torch.contiguous_format)
+    # Piece by piece, each small enough to stay in the processor's cache through all Newton steps.
+    for values, result in zip(gradients.reshape(-1).split(_PIECE), shrunk.view(-1).split(_PIECE)):
+        size = values.abs()
+        kept = size > threshold
+        size.clamp_(min=threshold)  # Newton stays where it is defined; those elements become 0
+        torch.copysign(root(size, beta).mul_(kept), values, out=result)
+    return shrunk
+
+
+def _cubic_root(size: torch.Tensor, beta: float) -> torch.Tensor:
+    """u^2 for the largest u with u^3 - size u + 1 / (2 beta) = 0."""
+    root = size.sqrt()
+    for _ in range(_NEWTON_STEPS):
+        square = root * root
+        root = root.mul_(square).mul_(2).sub_(1 / (2 * beta)).div_(square.mul_(3).sub_(size))
+    return root * root
+
+
+def _quartic_root(size: torch.Tensor, beta: float) -> torch.Tensor:
+    """u^3 for the largest u with u^4 - size u + 2 / (3 beta) = 0."""
+    root = size.pow(1 / 3)
+    for _ in range(_NEWTON_STEPS):
+        cube = (root * root).mul_(root)
+        root = root.mul_(cube).mul_(3).sub_(2 / (3 * beta)).div_(cube.mul_(4).sub_(size))
+    return (root * root).mul_(root)
 
 
 def gradients(images: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,14 +185,17 @@ def names() -> list[str]:
 
 def _pretrained(name: str) -> nn.Module:
     """A torchvision classifier with its ImageNet weights, through torchvision's own cache and hash check."""
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    except KeyError as error:
+        raise UserError(f"torchvision has no IMAGENET1K_V1 weights of {name}; give a file, or weights none") from error
     try:
         return torchvision.models.get_model(name, weights=weights)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # a damaged file in the cache can end anywhere in torch.load
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
             f"cannot get the ImageNet weights of {name} ({type(error).__name__}); connect to the network once, or put "
-            f"{weights.url.rsplit('/', 1)[1]} from {weights.url} into {folder}"
+            f"a whole {weights.url.rsplit('/', 1)[1]} from {weights.url} into {folder}"
         ) from error
 
 
@@ -270,9 +274,9 @@ def load_weights(network: Network, path: str | Path) -> None:
             f"{path} is not a whole checkpoint of plain tensors ({type(error).__name__}); fetch or train it again"
         ) from error
     own = network.body.state_dict()
-    if not isinstance(state, dict):
+    if not (isinstance(state, dict) and all(isinstance(name, str) for name in state)):
         raise UserError(f"{path} holds no state dict; save network.state_dict()")
-    state = {name.removeprefix("body.").removeprefix("module."): value for name, value in state.items()}
+    state = {re.sub(r"^(module\.)?(body\.|module\.)?", "", name): value for name, value in state.items()}
     wrong = [n for n in own if n not in state or getattr(state[n], "shape", None) != own[n].shape]
     if wrong or set(state) - set(own):
         odd = wrong[0] if wrong else sorted(set(state) - set(own))[0]

@@ -257,6 +257,8 @@ def test_the_book_opens_from_the_disk(browser, book):
     """No server: formulas, pictures and search have to work on file:// too."""
     url = book.resolve().as_uri() + "/"
     pages = [path for path in pages_of(book) if path.parts[0] in ("book", "notebooks")]
+    # One page with formulas, one chapter: what differs from a server is the same on every page.
+    pages = [path for path in pages if 'class="math' in (book / path).read_text()][:1] + pages[-1:]
     assert faults_of(browser, url, pages, 1280) == []
     assert search(browser, url, "defocus")
 

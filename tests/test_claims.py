@@ -233,7 +233,7 @@ def test_worst_scale_decides():
     assert "scale 128" in found.note
 
 
-def test_each_evidence_has_its_verdict_and_the_worst_stands_for_all():
+def test_each_evidence_has_its_verdict_and_small_evidence_does_not_overrule_large():
     rows = degradation() + degradation(half=VAGUE, dataset="foolbox20", n=20)
     found = claims.judge(1, records.table(rows))
     assert {v.evidence: v.verdict for v in found} == {
@@ -241,7 +241,14 @@ def test_each_evidence_has_its_verdict_and_the_worst_stands_for_all():
         "vgg16 on foolbox20, n = 20": "undecided",
     }
     combined = claims.combine(found)
-    assert combined.verdict == "undecided"
+    assert combined.verdict == "reproduced"
+    assert "vgg16 on foolbox20, n = 20: undecided" in combined.note
+
+
+def test_evidence_against_a_claim_decides_however_much_speaks_for_it():
+    rows = degradation() + degradation((0.0, 0.0, 0.0, 0.0), half=0.005, dataset="foolbox20", n=20)
+    combined = claims.combine(claims.judge(1, records.table(rows)))
+    assert combined.verdict == "not reproduced"
     assert "vgg16 on imagenet, n = 5,000: reproduced" in combined.note
 
 

@@ -17,7 +17,8 @@ from blurnb.report.paper import CLAIMS
 from blurnb.report.rules import RULES, Finding, Missing
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN = "reproduced", "not reproduced", "undecided", "not run"
-_SEVERITY = {NOT_RUN: 0, REPRODUCED: 1, UNDECIDED: 2, NOT_REPRODUCED: 3}
+_SEVERITY = {NOT_RUN: 0, REPRODUCED: 1, UNDECIDED: 2, NOT_REPRODUCED: 3}  # among conditions of one evidence
+_DECIDES = {NOT_RUN: 0, UNDECIDED: 1, REPRODUCED: 2, NOT_REPRODUCED: 3}  # among several evidences
 
 
 @dataclass(frozen=True)
@@ -112,19 +113,20 @@ def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: st
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
-    """The worst of one claim's verdicts in one profile, which stands for all; its note tells the others.
+    """The verdict that stands for all evidence of a claim in a profile; its note tells the others.
 
-    Evidence that was not run is left aside unless nothing was run.
+    Any evidence against the claim decides; else any for it. Evidence too small to say either (20 photographs, for
+    one) does not overrule evidence that does, and stands in the note. Not run counts only where nothing was run.
     """
     if not verdicts:
         raise UserError("no verdicts to combine; judge a claim first")
     if len({(v.claim, v.profile) for v in verdicts}) > 1:
         raise UserError("verdicts of several claims or profiles cannot be combined into one")
-    worst = max(verdicts, key=lambda v: (_SEVERITY[v.verdict], v.n))
-    others = [f"{v.evidence}: {v.verdict}" for v in verdicts if v is not worst]
-    if not others or worst.verdict == NOT_RUN:
-        return worst
-    return replace(worst, note=f"{worst.note}. The worst evidence decides; beside it {'; '.join(others)}")
+    decisive = max(verdicts, key=lambda v: (_DECIDES[v.verdict], v.n))
+    others = [f"{v.evidence}: {v.verdict}" for v in verdicts if v is not decisive and v.verdict != NOT_RUN]
+    if not others:
+        return decisive
+    return replace(decisive, note=f"{decisive.note}. Beside it {'; '.join(others)}")
 
 
 def scoreboard(rows: pd.DataFrame, profiles: Sequence[str], metric: str = "top1") -> list[Verdict]:

@@ -100,7 +100,8 @@ def evaluate(
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
     """
-    labels = [blurring.parse(blur).label for blur in blurs]
+    labels = list(dict.fromkeys(blurring.parse(blur).label for blur in blurs))  # "D8.0" is D8: count it once
+    scales = list(dict.fromkeys(str(scale) for scale in scales))
     sides = sorted({side for scale in scales for side in scale_parts(scale)})
     if max(dataset.labels, default=0) >= network.class_count:
         raise UserError(
@@ -126,7 +127,7 @@ def evaluate(
     ]
     skipped: dict[str, str] = {}
     started = time.perf_counter()
-    network = network.to(device)
+    network = network.to(device).eval()  # in training mode an answer would depend on its batch
     bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
                disable=not missing, mininterval=1)  # fmt: skip
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, workers)) as pool:

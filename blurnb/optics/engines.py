@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import fft
 from torch.nn.functional import conv2d, pad
 
 from blurnb.errors import UserError
@@ -28,9 +29,9 @@ ENGINES = ("auto", "torch")
 _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 # Costs in units of one tap on one row, as measured by `benchmarks/blur.py --costs`.
-_GROUP_COST = 2.5
-_RUN_COST = 3.5
-_ALIGNED_COST = 0.6
+_GROUP_COST = 1.0
+_RUN_COST = 4.5
+_LINE_COST = 12.0
 _FOURIER_COST = 480.0
 
 _GROUP = 16
@@ -137,8 +138,8 @@ def _without_dust(kernel: np.ndarray) -> np.ndarray:
     return kept / kept.sum()
 
 
-def _taps(offsets: np.ndarray, weights: np.ndarray) -> tuple:
-    """`Taps` for real `weights`.
+def _taps(offsets: np.ndarray, weights: np.ndarray, whites: np.ndarray | int = 65535) -> tuple:
+    """`Taps` for real `weights` on sources in which white is `whites`, one for each or one for all.
 
     Every 16-bit product loses under 1 unit, and every weight under 1/2 by rounding, in a group of n <= 16 taps whose
     share of the kernel is s: at most 1.5 n s of 65535, so 24 / 65535 = 0.094 of an 8-bit level over all groups. Typical
@@ -147,15 +148,36 @@ def _taps(offsets: np.ndarray, weights: np.ndarray) -> tuple:
     from blurnb.optics.loops import Taps  # numba takes most of a second to import
 
     count = math.ceil(len(weights) / _GROUP)
+    whites = np.broadcast_to(whites, len(weights))
     groups = np.round(np.linspace(0, len(weights), count + 1)).astype(np.intp)
     shorts, scales = np.empty(len(weights), np.uint16), np.empty(count, np.float32)
     for group, (first, last) in enumerate(zip(groups[:-1], groups[1:])):
         part = weights[first:last]
         # Rounding the running sum, not each weight, keeps equal weights from erring all one way.
         shorts[first:last] = np.diff(np.round(np.cumsum(part) / part.sum() * 65535), prepend=0)
-        made = (65535 * shorts[first:last].astype(np.int64)) >> 16
-        scales[group] = 65535 * part.sum() / max(made.sum(), 1)
+        made = (whites[first:last] * shorts[first:last].astype(np.int64)) >> 16
+        scales[group] = (part * whites[first:last]).sum() / max(made.sum(), 1)
     return Taps(offsets.astype(np.intp), shorts, groups, scales)
+
+
+def _paired(levels: np.ndarray, taps: tuple, spacing: int) -> tuple[np.ndarray, tuple]:
+    """(levels, taps) with two weights a tap, for a row and the one `spacing` below it.
+
+    Within its group: what the two rows share is loaded once. Groups are by column, as that is what they share.
+    """
+    places, weights, groups = [], [], [0]
+    for first, last in zip(taps.groups[:-1], taps.groups[1:]):
+        pairs: dict[tuple[int, int], list[int]] = {}
+        for level, offset, weight in zip(levels[first:last], taps.offsets[first:last], taps.weights[first:last]):
+            pairs.setdefault((int(level), int(offset)), [0, 0])[0] = int(weight)
+            pairs.setdefault((int(level) + spacing, int(offset)), [0, 0])[1] = int(weight)
+        places += pairs
+        weights += pairs.values()
+        groups.append(len(places))
+    levels, offsets = np.array(places, dtype=np.intp).T.copy()
+    return levels, taps._replace(
+        offsets=offsets, weights=np.array(weights, dtype=np.uint16), groups=np.array(groups, dtype=np.intp)
+    )
 
 
 def _cost(taps: int) -> float:
@@ -163,14 +185,16 @@ def _cost(taps: int) -> float:
 
 
 def _tap_plan(kernel: np.ndarray) -> Plan | None:
-    rows, columns = np.nonzero(kernel)
-    if _cost(len(rows)) >= _FOURIER_COST:
-        return None
+    columns, rows = np.nonzero(kernel.T)
     middle_row, middle_column = kernel.shape[0] // 2, kernel.shape[1] // 2
+    below = np.vstack([kernel[1:], np.zeros_like(kernel[:1])])
+    loads = np.count_nonzero((kernel > 0) | (below > 0)) + np.count_nonzero(kernel[0])
+    cost = loads / 2 + _GROUP_COST * math.ceil(len(rows) / _GROUP)
+    if cost >= _FOURIER_COST:
+        return None
     half = max(middle_row, middle_column)
     taps = _taps(middle_column - columns, kernel[rows, columns])
-    arguments = ((middle_row - rows).astype(np.intp), taps, 0)
-    return Plan("convolve", _cost(len(rows)), half, half, arguments)
+    return Plan("convolve", cost, half, half, _paired(middle_row - rows, taps, 1))
 
 
 def _run_plan(kernel: np.ndarray) -> Plan | None:
@@ -186,9 +210,14 @@ def _run_plan(kernel: np.ndarray) -> Plan | None:
     cost = _cost(len(lengths)) + _RUN_COST * lengths.max()
     if cost >= _FOURIER_COST:
         return None
-    taps = _taps(middle_column - columns, steps[lengths, columns] * (2 * lengths + 1))
+    pixels = 2 * np.arange(lengths.max() + 1) + 1
+    shares = 65536 // pixels
+    shares[0] = 65536  # the pixel itself is copied
+    whites = (65535 * pixels * shares) >> 16
+    taps = _taps(middle_column - columns, (steps[lengths, columns] * 65536) / shares[lengths], whites[lengths])
     half = max(middle_row, middle_column)
-    return Plan("convolve", cost, half, half, (lengths.astype(np.intp), taps, int(lengths.max())))
+    arguments = (lengths.astype(np.intp), taps, shares.astype(np.uint32))
+    return Plan("convolve_runs", cost, half, half, arguments)
 
 
 def _separable_plan(kernel: np.ndarray) -> Plan | None:
@@ -209,11 +238,13 @@ def _decimated_plan(profile_down: np.ndarray, profile_across: np.ndarray, step: 
             return None
         first, between = parts
     down = _profile_taps(first)
+    levels, down = _paired(down.offsets, down, step)
+    down = down._replace(offsets=levels)
     across = _profile_taps(profile_across)
     reach = between.shape[1] // 2
-    cost = (_ALIGNED_COST * _cost(len(first)) + _cost(len(profile_across)) + 4) / step
+    cost = (_cost(len(first)) / 2 + _cost(len(profile_across)) + _LINE_COST) / step
     if step > 1:
-        cost += _ALIGNED_COST * _cost(between.shape[1])
+        cost += _cost(between.shape[1])
     if cost >= _FOURIER_COST:
         return None
     sets = [_taps(np.arange(-reach, reach + 1), weights) for weights in between]
@@ -270,25 +301,70 @@ def _sampled_gaussian(places: np.ndarray, variance: float) -> np.ndarray:
 # ------------------------------------------------------------------------------------- the loops, in threads
 
 
+Task = Callable[[], tuple[bool, range] | None]
+"""Makes part of the result, and may say whether the images it saw were in [0, 1], and which these are."""
+
+
 def _by_loops(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
     # NumPy asks for huge pages: a large result costs a third of what torch's page faults take.
     result = torch.from_numpy(np.empty(batch.shape, dtype=np.float32))
     plans = [plan_for(kernel) for kernel in kernels]
-    tasks: list[Callable[[], tuple[bool, range]]] = []
+    tasks: list[Task] = []
     for first, last in _stretches(plans):
         plan = plans[first]
         if plan.loop == "copy":
             result[first:last] = batch[first:last]
         elif plan.loop == "fourier":
-            for i in range(first, last):
-                result[i] = by_torch(batch[i : i + 1], kernels[i : i + 1], border)[0]
+            tasks.extend(
+                functools.partial(_by_fourier, batch[i].numpy(), result[i].numpy(), kernels[i], border)
+                for i in range(first, last)
+            )
         else:
             tasks.extend(_tasks(batch, result, plan, border, first, last))
-    strange = {i for is_normal, images in _run(tasks) if not is_normal for i in images}
+    strange = {i for outcome in _run(tasks) if outcome and not outcome[0] for i in outcome[1]}
     for i in sorted(strange):
         if not (batch[i] >= 0).all() or not (batch[i] <= 1).all():
             result[i] = by_torch(batch[i : i + 1], kernels[i : i + 1], border)[0]
     return result
+
+
+def _by_fourier(image: np.ndarray, out: np.ndarray, kernel: np.ndarray, border: str) -> None:
+    """`image` (C, H, W) convolved with `kernel` into `out`.
+
+    A two-dimensional FFT by hand: rows that only repeat others beyond the border, and those that are thrown away, are
+    never transformed.
+    """
+    height, width = image.shape[-2:]
+    half = max(kernel.shape) // 2
+    rows, columns = _smooth_number(height + 2 * half), _smooth_number(width + 2 * half)
+    spectra = fft.rfft(_extend(image, 2, half, columns, border))
+    product = fft.fft(_extend(spectra, 1, half, rows, border), axis=1, overwrite_x=True)
+    product *= _spectrum(kernel.tobytes(), kernel.shape, rows, columns)
+    product = fft.ifft(product, axis=1, overwrite_x=True)[:, 2 * half : 2 * half + height]
+    out[:] = fft.irfft(product, columns)[..., 2 * half : 2 * half + width]
+
+
+def _extend(values: np.ndarray, axis: int, half: int, size: int, border: str) -> np.ndarray:
+    """`values` with `half` more at both ends of `axis` as `border` says, then zeros up to `size`."""
+    count = values.shape[axis]
+    places = _extended(count, half, border)
+    shape = list(values.shape)
+    shape[axis] = size
+    result = np.empty(shape, dtype=values.dtype)
+    for start, stop, source in (
+        (0, half, places[:half]),
+        (half, half + count, slice(None)),
+        (half + count, count + 2 * half, places[half + count :]),
+    ):
+        result[(slice(None),) * axis + (slice(start, stop),)] = values[(slice(None),) * axis + (source,)]
+    result[(slice(None),) * axis + (slice(count + 2 * half, size),)] = 0
+    return result
+
+
+@functools.lru_cache(maxsize=16)
+def _spectrum(data: bytes, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+    kernel = np.frombuffer(data, dtype=np.float32).reshape(shape)
+    return fft.rfft2(kernel, s=(rows, columns))
 
 
 def _stretches(plans: Sequence[Plan]) -> Iterator[tuple[int, int]]:
@@ -300,9 +376,7 @@ def _stretches(plans: Sequence[Plan]) -> Iterator[tuple[int, int]]:
             first = i
 
 
-def _tasks(
-    batch: torch.Tensor, result: torch.Tensor, plan: Plan, border: str, first: int, last: int
-) -> Iterator[Callable[[], tuple[bool, range]]]:
+def _tasks(batch: torch.Tensor, result: torch.Tensor, plan: Plan, border: str, first: int, last: int) -> Iterator[Task]:
     """Calls that each make a band of rows of the images first..last and say whether these were in [0, 1]."""
     from blurnb.optics import loops
 
@@ -340,11 +414,11 @@ def _bands() -> int:
     return 1 if torch.get_num_threads() == 1 else 3 * torch.get_num_threads()
 
 
-def _run(tasks: Sequence[Callable[[], tuple[bool, range]]]) -> list[tuple[bool, range]]:
+def _run(tasks: Sequence[Task]) -> list:
     """The results of `tasks`, shared between this thread and as many more as torch is allowed."""
     waiting = deque(tasks)
 
-    def drain() -> list[tuple[bool, range]]:
+    def drain() -> list:
         results = []
         while True:
             try:

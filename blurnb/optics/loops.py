@@ -25,10 +25,13 @@ WHITE = np.float32(65535)
 
 
 class Taps(NamedTuple):
-    """Weights on a buffer of rows, in groups. Group g: taps groups[g]..groups[g + 1], their sum times scales[g]."""
+    """Weights on a buffer of rows, in groups. Group g: taps groups[g]..groups[g + 1], their sum times scales[g].
+
+    For `weigh_pair`, a tap has two weights: for the row that is made, and for the one made with it.
+    """
 
     offsets: np.ndarray  # intp, from the pixel that is made
-    weights: np.ndarray  # uint16
+    weights: np.ndarray  # uint16, (n,) or (n, 2)
     groups: np.ndarray  # intp
     scales: np.ndarray  # float32
 
@@ -128,6 +131,26 @@ def weigh(row, width, source, start, taps):
 
 
 @compiled
+def weigh_pair(row, other, width, source, start, taps):
+    """Two rows at once, so that what both need is loaded once: memory, not arithmetic, is what limits `weigh`."""
+    for group in range(taps.scales.size):
+        first, last, scale = taps.groups[group], taps.groups[group + 1], taps.scales[group]
+        for x in range(0, width, STRIP):
+            left, right, other_left, other_right = dark(), dark(), dark(), dark()
+            for tap in range(first, last):
+                index = start + taps.offsets[tap] + x
+                weight, other_weight = taps.weights[tap, 0], taps.weights[tap, 1]
+                left = add_product(left, source, index, weight)
+                right = add_product(right, source, index + LANES, weight)
+                other_left = add_product(other_left, source, index, other_weight)
+                other_right = add_product(other_right, source, index + LANES, other_weight)
+            add_to(row, x, left, scale, group == 0)
+            add_to(row, x + LANES, right, scale, group == 0)
+            add_to(other, x, other_left, scale, group == 0)
+            add_to(other, x + LANES, other_right, scale, group == 0)
+
+
+@compiled
 def pad(plane, rows, columns, padded, stride):
     """`plane` as 16-bit pixels, extended by the maps `rows` and `columns`; whether all lay in [0, 1]."""
     width = plane.shape[1]
@@ -161,48 +184,63 @@ def to_floats(row, out):
 
 
 @compiled
-def average_runs(padded, start, stride, total, runs):
-    """Row k of `runs`: the mean of the 2 k + 1 pixels about each pixel in its column."""
+def average_runs(padded, start, stride, shares, total, runs):
+    """Row k of `runs`: the 2 k + 1 pixels about each pixel in its column, summed, times shares[k], >> 16."""
     middle, first = padded[start : start + stride], runs[:stride]
     for x in range(stride):
-        total[x] = np.int32(middle[x])
+        total[x] = np.uint32(middle[x])
         first[x] = middle[x]
-    for k in range(1, runs.size // stride):
+    for k in range(1, shares.size):
         above = padded[start - k * stride : start - (k - 1) * stride]
         below = padded[start + k * stride : start + (k + 1) * stride]
-        run, share = runs[k * stride : (k + 1) * stride], np.float32(1 / (2 * k + 1))
+        run, share = runs[k * stride : (k + 1) * stride], shares[k]
         for x in range(stride):
-            sum_ = np.int32(total[x] + np.int32(above[x]) + np.int32(below[x]))
+            sum_ = np.uint32(total[x] + np.uint32(above[x]) + np.uint32(below[x]))
             total[x] = sum_
-            run[x] = np.uint16(np.int32(np.float32(sum_) * share + np.float32(0.5)))
+            run[x] = np.uint16(np.uint32(sum_ * share) >> np.uint32(16))
 
 
 @compiled
-def convolve(planes, out, first, last, rows, columns, levels, taps, longest):
+def convolve(planes, out, first, last, rows, columns, levels, taps):
     """Rows first..last of the stacked `planes` (P, H, W) into `out`; whether all pixels lay in [0, 1].
 
-    The taps weigh the pixel `levels` rows below and `offsets` to the right; or, where `longest` is above 0, the mean
-    of the vertical run of half length `levels`, at most `longest`, there.
+    The taps weigh the pixel `levels` rows below and `offsets` to the right, for a row and the one below it.
     """
     height, width = planes.shape[1], planes.shape[2]
     half = (columns.size - width) // 2
     stride = -(-columns.size // LANES) * LANES
-    tallest = min(height, last - first) + 2 * half
-    padded = np.empty(tallest * stride + STRIP, np.uint16)
-    runs = np.empty((longest + 1) * stride + STRIP, np.uint16)
-    total, row = np.empty(stride, np.int32), np.empty(stride + STRIP, np.float32)
+    padded = np.empty((min(height, last - first) + 2 * half + 1) * stride + STRIP, np.uint16)
+    row, other = np.empty(stride + STRIP, np.float32), np.empty(stride + STRIP, np.float32)
+    taps = Taps(levels * stride + taps.offsets, taps.weights, taps.groups, taps.scales)
+    is_normal = True
+    for plane in range(first // height, (last - 1) // height + 1):
+        top, bottom = max(first - plane * height, 0), min(last - plane * height, height)
+        is_normal &= pad(planes[plane], rows[top : bottom + 2 * half], columns, padded, stride)
+        for y in range(top, bottom, 2):
+            weigh_pair(row, other, width, padded, (y - top + half) * stride + half, taps)
+            to_floats(row, out[plane, y])
+            if y + 1 < bottom:
+                to_floats(other, out[plane, y + 1])
+    return is_normal
+
+
+@compiled
+def convolve_runs(planes, out, first, last, rows, columns, levels, taps, shares):
+    """As `convolve`, but the taps weigh vertical runs of half length `levels`, for one row; see `average_runs`."""
+    height, width = planes.shape[1], planes.shape[2]
+    half = (columns.size - width) // 2
+    stride = -(-columns.size // LANES) * LANES
+    padded = np.empty((min(height, last - first) + 2 * half) * stride, np.uint16)
+    runs = np.empty(shares.size * stride + STRIP, np.uint16)
+    total, row = np.empty(stride, np.uint32), np.empty(stride + STRIP, np.float32)
     taps = Taps(levels * stride + taps.offsets, taps.weights, taps.groups, taps.scales)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
         top, bottom = max(first - plane * height, 0), min(last - plane * height, height)
         is_normal &= pad(planes[plane], rows[top : bottom + 2 * half], columns, padded, stride)
         for y in range(top, bottom):
-            start = (y - top + half) * stride
-            if longest > 0:
-                average_runs(padded, start, stride, total, runs[: (longest + 1) * stride])
-                weigh(row, width, runs, half, taps)
-            else:
-                weigh(row, width, padded, start + half, taps)
+            average_runs(padded, (y - top + half) * stride, stride, shares, total, runs)
+            weigh(row, width, runs, half, taps)
             to_floats(row, out[plane, y])
     return is_normal
 
@@ -212,18 +250,19 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
     """As `convolve`, down the columns at every `step`-th row, across these, and `up` between them.
 
     `up` holds a set of taps for each of the `step` rows that follow a coarse one, as rows of its arrays; their
-    offsets count coarse rows. The offsets of `down` count rows, those of `across` pixels.
+    offsets count coarse rows. The offsets of `down`, for two coarse rows, count rows; those of `across` pixels.
     """
     height, width = planes.shape[1], planes.shape[2]
     half, reach = (columns.size - width) // 2, (rows.size - height) // 2
     above, below = up.offsets.min(), up.offsets.max()
-    tallest = down.offsets.max()
+    tallest = -down.offsets.min()
     stride = -(-columns.size // LANES) * LANES
     count = min(height, last - first)
-    padded = np.empty((count + step * (below - above + 2) + 2 * tallest) * stride + STRIP, np.uint16)
-    coarse = np.empty((count // step + below - above + 3) * stride + STRIP, np.uint16)
+    padded = np.empty((count + step * (below - above + 3) + 2 * tallest) * stride + STRIP, np.uint16)
+    coarse = np.empty((count // step + below - above + 4) * stride + STRIP, np.uint16)
     line, row = np.empty(stride + STRIP, np.uint16), np.empty(stride + STRIP, np.float32)
-    down_rows = Taps(down.offsets * stride, down.weights, down.groups, down.scales)
+    pair = np.empty((2, stride + STRIP), np.float32)
+    down = Taps(down.offsets * stride, down.weights, down.groups, down.scales)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
         top, bottom = max(first - plane * height, 0), min(last - plane * height, height)
@@ -231,14 +270,16 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
         highest = start * step - tallest
         wanted = rows[reach + highest : reach + (stop - 1) * step + tallest + 1]
         is_normal &= pad(planes[plane], wanted, columns, padded, stride)
-        for m in range(start, stop):
-            weigh(row, columns.size, padded, (m * step - highest) * stride, down_rows)
-            to_shorts(row, line[: columns.size])
-            weigh(row, width, line, half, across)
-            if step == 1:
-                to_floats(row, out[plane, m])
-            else:
-                to_shorts(row, coarse[(m - start) * stride : (m - start) * stride + width])
+        for m in range(start, stop, 2):
+            weigh_pair(pair[0], pair[1], columns.size, padded, (m * step - highest) * stride, down)
+            for i in range(min(2, stop - m)):
+                to_shorts(pair[i], line[: columns.size])
+                weigh(row, width, line, half, across)
+                if step == 1:
+                    to_floats(row, out[plane, m + i])
+                else:
+                    place = (m + i - start) * stride
+                    to_shorts(row, coarse[place : place + width])
         if step > 1:
             for y in range(top, bottom):
                 phase = y % step

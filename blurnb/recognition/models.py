@@ -167,7 +167,7 @@ def _efficientnet_lite0(class_count: int, weights: str) -> nn.Module:
 
 
 def _vgg_mini(class_count: int, weights: str) -> nn.Module:
-    return vgg_mini(class_count)
+    return vgg_mini(class_count, dropout=0.2)
 
 
 RECIPES = {

@@ -40,7 +40,8 @@ class Recipe:
 
     mix: a name in `blurnb.optics.MIXES`, a label, a list of labels, or {label: weight}.
     epochs, batch, learning_rate, momentum, weight_decay, schedule ("cosine" | "constant"), warmup (share of the
-    steps): stochastic gradient descent; the paper states none of them. clip: largest gradient norm.
+    steps), optimizer ("sgd" | "adamw"): the paper states none of them. clip: largest gradient norm.
+    symmetry: "mirror" flips half of the images left to right; "square" applies any of the square's eight symmetries.
     frozen_blocks: the first so many blocks keep their weights (`models.blocks`); 0 trains all.
     frame, border: as in evaluation. scale: side of the training images; 0 keeps small images as they are.
     shift: largest random translation of small images, pixels; photographs get a random 7/8 crop instead.
@@ -63,6 +64,11 @@ class Recipe:
     border: str = "reflect"
     precision: str = "float32"
     seed: int = 0
+    optimizer: str = "sgd"
+    symmetry: str = "mirror"
+
+
+LATER_FIELDS = ("optimizer", "symmetry")  # they enter the address only where they differ from their default
 
 
 def check(recipe: Recipe) -> None:
@@ -70,14 +76,15 @@ def check(recipe: Recipe) -> None:
     parse_mix(recipe.mix)
     ranges = {
         "epochs": (0, 10_000), "batch": (1, 100_000), "learning_rate": (0, 100), "momentum": (0, 1),
-        "weight_decay": (0, 10), "warmup": (0, 1), "clip": (0, math.inf), "frozen_blocks": (0, 1000),
-        "label_smoothing": (0, 1), "scale": (0, 4096), "shift": (0, 64), "frame": (1, 65536),
+        "weight_decay": (0, 10), "warmup": (0, 1), "clip": (0, 1e9), "frozen_blocks": (0, 1000),
+        "label_smoothing": (0, 1), "scale": (0, 4096), "shift": (0, 64), "frame": (1, 65536), "seed": (0, 2**63),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
-        value = getattr(recipe, name)
-        if not (isinstance(value, int | float) and low <= value <= high):
+        value, kinds = getattr(recipe, name), int if isinstance(getattr(Recipe, name), int) else int | float
+        if not (isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high):
             raise UserError(f"{name}={value!r} is out of range; use {low} to {high}")
-    for name, words in (("schedule", ("cosine", "constant")), ("precision", ("float32", "bf16"))):
+    choices = {"schedule": ("cosine", "constant"), "precision": ("float32", "bf16"), "border": blurring.engines.BORDERS}
+    for name, words in choices.items():
         if getattr(recipe, name) not in words:
             raise UserError(f"{name}={getattr(recipe, name)!r} is unknown; use {' or '.join(words)}")
 
@@ -87,7 +94,8 @@ class Draws(torch.utils.data.Dataset):
 
     def __init__(self, dataset: Dataset, recipe: Recipe, epoch: int, preloaded: list[torch.Tensor] | None):
         self.dataset, self.recipe, self.epoch, self.preloaded = dataset, recipe, epoch, preloaded
-        self.pool = parse_mix(recipe.mix)
+        # weights by label have one content address whatever their order, so their order must not matter here
+        self.pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -112,6 +120,8 @@ class Draws(torch.utils.data.Dataset):
             image = to_frame(image, recipe.scale)
         if generator.random() < 0.5:
             image = image.flip(-1)
+        if recipe.symmetry == "square":
+            image = torch.rot90(image, int(generator.integers(4)), (-2, -1))
         return _placed(image[0], recipe, generator, bool(self.dataset.native_side)), self.dataset.labels[index]
 
 
@@ -143,6 +153,10 @@ def _preload(dataset: Dataset) -> list[torch.Tensor] | None:
 
 def facts(network: models.Network, dataset: Dataset, recipe: Recipe) -> dict:
     """What decides the weights that `finetune` returns."""
+    fields = asdict(recipe)
+    for name in LATER_FIELDS:
+        if fields[name] == getattr(Recipe, name):
+            del fields[name]
     return {
         "finetuning": VERSION,
         "network": network.name,
@@ -151,7 +165,7 @@ def facts(network: models.Network, dataset: Dataset, recipe: Recipe) -> dict:
         "dataset": dataset.name,
         "data": dataset.fingerprint,
         "n": len(dataset),
-        **asdict(recipe),
+        **fields,
     }
 
 
@@ -177,6 +191,10 @@ def finetune(
     (the last good checkpoint is kept).
     """
     check(recipe)
+    if not len(dataset):
+        raise UserError(f"{dataset.name} holds no image to train on")
+    if dataset.native_side and recipe.shift >= (recipe.scale or dataset.native_side):
+        raise UserError(f"shift={recipe.shift} is larger than the images of {dataset.name}; use a few pixels")
     if max(dataset.labels) >= network.class_count:
         raise UserError(f"{dataset.name} has class index {max(dataset.labels)}, {network.name} {network.class_count}")
     decided = facts(network, dataset, recipe)
@@ -184,7 +202,7 @@ def finetune(
     finished, about = folder / "weights.safetensors", folder / "manifest.json"
     rank, world = _join()
     with FileLock(_made(folder) / f".lock{rank}"):
-        if not _whole(finished, about):
+        if not _agreed(_whole(finished, about), world):
             state, manifest = _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds)
             if rank == 0:
                 records.write_whole(finished, safetensors.torch.save(state))
@@ -215,6 +233,14 @@ def _whole(finished: Path, about: Path) -> bool:
         return False
 
 
+def _agreed(answer: bool, world: int) -> bool:
+    """Process 0's answer: one that looks a moment later must not sit out a training that the others begin."""
+    said = [answer]
+    if world > 1:
+        dist.broadcast_object_list(said, src=0)
+    return said[0]
+
+
 def _join() -> tuple[int, int]:
     """(rank, processes): joins the process group that torchrun prepared, if there is one."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
@@ -231,9 +257,10 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
-    optimizer = torch.optim.SGD(trained, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = _optimizer(trained, recipe)
     engine = nn.parallel.DistributedDataParallel(network) if world > 1 else network
-    per_epoch = math.ceil(len(dataset) / recipe.batch)
+    sizes = [stop - start for start, stop in _cuts(len(dataset), recipe.batch, world)]
+    per_epoch = len(sizes)
     steps = recipe.epochs * per_epoch
     checkpoint = folder / "checkpoint.pt"
     first, losses = _resume(checkpoint, network, optimizer)
@@ -254,7 +281,8 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
                 scores = engine(images)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
+            (loss * (len(labels) * world / sizes[step % per_epoch]) if world > 1 else loss).backward()
             norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
             value = float(loss.detach())
             if not (math.isfinite(value) and math.isfinite(float(norm))):
@@ -272,6 +300,8 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
     for parameter in fixed:
         parameter.requires_grad_(True)
     state = {name: value.detach().cpu().contiguous() for name, value in network.body.state_dict().items()}
+    if not all(torch.isfinite(value).all() for value in state.values()):
+        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
     seconds = time.perf_counter() - started
     every = max(1, len(losses) // 200)
     return state, {
@@ -281,6 +311,12 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
         "device": device,
         "threads": torch.get_num_threads(),
     }
+
+
+def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def _mix_name(mix) -> str:
@@ -317,12 +353,23 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def _cuts(count: int, batch: int, world: int) -> list[tuple[int, int]]:
+    """Where an epoch is cut into batches; a rest of less than two images a process joins the batch before it.
+
+    Batch normalisation has no statistics of one image, and a process without any has nothing to do.
+    """
+    starts = list(range(0, count, batch))
+    if len(starts) > 1 and count - starts[-1] < 2 * world:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count]))
+
+
 class _Order(torch.utils.data.Sampler):
     """Batches of indices of one epoch from a given step on; this process's share of each."""
 
     def __init__(self, count: int, recipe: Recipe, epoch: int, skip: int, rank: int, world: int):
         order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
-        batches = [order[i : i + recipe.batch] for i in range(0, count, recipe.batch)]
+        batches = [order[start:stop] for start, stop in _cuts(count, recipe.batch, world)]
         self.batches = [b[rank::world].tolist() for b in batches[skip:]]
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -164,6 +164,9 @@ class Trained(Evaluated):
     train_batch: int = Field(64, ge=1, le=100_000)
     weight_decay: float = Field(1e-4, ge=0, le=1)
     shift: int = Field(4, ge=0, le=64)
+    warmup: float = Field(0.05, ge=0, le=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    symmetry: Literal["mirror", "square"] = "mirror"
     train_workers: int = Field(0, ge=0, le=256)
 
     def trainings(self) -> list[tuple[str, int]]:
@@ -205,8 +208,9 @@ _MIXES = ["sharp", "mix", "defocus", "shake", "D8", "M21@30"]
 _SCENES = {"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["none"], "scales": ["native"]}
 _EMBEDDED_TRAINING = {
     **_SCENES,
-    **{"train_images": 4000, "base_epochs": 6, "base_learning_rate": 0.05, "epochs": 2, "learning_rate": 0.02},
-    **{"train_batch": 32, "weight_decay": 5e-4, "n_images": 1000, "mixes": _MIXES},
+    **{"train_images": 4000, "base_epochs": 6, "base_learning_rate": 0.003, "epochs": 2, "learning_rate": 0.001},
+    **{"train_batch": 32, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "symmetry": "square", "shift": 0},
+    **{"n_images": 1000, "mixes": _MIXES},
 }
 _SMOKE_TRAINING = {**_EMBEDDED_TRAINING, "train_images": 384, "base_epochs": 2, "epochs": 1, "n_images": 64}
 _SMOKE_TRAINING |= {"mixes": ["sharp", "mix", "defocus", "shake"]}

@@ -1,0 +1,119 @@
+"""The command line: a mistake is one line on stderr and exit code 2, and nothing starts before it is mended."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from blurnb import __main__ as command
+from blurnb.errors import UserError
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {"tags": ["parameters"]},
+         "outputs": [], "source": "profile = 'smoke'\nseed = 0\noutput_dir = 'out'"},
+        {"cell_type": "code", "execution_count": None, "id": "b", "metadata": {}, "outputs": [],
+         "source": "from pathlib import Path\nfrom blurnb.errors import UserError\n"
+                   "Path('ran').touch()\nif seed == 13:\n    raise UserError('seed=13 is unlucky; use another')"},
+    ],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    "nbformat": 4, "nbformat_minor": 5,
+}  # fmt: skip
+
+
+@pytest.fixture
+def chapters(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "rq1_degradation.ipynb").write_text(json.dumps(NOTEBOOK))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
+    """(exit code, lines on stderr, stdout) of the command, in this process: torch is loaded once."""
+    monkeypatch.setattr(sys, "argv", ["blurnb", *arguments])
+    try:
+        command.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    out, err = capfd.readouterr()
+    return code, err.strip().splitlines(), out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["run", "rq1", "-p", "n_image=5"], "parameter 'n_image' is unknown; did you mean n_images"),
+        (["run", "rq1", "-p", "n_images=-5"], "n_images=-5"),
+        (["run", "rq1", "-p", "blurs=sharp,Q8"], "Q8"),
+        (["run", "rq1", "-p", "scales=12"], "'12'"),
+        (["run", "rq1", "-p", "profile=big"], "profile 'big' is unknown"),
+        (["run", "rq1", "-p", "seed"], "-p 'seed' is not NAME=VALUE"),
+        (["run", "rq1", "-p", "=5"], "-p '=5' is not NAME=VALUE"),
+        (["run", "rq1", "-p", "blurs=[sharp"], "a -p value is not a number, text or list"),
+        (["run", "rq9"], "chapter 'rq9' is not in notebooks; did you mean rq1?; there: rq1"),
+        (["run", "rq1", "--folder", "absent"], "chapter 'rq1' is not in absent"),
+        (["run", "missing.ipynb"], "no notebook at missing.ipynb"),
+        (["data", "imagnet"], "dataset 'imagnet' is unknown; did you mean imagenet"),
+        (["data", "imagenet"], "data_root is needed for dataset 'imagenet'"),
+        (["data", "imagenet", "--root", "absent"], "data_root 'absent' is not a folder"),
+        (["data", "foolbox20", "--split", "exam"], "split 'exam' is unknown"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(chapters, monkeypatch, capfd, arguments, message):
+    code, lines, out = call(monkeypatch, capfd, *arguments)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert out == ""
+    assert not (chapters / "out").exists()
+    assert not (chapters / "ran").exists()
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["run"], ["run", "rq1", "--fast"], []])
+def test_a_wrong_command_is_explained_with_exit_code_2(chapters, monkeypatch, capfd, arguments):
+    code, lines, out = call(monkeypatch, capfd, *arguments)
+    assert code == 2
+    assert lines or out
+
+
+def test_help_is_no_mistake(monkeypatch, capfd):
+    code, _, out = call(monkeypatch, capfd, "--help")
+    assert code == 0
+    assert "run" in out
+
+
+def test_a_data_set_is_described(monkeypatch, capfd):
+    pytest.importorskip("foolbox", reason="NOT TESTED: foolbox is not installed")
+    code, _, out = call(monkeypatch, capfd, "data", "foolbox20")
+    assert code == 0
+    assert out.startswith("foolbox20: 20 images of ")
+
+
+def test_pairs_keep_equal_signs_in_values():
+    assert command.pairs(["data_root=/a=b", "seed=3", "blurs="]) == {"data_root": "/a=b", "seed": "3", "blurs": ""}
+    assert command.pairs(None) == {}
+    with pytest.raises(UserError):
+        command.pairs(["seed"])
+
+
+def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(chapters, monkeypatch, capfd):
+    code, _, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=3", "-p", "output_dir=here")
+    assert code == 0
+    executed = json.loads((chapters / "here" / "rq1_degradation.ipynb").read_text())
+    assert any("seed = 3" in "".join(cell["source"]) for cell in executed["cells"])
+    code, lines, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=13")
+    assert code == 2
+    assert "seed=13 is unlucky; use another" in lines[-1]
+    assert "out/rq1_degradation.ipynb" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_the_module_is_the_command(tmp_path):
+    arguments = [sys.executable, "-m", "blurnb", "run", "rq1", "-p", "seed"]
+    answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines() == ["error: chapter 'rq1' is not in notebooks; there: "]

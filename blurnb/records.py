@@ -259,7 +259,7 @@ def _git_commit() -> str:
     here = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -140,9 +140,10 @@ def test_scoreboard_has_eight_claims_and_a_column_a_profile():
     assert frame.loc[0, "photographs"].startswith("**reproduced**: −56.0 [")
     assert "n = 500" in frame.loc[0, "photographs"]
     assert frame.loc[0, "paper"] == frame.loc[1, "photographs"] == "not run"
-    assert frame.loc[0, "chapter"] == "rq1_degradation"
-    linked = tables.scoreboard(records.table(rows), ["paper"], chapters="../notebooks/{}.ipynb")
-    assert linked.loc[7, "chapter"] == "[RQ5](../notebooks/rq5_segmentation.ipynb)"
+    assert frame.loc[0, "chapter"] == "RQ1"
+    linked = tables.scoreboard(records.table(rows), ["paper"], chapters={"rq1": "../notebooks/rq1_degradation.ipynb"})
+    assert linked.loc[0, "chapter"] == "[RQ1](../notebooks/rq1_degradation.ipynb)"
+    assert linked.loc[7, "chapter"] == "RQ5"
 
 
 def test_training_by_blur_is_a_matrix():

@@ -212,11 +212,14 @@ def _sharp_partner(records: pd.DataFrame, profile: str, like: pd.DataFrame, scal
 
 
 def scoreboard(
-    records: pd.DataFrame, profiles: Sequence[str] = PROFILES, metric: str = "top1", chapters: str = ""
+    records: pd.DataFrame,
+    profiles: Sequence[str] = PROFILES,
+    metric: str = "top1",
+    chapters: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The eight claims by profile: verdict, effect with interval and n in each cell; chapter in the last column.
 
-    `chapters` makes that a link: its ``{}`` is replaced by the chapter's name (``../notebooks/{}.ipynb``).
+    `chapters` makes that a link where it has the question (``{"rq1": "../notebooks/rq1_degradation.ipynb"}``).
     """
     verdicts = {(v.claim, v.profile): v for v in claims.scoreboard(records, profiles, metric)}
     lines = []
@@ -226,8 +229,8 @@ def scoreboard(
             one = verdicts[claim.number, profile]
             ran = one.verdict != claims.NOT_RUN
             line[profile] = f"**{one.verdict}**: {one.effect_text()}; {one.evidence}" if ran else one.verdict
-        link = f"[{claim.question.upper()}]({chapters.format(claim.chapter)})" if chapters else claim.chapter
-        lines.append(line | {"chapter": link})
+        name, target = claim.question.upper(), (chapters or {}).get(claim.question)
+        lines.append(line | {"chapter": f"[{name}]({target})" if target else name})
     return pd.DataFrame(lines)
 
 

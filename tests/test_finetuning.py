@@ -185,7 +185,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def doomed(store: str, moment: str) -> None:
+def doomed(store: str, moment: str, recipe: Recipe) -> None:
     """Train until `moment`, then die as if the plug were pulled."""
     torch.set_num_threads(1)
     network, calls = tiny(), []
@@ -207,12 +207,12 @@ def doomed(store: str, moment: str) -> None:
             die()
 
     os.replace = replaced
-    finetune(network, images(), RECIPE, store=store, checkpoint_seconds=0)
+    finetune(network, images(), recipe, store=store, checkpoint_seconds=0)
 
 
-def kill(store: Path, moment: str) -> Path:
+def kill(store: Path, moment: str, recipe: Recipe = RECIPE) -> Path:
     """Run `doomed`; returns the folder of the network."""
-    child = SERVER.Process(target=doomed, args=(str(store), moment))
+    child = SERVER.Process(target=doomed, args=(str(store), moment, recipe))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
@@ -228,6 +228,14 @@ def test_a_killed_run_ends_with_the_same_weights_to_the_bit(tmp_path, uninterrup
     assert same(weights(network), uninterrupted)
     assert len(about["loss"]) == 9
     assert not (folder / "checkpoint.pt").exists()
+
+
+def test_a_killed_run_of_the_other_optimizer_too(tmp_path):
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", symmetry="square", learning_rate=0.01)
+    whole, _ = finetune(tiny(), images(), recipe, store=tmp_path / "whole")
+    kill(tmp_path / "killed", "step 4", recipe)
+    resumed, _ = finetune(tiny(), images(), recipe, store=tmp_path / "killed")
+    assert same(weights(resumed), weights(whole))
 
 
 def flip(data: bytes) -> bytes:
@@ -375,7 +383,8 @@ OUT_OF_RANGE = [
     {"learning_rate": float("nan")}, {"learning_rate": 1e6}, {"momentum": 1.5}, {"weight_decay": -1}, {"warmup": 2},
     {"clip": float("inf")}, {"clip": -1}, {"frozen_blocks": -1}, {"frozen_blocks": 99}, {"frozen_blocks": 4},
     {"label_smoothing": 1.5}, {"scale": -1}, {"shift": -1}, {"shift": 16}, {"frame": 0}, {"schedule": "linear"},
-    {"precision": "fp16"}, {"border": "mirror"}, {"seed": -1}, {"seed": 0.5},
+    {"precision": "fp16"}, {"optimizer": "adam"}, {"symmetry": "round"}, {"border": "mirror"},
+    {"seed": -1}, {"seed": 0.5},
 ]  # fmt: skip
 
 

@@ -83,7 +83,10 @@ def check(recipe: Recipe) -> None:
         value, kinds = getattr(recipe, name), int if isinstance(getattr(Recipe, name), int) else int | float
         if not (isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high):
             raise UserError(f"{name}={value!r} is out of range; use {low} to {high}")
-    choices = {"schedule": ("cosine", "constant"), "precision": ("float32", "bf16"), "border": blurring.engines.BORDERS}
+    choices = {
+        "schedule": ("cosine", "constant"), "precision": ("float32", "bf16"), "border": blurring.engines.BORDERS,
+        "optimizer": ("sgd", "adamw"), "symmetry": ("mirror", "square"),
+    }  # fmt: skip
     for name, words in choices.items():
         if getattr(recipe, name) not in words:
             raise UserError(f"{name}={getattr(recipe, name)!r} is unknown; use {' or '.join(words)}")

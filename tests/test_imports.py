@@ -125,5 +125,7 @@ def test_the_probe_sees_an_indirect_import(tmp_path):
     for file in (tmp_path / "blurnb" / "report").glob("*.py"):  # only the planted one: this test is about the probe
         if file.name != "__init__.py":
             file.unlink()
-    (tmp_path / "blurnb" / "report" / "planted.py").write_text("import importlib\nimportlib.import_module('safetensors')\n")
+    (tmp_path / "blurnb" / "report" / "planted.py").write_text(
+        "import importlib\nimportlib.import_module('safetensors')\n"
+    )
     assert "safetensors" in probe(tmp_path)[1]

@@ -171,13 +171,7 @@ def read(path: str | Path, *, with_manifests: bool = False):
     path = Path(path)
     beside = path.with_suffix(".json")
     try:
-        frame = pd.read_csv(
-            path,
-            keep_default_na=False,
-            float_precision="round_trip",
-            na_values={c: [""] for c in NUMBERS},
-            dtype=dict.fromkeys((*TEXT, "profile", "run_id"), str),
-        )
+        frame = pd.read_csv(path, keep_default_na=False, dtype=str)  # text: pandas' own parser may round the last digit
         manifests = json.loads(beside.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
@@ -190,7 +184,8 @@ def read(path: str | Path, *, with_manifests: bool = False):
     if tuple(frame.columns) != COLUMNS:
         raise UserError(f"{path} is not a file of records: its columns are not {', '.join(COLUMNS)}")
     try:
-        frame = table(frame.to_dict("records"))
+        numbers = {column: [float(text or "nan") for text in frame[column]] for column in NUMBERS}
+        frame = table(frame.assign(**numbers, n=frame["n"].map(int), seed=frame["seed"].map(int)).to_dict("records"))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
     if not (isinstance(manifests, dict) and all(isinstance(notes, dict) for notes in manifests.values())):

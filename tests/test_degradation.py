@@ -53,3 +53,9 @@ def test_the_sheet_shows_each_example_under_each_blur():
     sharp, soft = sheet[0][0], sheet[0][columns.index("D8")]
     assert abs(soft.mean() - sharp.mean()) < 0.01
     assert soft.std() < sharp.std()
+
+
+def test_imagenet_weights_are_not_asked_about_other_classes(tmp_path):
+    parameters = profiles.validate("rq1", {"dataset": "scenes", "network": "efficientnet_lite0", "weights": "imagenet"})
+    with pytest.raises(UserError, match="answer 1,000 classes, scenes has 12"):
+        degradation.run(parameters)

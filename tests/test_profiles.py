@@ -78,11 +78,12 @@ def test_a_notebooks_globals_may_be_handed_over():
         ({"zzzzzz": None}, "parameter 'zzzzzz' is unknown; known: "),
         ({"profile": "papers"}, "profile 'papers' is unknown; did you mean paper"),
         ({"profile": 5}, "profile 5 is unknown"),
-        pytest.param(
-            {"profile": ["smoke"]},
-            "profile ['smoke'] is unknown",
-            marks=pytest.mark.xfail(reason="a list is unhashable"),
-        ),
+        ({"profile": ["smoke"]}, "profile ['smoke'] is unknown"),
+        ({"profile": ""}, "profile '' is unknown"),
+        ({"n_images": True}, "n_images=True"),
+        ({"device": "cpu:junk"}, "device='cpu:junk'"),
+        ({"weights": "trained-fast"}, "weights='trained-fast'"),
+        ({"dataset": "scenes,foolbox20,folder", "weights": "none,imagenet"}, "weights has 2 entries for 3 pairs"),
         ({"blurs": ["sharp", "D-8"]}, "D-8"),
         ({"blurs": "sharp,Q8"}, "Q8"),
         ({"blurs": []}, "blurs=[]"),
@@ -158,3 +159,24 @@ def test_the_protocol_says_what_the_parameters_say():
 def test_checked_parameters_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         validate("rq1", {}).seed = 5
+
+
+def test_an_explicit_data_set_takes_the_pair_of_the_profile_that_has_it():
+    pair = profiles.validate("rq1", {"dataset": "scenes"}).evidence()
+    assert pair == [{"dataset": "scenes", "network": "vgg_mini", "weights": "trained", "n_images": 1000}]
+    pair = profiles.validate("rq1", {"network": "efficientnet_lite0"}).evidence()
+    assert pair == [{"dataset": "foolbox20", "network": "efficientnet_lite0", "weights": "imagenet", "n_images": 20}]
+
+
+def test_an_explicit_data_set_that_no_pair_has_is_evaluated_whole():
+    (pair,) = profiles.validate("rq1", {"dataset": "imagenet", "network": "resnet18"}).evidence()
+    assert pair == {"dataset": "imagenet", "network": "resnet18", "weights": "imagenet", "n_images": 0}
+
+
+@pytest.mark.parametrize("given, expected", [("64", 64), ("64,3", [64, 3]), (64, 64), ([64, 3], [64, 3])])
+def test_n_images_may_be_one_number_or_one_for_each_pair(given, expected):
+    assert profiles.validate("rq1", {"n_images": given}).n_images == expected
+
+
+def test_a_single_seed_is_a_list_of_one():
+    assert profiles.validate("rq2", {"train_seeds": 3}).train_seeds == [3]

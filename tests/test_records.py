@@ -329,3 +329,13 @@ def test_a_manifest_says_what_surrounded_the_run():
     assert notes["device"] == "cpu"
     assert {"python", "torch", "blurnb"} <= set(notes["versions"])
     assert {"git_commit", "date", "machine"} <= set(notes)
+
+
+def test_a_rerun_that_differs_by_rounding_keeps_the_first_value(tmp_path):
+    first = rows(1)[0] | {"value": 0.5, "n": 100}
+    path, notes = tmp_path / "rq1.csv", {first["run_id"]: {}}
+    records.write(path, [first], notes)
+    records.write(path, [first | {"value": 0.51}], notes)  # one answer of a hundred
+    assert records.read(path)["value"].tolist() == [0.5]
+    with pytest.raises(UserError, match="two different values"):
+        records.write(path, [first | {"value": 0.55}], notes)

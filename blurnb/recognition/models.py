@@ -212,7 +212,10 @@ def _torchvision(name: str) -> Recipe:
         extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         return torchvision.models.get_model(name, weights=None, num_classes=class_count, **extra)
 
-    return Recipe(make, ("imagenet", "none"), mean, std)
+    def make_dense(class_count: int, weights: str) -> nn.Module:
+        return DenseVGG(make(class_count, weights))
+
+    return Recipe(make_dense if name.startswith("vgg") else make, ("imagenet", "none"), mean, std)
 
 
 def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small_input: str = "adaptive") -> Network:

@@ -37,6 +37,8 @@ class Run(NamedTuple):
 def run(parameters: RQ1) -> Run:
     """Evaluate every pair of data set and network; writes ``<output_dir>/rq1.csv`` and its manifests."""
     opened = [(pair, opened_dataset(pair["dataset"], pair["n_images"], parameters)) for pair in parameters.evidence()]
+    for pair, dataset in opened:
+        _check_classes(pair, dataset)
     rows, manifests, answers = [], {}, {}
     for pair, dataset in opened:
         network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
@@ -61,6 +63,15 @@ def run(parameters: RQ1) -> Run:
         manifests[run_id] = records.manifest(decided, network_origin=origin, **circumstances)
     records.write(Path(parameters.output_dir) / "rq1.csv", rows, manifests)
     return Run(records.table(rows), manifests, answers)
+
+
+def _check_classes(pair: dict, dataset: datasets.Dataset) -> None:
+    """ImageNet's weights answer ImageNet's 1,000 classes; on others a network would be guessing."""
+    if pair["weights"] == "imagenet" and len(dataset.classes) != 1000:
+        raise UserError(
+            f"weights 'imagenet' of {pair['network']} answer 1,000 classes, {dataset.name} has {len(dataset.classes)}; "
+            "fine-tune first (chapter rq2), or give the weights file of a network trained on these classes"
+        )
 
 
 def opened_dataset(name: str, n_images: int, parameters) -> datasets.Dataset:

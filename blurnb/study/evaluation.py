@@ -250,9 +250,17 @@ def probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol)
     if isinstance(network, models.PerScale):
         network = network.for_side(side)
     with torch.autocast(kind, torch.bfloat16, enabled=protocol.precision == "bf16"):
-        shares = network(images).double().softmax(1)
-        if protocol.flip:
-            shares = (shares + network(images.flip(-1)).double().softmax(1)) / 2
+        try:
+            shares = network(images).double().softmax(1)
+            if protocol.flip:
+                shares = (shares + network(images.flip(-1)).double().softmax(1)) / 2
+        except (AssertionError, RuntimeError) as error:  # how networks refuse a size; memory that runs out, too
+            shown = " x ".join(map(str, images.shape[-2:]))
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{network.name} cannot answer images of {shown} pixels ({reason[:160]}); use another scale, or view "
+                "center-crop (a network made for 224 pixels wants scale 256)"
+            ) from error
     if not torch.isfinite(shares).all():
         raise UserError(f"{network.name} gives scores that are not finite at scale {side}; use precision float32")
     return shares

@@ -282,6 +282,7 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
             labels = labels.to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 scores = engine(images)
+                scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             # processes average their gradients: weigh them by their shares of a batch that does not divide evenly

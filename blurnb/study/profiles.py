@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from blurnb.errors import UserError, nearest
 from blurnb.optics import blurring, transforms
 from blurnb.recognition import datasets, models
 from blurnb.study import evaluation
 
+WEIGHTS = ("imagenet", "none", "hed", "trained", "trained-briefly")
 PROFILES = ("smoke", "embedded", "photographs", "paper")
 PAPER_BLURS = ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
 PAPER_SCALES = ["128", "256", "512", "256+512"]
@@ -29,6 +40,21 @@ def _listed(value: Any) -> Any:
     )
 
 
+def _numbers(value: Any) -> Any:
+    """As `_listed`, for whole numbers."""
+    if isinstance(value, bool):
+        return value  # refused by the type
+    if isinstance(value, str) and value.replace(",", "").replace(" ", "").isdigit():
+        return [int(part) for part in value.split(",") if part.strip()] if "," in value else int(value)
+    return value
+
+
+def _number_list(value: Any) -> Any:
+    value = _numbers(value)
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Numbers = Annotated[list[StrictInt], BeforeValidator(_number_list)]
 Words = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
@@ -50,7 +76,9 @@ class Common(BaseModel):
     def _known_device(cls, value: str) -> str:
         import torch
 
-        kind = value.split(":")[0]
+        kind, colon, place = value.partition(":")
+        if colon and not place.isdigit():
+            raise ValueError("use cpu, cuda, cuda:1 or mps")
         if kind not in ("cpu", "cuda", "mps"):
             raise ValueError("use cpu, cuda, cuda:1 or mps")
         if (kind == "cuda" and not torch.cuda.is_available()) or (
@@ -77,7 +105,7 @@ class Evaluated(Common):
     scales: Words
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
-    n_images: list[int] | int
+    n_images: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)]
     frame: int = Field(blurring.FRAME, ge=16, le=65536)
     border: Literal["reflect", "replicate", "circular"] = "reflect"
     rounding: Literal["none", "8-bit"] = "none"
@@ -94,6 +122,14 @@ class Evaluated(Common):
     @classmethod
     def _known_networks(cls, value: list[str]) -> list[str]:
         return [_known(one, models.names()) for one in value]
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, value: list[str]) -> list[str]:
+        for one in value:
+            if one not in WEIGHTS and not Path(one).expanduser().is_file():
+                raise ValueError(f"{one!r} is no file{nearest(one, WEIGHTS)}; known: {', '.join(WEIGHTS)}")
+        return value
 
     @field_validator("blurs")
     @classmethod
@@ -115,6 +151,11 @@ class Evaluated(Common):
             if one < 0:
                 raise ValueError("use 0 for all images")
         return value
+
+    @model_validator(mode="after")
+    def _paired(self):
+        self.evidence()
+        return self
 
     def protocol(self, **changed) -> evaluation.Protocol:
         """The evaluation protocol that these parameters describe."""
@@ -156,7 +197,7 @@ class Trained(Evaluated):
 
     mixes: Words
     train_images: int = Field(0, ge=0)
-    train_seeds: list[int] = Field([0], min_length=1)
+    train_seeds: Annotated[Numbers, Field(min_length=1)] = [0]
     base_epochs: int = Field(2, ge=0, le=10_000)
     base_learning_rate: float = Field(0.02, gt=0, le=10)
     epochs: int = Field(2, ge=1, le=10_000)
@@ -189,13 +230,13 @@ class RQ2(Trained):
 
     layer_blurs: Words
     layer_images: int = Field(256, ge=8)
-    frozen: list[int] = []
+    frozen: Numbers = []
 
 
 class RQ3(Trained):
     """Generalization: every training against every blur, and the part that scale plays."""
 
-    train_scales: list[int] = []
+    train_scales: Numbers = []
 
 
 _BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientnet_lite0"]}
@@ -293,25 +334,43 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
                 f"parameter {name!r} is unknown{nearest(name, model.model_fields)}; "
                 f"known: {', '.join(model.model_fields)}"
             )
-    profile = named.get("profile") or "embedded"
-    if profile not in profiles:
+    profile = "embedded" if named.get("profile") is None else named["profile"]
+    if not isinstance(profile, str) or profile not in profiles:
         raise UserError(
             f"profile {profile!r} is unknown{nearest(str(profile), profiles)}; known: {', '.join(profiles)}"
         )
     explicit = {name: value for name, value in named.items() if value is not None}
-    defaults = dict(profiles[profile])
-    if "dataset" in explicit or "network" in explicit:  # one pair instead of the profile's: the last one fills the gaps
-        for name in ("dataset", "network", "weights", "n_images"):
-            if isinstance(defaults.get(name), list):
-                defaults[name] = defaults[name][-1:]
+    defaults = _without_pairs(profiles[profile], explicit)
     try:
         return model(**{**defaults, **explicit, "profile": profile})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1])
-        value = explicit.get(where, defaults.get(where))
-        text = str(first.get("ctx", {}).get("error") or first["msg"])
-        raise UserError(f"parameter {where}={value!r}: {text[:300]}") from None
+        text = str(first.get("ctx", {}).get("error") or first["msg"])[:300]
+        if not first["loc"]:
+            raise UserError(text) from None
+        where = str(first["loc"][0])
+        raise UserError(f"parameter {where}={explicit.get(where, defaults.get(where))!r}: {text}") from None
+
+
+def _without_pairs(defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults, with the profile's pair that fits an explicit data set or network where there are several.
+
+    Where none fits, ImageNet's weights and all images: the n of another pair would mean nothing.
+    """
+    found = dict(defaults)
+    if "dataset" not in explicit and "network" not in explicit:
+        return found
+    count = max(len(defaults[name]) for name in ("dataset", "network"))
+    pairs = [{n: v[i] if len(v) > 1 else v[0] for n, v in defaults.items() if n in PAIRED and isinstance(v, list)}
+             for i in range(count)]  # fmt: skip
+    fits = [p for p in pairs if all(_listed(explicit[n]) == [p[n]] for n in ("dataset", "network") if n in explicit)]
+    chosen = (
+        fits[0] if fits else {**pairs[-1], "weights": "imagenet" if count > 1 else pairs[-1]["weights"], "n_images": 0}
+    )
+    return found | {name: [value] for name, value in chosen.items()}
+
+
+PAIRED = ("dataset", "network", "weights", "n_images")
 
 
 def _is_furniture(name: str, value: Any) -> bool:

@@ -129,7 +129,7 @@ def test_a_network_that_knows_nothing_has_the_entropy_of_the_classes_and_is_neve
 
 def test_a_tie_for_the_fifth_place_is_a_miss():
     shares = torch.tensor([[0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1]], dtype=torch.float64)
-    assert [evaluation._scored(shares, torch.tensor([i]))[0][1] for i in (0, 2, 3, 6)] == [2, 2, 6, 6]
+    assert [evaluation.scored(shares, torch.tensor([i]))[0][1] for i in (0, 2, 3, 6)] == [2, 2, 6, 6]
 
 
 # ------------------------------------------------------------------------------------------------ by hand

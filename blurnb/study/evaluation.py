@@ -122,7 +122,7 @@ def evaluate(
     conditions = [(scale, label) for scale in scales for label in labels]
     missing = [
         block
-        for block in _blocks(dataset)
+        for block in blocks(dataset)
         if any(f"{s}|{b}" not in known.get(dataset.ids[i], {}) for i in block for s, b in conditions)
     ]
     skipped: dict[str, str] = {}
@@ -131,7 +131,7 @@ def evaluate(
     bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
                disable=not missing, mininterval=1)  # fmt: skip
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, workers)) as pool:
-        for block, images in _decoded(dataset, missing, protocol.frame, pool, ahead=max(1, workers) + 1):
+        for block, images in decoded(dataset, missing, protocol.frame, pool, ahead=max(1, workers) + 1):
             readable = []
             for index, image in zip(block, images):
                 if isinstance(image, UnreadableImage):
@@ -141,7 +141,7 @@ def evaluate(
                     warnings.warn(f"skipped: {image}", stacklevel=2)
                 else:
                     readable.append((index, image))
-            for group in _same_shape(readable):
+            for group in same_shape(readable):
                 have = [set(known.get(dataset.ids[i], ())) for i, _ in group]
                 todo = [b for b in labels if any(f"{s}|{b}" not in h for h in have for s in scales)]
                 found = _answers(network, dataset, group, todo, scales, sides, protocol, device, batch)
@@ -165,12 +165,12 @@ def evaluate(
     }
 
 
-def _blocks(dataset: Dataset) -> list[range]:
+def blocks(dataset: Dataset) -> list[range]:
     step = BLOCK if dataset.native_side else 1
     return [range(i, min(i + step, len(dataset))) for i in range(0, len(dataset), step)]
 
 
-def _decoded(dataset: Dataset, blocks: list[range], frame: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
+def decoded(dataset: Dataset, blocks: list[range], frame: int, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
     """(block, images) in order, decoded by `pool` while the network works, at most `ahead` blocks early."""
     waiting: list[tuple[range, Future]] = []
     source = iter(blocks)
@@ -195,7 +195,7 @@ def _decode_block(dataset: Dataset, block: Iterable[int], frame: int) -> list[to
     return images
 
 
-def _same_shape(items: list[tuple[int, torch.Tensor]]) -> list[list[tuple[int, torch.Tensor]]]:
+def same_shape(items: list[tuple[int, torch.Tensor]]) -> list[list[tuple[int, torch.Tensor]]]:
     groups: dict[tuple, list] = {}
     for index, image in items:
         groups.setdefault(tuple(image.shape), []).append((index, image))
@@ -221,18 +221,18 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
             ]
         )
         if protocol.rounding == "8-bit":
-            blurred = _rounded(blurred)
+            blurred = rounded(blurred)
         found = {side: probabilities(network, blurred, side, protocol) for side in sides}
         for scale in scales:
             mean = sum(found[side] for side in scale_parts(scale)) / len(scale_parts(scale))
-            rows = _scored(mean, truth.repeat(len(some)))
+            rows = scored(mean, truth.repeat(len(some)))
             for place, row in enumerate(rows):
                 blur, index = some[place // len(indices)], indices[place % len(indices)]
                 answers[index][f"{scale}|{blur}"] = row
     return answers
 
 
-def _rounded(images: torch.Tensor) -> torch.Tensor:
+def rounded(images: torch.Tensor) -> torch.Tensor:
     return (images * 255).round_().clamp_(0, 255) / 255
 
 
@@ -240,7 +240,7 @@ def probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol)
     """Class probabilities (N, classes), float64, at one scale."""
     images = to_frame(blurred, side)
     if protocol.rounding == "8-bit":
-        images = _rounded(images)
+        images = rounded(images)
     if protocol.view == "center-crop":
         crop = max(1, round(side * 7 / 8))
         top, left = ((s - crop) // 2 for s in images.shape[-2:])
@@ -266,7 +266,7 @@ def probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol)
     return shares
 
 
-def _scored(probabilities: torch.Tensor, truth: torch.Tensor) -> list[list]:
+def scored(probabilities: torch.Tensor, truth: torch.Tensor) -> list[list]:
     """ANSWER for each row. Rank counts the classes at least as probable as the true one: a tie is a miss."""
     p_true = probabilities.gather(1, truth[:, None])
     rank = (probabilities >= p_true).sum(1) - 1

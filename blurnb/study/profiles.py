@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from blurnb.errors import UserError, nearest
-from blurnb.optics import blurring, transforms
+from blurnb.optics import blurring, deblurring, transforms
 from blurnb.recognition import datasets, models
 from blurnb.study import evaluation
 
@@ -97,6 +98,8 @@ class Common(BaseModel):
 
 class Evaluated(Common):
     """What a chapter takes that evaluates networks on images: `dataset` and `network` may name several, in pairs."""
+
+    PAIRED: ClassVar[tuple[str, ...]] = ("dataset", "network", "weights", "n_images")
 
     dataset: Words
     network: Words
@@ -239,6 +242,75 @@ class RQ3(Trained):
     train_scales: Numbers = []
 
 
+class RQ4(Trained):
+    """Deblurring: restore and ask the sharp network, or train on the mix and ask straight away.
+
+    Data sets and networks come in pairs, each with its frame and scale. `trained` says whose networks a pair has:
+    "rq2" the sharp and the mix network as RQ2 trains them, "as-is" the weights themselves, taken as trained on sharp.
+    """
+
+    PAIRED: ClassVar[tuple[str, ...]] = (*Evaluated.PAIRED, "frame", "scales", "trained")
+
+    trained: Words
+    frame: list[int] | int = blurring.FRAME
+    methods: Words
+    photograph_methods: Words
+    factors: Words
+    wrong_kernels: Annotated[list[str], BeforeValidator(_listed)] = []
+    tuning_images: int = Field(8, ge=0, le=1000)
+    repeats: int = Field(7, ge=1, le=1000)
+
+    @field_validator("frame")
+    @classmethod
+    def _frames_in_range(cls, value):
+        for one in value if isinstance(value, list) else [value]:
+            if not 16 <= one <= 65536:
+                raise ValueError("use 16 to 65536 pixels")
+        return value
+
+    @field_validator("trained")
+    @classmethod
+    def _known_networks_of(cls, value: list[str]) -> list[str]:
+        return [_known(one, ("rq2", "as-is")) for one in value]
+
+    @field_validator("methods", "photograph_methods", "wrong_kernels")
+    @classmethod
+    def _known_methods(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(_known(one, deblurring.METHODS) for one in value))
+
+    @field_validator("factors")
+    @classmethod
+    def _known_factors(cls, value: list[str]) -> list[str]:
+        for one in value:
+            noise = re.fullmatch(r"noise (0\.\d+)", one)
+            if one not in ("exact", "8-bit") and not (noise and 0 < float(noise[1]) <= 0.5):
+                raise ValueError(f"{one!r} is none of exact, 8-bit, noise 0.01 (a standard deviation up to 0.5)")
+        return list(dict.fromkeys(value))
+
+    @field_validator("rounding")
+    @classmethod
+    def _rounding_is_a_factor(cls, value: str) -> str:
+        if value != "none":
+            raise ValueError("rounding is one of this chapter's factors; leave it at none")
+        return value
+
+    def pairs(self) -> list[RQ4]:
+        """These parameters for each pair of data set and network, `frame`, `scales` and `trained` being its own."""
+        found = []
+        each = self.evidence()
+        for place, pair in enumerate(each):
+            own = {name: [pair[name]] for name in ("dataset", "network", "weights")} | {"n_images": pair["n_images"]}
+            for name in ("frame", "scales", "trained"):
+                values = getattr(self, name)
+                values = values if isinstance(values, list) else [values]
+                if len(values) not in (1, len(each)):
+                    raise UserError(f"{name} has {len(values)} entries for {len(each)} pairs; give 1 or {len(each)}")
+                one = values[place if len(values) > 1 else 0]
+                own[name] = one if name == "frame" else [one]
+            found.append(self.model_copy(update=own))
+        return found
+
+
 _BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientnet_lite0"]}
 _IMAGENET = {"dataset": ["imagenet"], "weights": ["imagenet"], "n_images": 0}
 _FULL = {"blurs": PAPER_BLURS, "scales": PAPER_SCALES}
@@ -265,6 +337,11 @@ _TINY_TRAINING = {
 _PAPER_TRAINING = {
     **{"dataset": ["imagenet"], "network": ["vgg16"], "weights": ["imagenet"], "n_images": 0, "flip": True},
     **{"scales": ["256"], "base_epochs": 0, "epochs": 5, "learning_rate": 0.001, "mixes": _MIXES, "train_batch": 128},
+}
+_RESTORED = {
+    **{"methods": ["wiener", "krishnan_fergus"], "photograph_methods": ["wiener", "krishnan_fergus"]},
+    **{"factors": ["exact", "8-bit", "noise 0.01"], "wrong_kernels": ["wiener", "krishnan_fergus"]},
+    **{"trained": ["rq2"], "blurs": ["sharp", "D4", "D8", "M21@30", "shake"]},
 }
 _WIDER = ["D2", "D4", "D5", "D6", "D8", "D12", "G2", "G4", "M9@0", "M21@30", "M33@90", "shake8", "shake24", "inertial"]
 
@@ -309,6 +386,38 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 "blurs": ["sharp", *_WIDER],
                 "scales": ["256", "512", "256+512"],
                 "train_scales": [256, 512],
+            },
+        },
+    ),
+    "rq4": (
+        RQ4,
+        {
+            "smoke": {
+                **_SMOKE_TRAINING,
+                **_RESTORED,
+                "blurs": ["sharp", "D8", "M21@30"],
+                "factors": ["exact", "noise 0.01"],
+                "wrong_kernels": ["wiener"],
+                "n_images": 8,
+                "tuning_images": 2,
+                "repeats": 2,
+            },
+            "embedded": {**_EMBEDDED_TRAINING, **_RESTORED, "n_images": 256},
+            "photographs": {
+                **_TINY_TRAINING,
+                **_RESTORED,
+                **{"dataset": ["tiny-imagenet", "imagenet"], "network": ["efficientnet_lite0"] * 2},
+                **{"trained": ["rq2", "as-is"], "frame": [128, blurring.FRAME], "scales": ["native", "256"]},
+                "methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus"],
+                "blurs": ["sharp", "D2", "D4", "D8", "M21@30", "shake"],
+                "n_images": [500, 100],
+            },
+            "paper": {
+                **_PAPER_TRAINING,
+                **_RESTORED,
+                "photograph_methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus", "epll"],
+                "blurs": PAPER_BLURS,
+                "n_images": 2000,
             },
         },
     ),

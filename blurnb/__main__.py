@@ -33,6 +33,21 @@ def pairs(given: list[str] | None) -> dict[str, str]:
     return found
 
 
+def typed(texts: dict[str, str]) -> dict:
+    """The texts as the numbers, booleans and lists that they spell, as papermill reads its -p."""
+    import yaml
+
+    found = {}
+    for name, text in texts.items():
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"-p {name}={text} is not a number, text or list") from error
+        if found[name] is None:
+            raise UserError(f"-p {name}= has no value; leave it out for the profile's default")
+    return found
+
+
 def notebooks(folder: Path) -> dict[str, Path]:
     """The chapters by question: rq1 -> notebooks/rq1_degradation.ipynb."""
     return {path.stem.split("_")[0]: path for path in sorted(folder.glob("rq*.ipynb"))}
@@ -46,8 +61,6 @@ def run(
     folder: Annotated[Path, typer.Option(help="the folder with the notebooks")] = Path("notebooks"),
 ) -> None:
     """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
-    import yaml
-
     from blurnb.study import profiles
 
     path = Path(chapter)
@@ -60,10 +73,7 @@ def run(
         path = known[chapter]
     if not path.is_file():
         raise UserError(f"no notebook at {path}")
-    try:
-        given = {name: yaml.safe_load(value) for name, value in pairs(parameters).items()}
-    except yaml.YAMLError as error:
-        raise UserError(f"a -p value is not a number, text or list: {str(error).splitlines()[0]}") from error
+    given = typed(pairs(parameters))
     question = re.match(r"rq\d", path.stem)
     checked = profiles.validate(question.group(), given) if question else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
@@ -72,16 +82,50 @@ def run(
 
 def _papermill(path: Path, target: Path, parameters: dict) -> None:
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbformat.reader import NotJSONError
     from papermill.exceptions import PapermillExecutionError
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(str(path), str(target), parameters, cwd=".", progress_bar=True, log_output=False)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {target.parent}: {error.strerror}; choose another --output") from error
+    running = target.with_name(f"{target.stem}.running.ipynb")  # the target appears whole or not at all
+    try:
+        papermill.execute_notebook(str(path), str(running), parameters, cwd=".", progress_bar=True, log_output=False)
     except PapermillExecutionError as error:
         kind = "" if error.ename == "UserError" else f" ({error.ename} in cell {error.exec_count})"
+        first = error.evalue.splitlines()[0] if error.evalue else error.ename
+        raise UserError(f"{first}{kind}; see {running}") from error
+    except NotJSONError as error:
+        raise UserError(f"{path} is not a notebook") from error
+    except NoSuchKernel as error:
+        raise UserError(f"no Jupyter kernel {error.name!r} here; run: python -m ipykernel install --user") from error
+    except OSError as error:
         raise UserError(
-            f"{error.evalue.splitlines()[0] if error.evalue else error.ename}{kind}; see {target}"
+            f"cannot write {running}: {error.strerror}; free some space or choose another --output"
         ) from error
+    running.replace(target)
+
+
+@app.command()
+def finetune(
+    parameters: Pairs = None,
+    mix: Annotated[str, typer.Option(help="one training of the chapter; empty: all of them")] = "",
+) -> None:
+    """Train the networks of RQ2 and RQ3 without a notebook, which then finds them.
+
+    On several GPUs: torchrun --nproc-per-node N -m blurnb finetune -p profile=paper -p data_root=DATA -p device=cuda
+    """
+    from blurnb.study import networks, profiles
+
+    checked = profiles.validate("rq2", typed(pairs(parameters)))
+    wanted = [(name, seed) for name, seed in checked.trainings() if mix in ("", name)]
+    if not wanted:
+        raise UserError(f"--mix {mix!r} is not among the chapter's mixes: {', '.join(checked.mixes)}")
+    for name, seed in wanted:
+        _, about = networks.tuned(checked, name, seed)
+        print(f"{name}, seed {seed}: {about['weights']}")
 
 
 @app.command()

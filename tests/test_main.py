@@ -52,10 +52,12 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["run", "rq1", "-p", "profile=big"], "profile 'big' is unknown"),
         (["run", "rq1", "-p", "seed"], "-p 'seed' is not NAME=VALUE"),
         (["run", "rq1", "-p", "=5"], "-p '=5' is not NAME=VALUE"),
-        (["run", "rq1", "-p", "blurs=[sharp"], "a -p value is not a number, text or list"),
+        (["run", "rq1", "-p", "blurs=[sharp"], "-p blurs=[sharp is not a number, text or list"),
         (["run", "rq9"], "chapter 'rq9' is not in notebooks; did you mean rq1?; there: rq1"),
         (["run", "rq1", "--folder", "absent"], "chapter 'rq1' is not in absent"),
         (["run", "missing.ipynb"], "no notebook at missing.ipynb"),
+        (["run", "rq1", "-p", "blurs="], "-p blurs= has no value"),
+        (["finetune", "-p", "profile=smoke", "--mix", "mux"], "--mix 'mux' is not among the chapter's mixes: sharp, mix"),
         (["data", "imagnet"], "dataset 'imagnet' is unknown; did you mean imagenet"),
         (["data", "imagenet"], "data_root is needed for dataset 'imagenet'"),
         (["data", "imagenet", "--root", "absent"], "data_root 'absent' is not a folder"),
@@ -108,7 +110,8 @@ def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(ch
     code, lines, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=13")
     assert code == 2
     assert "seed=13 is unlucky; use another" in lines[-1]
-    assert "out/rq1_degradation.ipynb" in lines[-1]
+    assert "out/rq1_degradation.running.ipynb" in lines[-1]
+    assert not (chapters / "out" / "rq1_degradation.ipynb").exists()
     assert not any("Traceback" in line for line in lines)
 
 

@@ -161,7 +161,7 @@ def epll(
     The mixture was trained by deepinv's authors and is not part of any package; `prior_file` is its state, by default
     where deepinv itself would keep it. Any file of a deepinv `EPLL` state with colour patches will do.
     """
-    path = Path(prior_file or Path(torch.hub.get_dir()) / "checkpoints" / EPLL_FILE)
+    path = Path(prior_file or epll_prior())
     if not path.is_file():
         raise UserError(
             f"method 'epll' needs its patch prior: get {EPLL_FILE} of deepinv/EPLL on Hugging Face and save it as "
@@ -183,6 +183,11 @@ def epll(
         for y, k in zip(blurred, filters)
     ]
     return torch.cat(restored)
+
+
+def epll_prior() -> Path:
+    """Where `epll` looks for its patch prior unless told otherwise."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / EPLL_FILE
 
 
 METHODS: dict[str, Callable[..., torch.Tensor]] = {

@@ -152,13 +152,13 @@ def examples(parameters: RQ1, dataset: str, count: int = 3) -> tuple[list[list[n
         for label in parameters.blurs:
             seen = blurring.blur(image, label, frame=parameters.frame, border=parameters.border, seed=parameters.seed,
                                  image_ids=[chosen.ids[index]])  # fmt: skip
-            line.append(_square(seen if chosen.native_side else evaluation.to_frame(seen, 256)))
+            line.append(square(seen if chosen.native_side else evaluation.to_frame(seen, 256)))
         sheet.append(line)
         titles.append(chosen.classes[chosen.labels[index]])
     return sheet, titles, list(parameters.blurs)
 
 
-def _square(images: torch.Tensor) -> np.ndarray:
+def square(images: torch.Tensor) -> np.ndarray:
     height, width = images.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -252,7 +252,7 @@ class RQ4(Trained):
     PAIRED: ClassVar[tuple[str, ...]] = (*Evaluated.PAIRED, "frame", "scales", "trained")
 
     trained: Words
-    frame: list[int] | int = blurring.FRAME
+    frame: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)] = blurring.FRAME
     methods: Words
     photograph_methods: Words
     factors: Words
@@ -293,6 +293,11 @@ class RQ4(Trained):
         if value != "none":
             raise ValueError("rounding is one of this chapter's factors; leave it at none")
         return value
+
+    @model_validator(mode="after")
+    def _paired(self):
+        self.pairs()
+        return self
 
     def pairs(self) -> list[RQ4]:
         """These parameters for each pair of data set and network, `frame`, `scales` and `trained` being its own."""

@@ -11,7 +11,7 @@ export BLURNB_CACHE ?= $(CURDIR)/.cache
 export MPLBACKEND := agg
 
 .DELETE_ON_ERROR:
-.PHONY: book test lint setup clean constraints
+.PHONY: book test lint setup clean constraints readme
 
 book: $(NOTEBOOKS:%=$(EXECUTED)/%)
 	$(BIN)/jupyter-book build . -W --keep-going --quiet
@@ -48,6 +48,10 @@ lint: $(INSTALLED)
 # Exact versions of everything that `make setup` installs, for constraints.txt.
 constraints:
 	$(BIN)/pip freeze --exclude-editable | grep -v '@ file' > constraints.txt
+
+# The README's figure and table, redrawn from book/records.
+readme: $(INSTALLED)
+	$(BIN)/python -m blurnb.report.readme
 
 clean:
 	rm -rf _build _run out

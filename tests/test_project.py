@@ -8,6 +8,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from blurnb.report import readme
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(
@@ -58,6 +60,11 @@ def test_the_licence_and_the_citation_name_one_version():
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_readmes_table_is_what_the_records_say():
+    assert readme.block(ROOT / "book" / "records" / "photographs") in (ROOT / "README.md").read_text()
+    assert (ROOT / readme.FIGURE).is_file()
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

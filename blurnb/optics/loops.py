@@ -19,19 +19,19 @@ from numba.extending import intrinsic, register_model
 
 LANES = 32
 STRIP = 2 * LANES
-"""Pixels that one turn of the innermost loop makes; buffers end with as much slack."""
+"""Pixels that one turn of the inner loops makes. A row must have as many: `engines` widens narrower images."""
 
-WHITE = np.float32(65535)
+WHITE, UNIT = np.float32(65535), np.float32(1 / 65535)
 
 
 class Taps(NamedTuple):
     """Weights on a buffer of rows, in groups. Group g: taps groups[g]..groups[g + 1], their sum times scales[g].
 
-    For `weigh_pair`, a tap has two weights: for the row that is made, and for the one made with it.
+    For `weigh_pair`, a tap has two weights in turn: for the row that is made, and for the one made with it.
     """
 
-    offsets: np.ndarray  # intp, from the pixel that is made
-    weights: np.ndarray  # uint16, (n,) or (n, 2)
+    offsets: np.ndarray  # intp, (n,), from the pixel that is made
+    weights: np.ndarray  # uint16, (n,) or (2 n,)
     groups: np.ndarray  # intp
     scales: np.ndarray  # float32
 
@@ -47,9 +47,14 @@ def compiled(function):
 # ------------------------------------------------------- a register of 32 pixels, in portable LLVM vectors
 
 
-class Lanes(types.Type):
+class Shorts(types.Type):
     def __init__(self) -> None:
-        super().__init__("Lanes")
+        super().__init__("Shorts")
+
+
+class Floats(types.Type):
+    def __init__(self) -> None:
+        super().__init__("Floats")
 
 
 _SHORTS, _INTS, _FLOATS = (
@@ -57,10 +62,11 @@ _SHORTS, _INTS, _FLOATS = (
 )
 
 
-@register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
+@register_model(Shorts)
+@register_model(Floats)
+class _RegisterModel(models.PrimitiveModel):
     def __init__(self, manager, type_) -> None:
-        super().__init__(manager, type_, _SHORTS)
+        super().__init__(manager, type_, _SHORTS if isinstance(type_, Shorts) else _FLOATS)
 
 
 def _address(context, builder, array_type, array, index, vector):
@@ -75,79 +81,104 @@ def _everywhere(builder, value, vector):
 
 
 @intrinsic
-def dark(typingctx):
-    """Lanes of zeros."""
-    return Lanes()(), lambda *_: ir.Constant(_SHORTS, [0] * LANES)
+def no_shorts(typingctx):
+    """32 zeros."""
+    return Shorts()(), lambda *_: ir.Constant(_SHORTS, [0] * LANES)
 
 
 @intrinsic
-def add_product(typingctx, lanes, source, index, weight):
-    """`lanes` + (source[index : index + 32] * weight >> 16)"""
+def no_floats(typingctx):
+    """32 zeros."""
+    return Floats()(), lambda *_: ir.Constant(_FLOATS, [0.0] * LANES)
+
+
+@intrinsic
+def add_product(typingctx, shorts, source, index, weight):
+    """`shorts` + (source[index : index + 32] * weight >> 16)"""
 
     def code(context, builder, signature, arguments):
-        lanes, source, index, weight = arguments
+        shorts, source, index, weight = arguments
         address = _address(context, builder, signature.args[1], source, index, _SHORTS)
         pixels = builder.zext(builder.load(address, align=2), _INTS)
         product = builder.mul(pixels, builder.zext(_everywhere(builder, weight, _SHORTS), _INTS))
         high = builder.trunc(builder.lshr(product, ir.Constant(_INTS, [16] * LANES)), _SHORTS)
-        return builder.add(lanes, high)
+        return builder.add(shorts, high)
 
-    return Lanes()(lanes, source, types.intp, types.uint16), code
+    return Shorts()(shorts, source, types.intp, types.uint16), code
 
 
 @intrinsic
-def add_to(typingctx, row, index, lanes, scale, is_first):
-    """row[index : index + 32] = scale * `lanes`, added to what is there unless `is_first`."""
+def add_scaled(typingctx, floats, shorts, scale):
+    """`floats` + `shorts` * scale"""
 
     def code(context, builder, signature, arguments):
-        row, index, lanes, scale, is_first = arguments
-        address = _address(context, builder, signature.args[0], row, index, _FLOATS)
-        value = builder.uitofp(builder.zext(lanes, _INTS), _FLOATS)
-        value = builder.fmul(value, _everywhere(builder, scale, _FLOATS))
-        there = builder.load(address, align=4)
-        there = builder.select(is_first, ir.Constant(_FLOATS, [0.0] * LANES), there)
-        builder.store(builder.fadd(there, value), address, align=4)
+        floats, shorts, scale = arguments
+        value = builder.uitofp(builder.zext(shorts, _INTS), _FLOATS)
+        return builder.fadd(floats, builder.fmul(value, _everywhere(builder, scale, _FLOATS)))
+
+    return Floats()(floats, shorts, types.float32), code
+
+
+@intrinsic
+def store(typingctx, row, index, floats):
+    """row[index : index + 32] = `floats`"""
+
+    def code(context, builder, signature, arguments):
+        row, index, floats = arguments
+        builder.store(floats, _address(context, builder, signature.args[0], row, index, _FLOATS), align=4)
         return context.get_dummy_value()
 
-    return types.none(row, types.intp, lanes, types.float32, types.boolean), code
+    return types.none(row, types.intp, floats), code
 
 
 # ---------------------------------------------------------------------------------------------- the loops
 
 
 @compiled
-def weigh(row, width, source, start, taps):
-    """row[x] = sum over taps of weight * source[start + offset + x], in units of 65535."""
-    for group in range(taps.scales.size):
-        first, last, scale = taps.groups[group], taps.groups[group + 1], taps.scales[group]
-        for x in range(0, width, STRIP):
-            left, right = dark(), dark()
-            for tap in range(first, last):
-                index = start + taps.offsets[tap] + x
-                left = add_product(left, source, index, taps.weights[tap])
-                right = add_product(right, source, index + LANES, taps.weights[tap])
-            add_to(row, x, left, scale, group == 0)
-            add_to(row, x + LANES, right, scale, group == 0)
+def weigh(row, source, start, taps, unit):
+    """row[x] = unit * the sum over taps of weight * source[start + offset + x]; `row` has at least STRIP pixels."""
+    for strip in range(0, row.size, STRIP):
+        x = min(strip, row.size - STRIP)  # the last strip may overlap the one before
+        left, right = no_floats(), no_floats()
+        for group in range(taps.scales.size):
+            left_sum, right_sum = no_shorts(), no_shorts()
+            first, last = taps.groups[group], taps.groups[group + 1]
+            offsets, weights = taps.offsets[first:last], taps.weights[first:last]
+            for tap in range(offsets.size):
+                index = start + offsets[tap] + x
+                left_sum = add_product(left_sum, source, index, weights[tap])
+                right_sum = add_product(right_sum, source, index + LANES, weights[tap])
+            scale = taps.scales[group] * unit
+            left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
+        store(row, x, left)
+        store(row, x + LANES, right)
 
 
 @compiled
-def weigh_pair(row, other, width, source, start, taps):
+def weigh_pair(row, other, source, start, taps, unit):
     """Two rows at once, so that what both need is loaded once: memory, not arithmetic, is what limits `weigh`."""
-    for group in range(taps.scales.size):
-        first, last, scale = taps.groups[group], taps.groups[group + 1], taps.scales[group]
-        for x in range(0, width, STRIP):
-            left, right, other_left, other_right = dark(), dark(), dark(), dark()
-            for tap in range(first, last):
-                index = start + taps.offsets[tap] + x
-                weight, other_weight = taps.weights[tap, 0], taps.weights[tap, 1]
-                left = add_product(left, source, index, weight)
-                right = add_product(right, source, index + LANES, weight)
-                other_left = add_product(other_left, source, index, other_weight)
-                other_right = add_product(other_right, source, index + LANES, other_weight)
-            add_to(row, x, left, scale, group == 0)
-            add_to(row, x + LANES, right, scale, group == 0)
-            add_to(other, x, other_left, scale, group == 0)
-            add_to(other, x + LANES, other_right, scale, group == 0)
+    for strip in range(0, row.size, STRIP):
+        x = min(strip, row.size - STRIP)
+        left, right, other_left, other_right = no_floats(), no_floats(), no_floats(), no_floats()
+        for group in range(taps.scales.size):
+            left_sum, right_sum, other_left_sum, other_right_sum = no_shorts(), no_shorts(), no_shorts(), no_shorts()
+            first, last = taps.groups[group], taps.groups[group + 1]
+            offsets, weights = taps.offsets[first:last], taps.weights[2 * first : 2 * last]
+            for tap in range(offsets.size):
+                index = start + offsets[tap] + x
+                weight, other_weight = weights[2 * tap], weights[2 * tap + 1]
+                left_sum = add_product(left_sum, source, index, weight)
+                right_sum = add_product(right_sum, source, index + LANES, weight)
+                other_left_sum = add_product(other_left_sum, source, index, other_weight)
+                other_right_sum = add_product(other_right_sum, source, index + LANES, other_weight)
+            scale = taps.scales[group] * unit
+            left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
+            other_left = add_scaled(other_left, other_left_sum, scale)
+            other_right = add_scaled(other_right, other_right_sum, scale)
+        store(row, x, left)
+        store(row, x + LANES, right)
+        store(other, x, other_left)
+        store(other, x + LANES, other_right)
 
 
 @compiled
@@ -163,8 +194,7 @@ def pad(plane, rows, columns, padded, stride):
         bits = source.view(np.uint32)
         for x in range(width):
             middle[x] = np.uint16(np.int32(source[x] * WHITE + np.float32(0.5)))
-        for x in range(width):  # as integers, floats are in order, and negative ones and NaN above 1
-            highest = max(highest, bits[x])
+            highest = max(highest, bits[x])  # as integers, floats are in order, and negative ones and NaN above 1
         for x in range(half):
             left[x] = middle[columns[x]]
             right[x] = middle[columns[half + width + x]]
@@ -175,12 +205,6 @@ def pad(plane, rows, columns, padded, stride):
 def to_shorts(row, line):
     for x in range(line.size):
         line[x] = np.uint16(np.int32(min(row[x], WHITE) + np.float32(0.5)))
-
-
-@compiled
-def to_floats(row, out):
-    for x in range(out.size):
-        out[x] = row[x] * np.float32(1 / 65535)
 
 
 @compiled
@@ -202,25 +226,23 @@ def average_runs(padded, start, stride, shares, total, runs):
 
 @compiled
 def convolve(planes, out, first, last, rows, columns, levels, taps):
-    """Rows first..last of the stacked `planes` (P, H, W) into `out`; whether all pixels lay in [0, 1].
+    """Rows first..last of the stacked `planes` (P, H, W), W >= STRIP, into `out`; whether all lay in [0, 1].
 
     The taps weigh the pixel `levels` rows below and `offsets` to the right, for a row and the one below it.
     """
     height, width = planes.shape[1], planes.shape[2]
     half = (columns.size - width) // 2
     stride = -(-columns.size // LANES) * LANES
-    padded = np.empty((min(height, last - first) + 2 * half + 1) * stride + STRIP, np.uint16)
-    row, other = np.empty(stride + STRIP, np.float32), np.empty(stride + STRIP, np.float32)
+    padded = np.empty((min(height, last - first) + 2 * half + 1) * stride, np.uint16)
+    nowhere = np.empty(width, np.float32)
     taps = Taps(levels * stride + taps.offsets, taps.weights, taps.groups, taps.scales)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
         top, bottom = max(first - plane * height, 0), min(last - plane * height, height)
         is_normal &= pad(planes[plane], rows[top : bottom + 2 * half], columns, padded, stride)
         for y in range(top, bottom, 2):
-            weigh_pair(row, other, width, padded, (y - top + half) * stride + half, taps)
-            to_floats(row, out[plane, y])
-            if y + 1 < bottom:
-                to_floats(other, out[plane, y + 1])
+            other = out[plane, y + 1] if y + 1 < bottom else nowhere
+            weigh_pair(out[plane, y], other, padded, (y - top + half) * stride + half, taps, UNIT)
     return is_normal
 
 
@@ -231,8 +253,8 @@ def convolve_runs(planes, out, first, last, rows, columns, levels, taps, shares)
     half = (columns.size - width) // 2
     stride = -(-columns.size // LANES) * LANES
     padded = np.empty((min(height, last - first) + 2 * half) * stride, np.uint16)
-    runs = np.empty(shares.size * stride + STRIP, np.uint16)
-    total, row = np.empty(stride, np.uint32), np.empty(stride + STRIP, np.float32)
+    runs = np.empty(shares.size * stride, np.uint16)
+    total = np.empty(stride, np.uint32)
     taps = Taps(levels * stride + taps.offsets, taps.weights, taps.groups, taps.scales)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
@@ -240,8 +262,7 @@ def convolve_runs(planes, out, first, last, rows, columns, levels, taps, shares)
         is_normal &= pad(planes[plane], rows[top : bottom + 2 * half], columns, padded, stride)
         for y in range(top, bottom):
             average_runs(padded, (y - top + half) * stride, stride, shares, total, runs)
-            weigh(row, width, runs, half, taps)
-            to_floats(row, out[plane, y])
+            weigh(out[plane, y], runs, half, taps, UNIT)
     return is_normal
 
 
@@ -258,11 +279,12 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
     tallest = -down.offsets.min()
     stride = -(-columns.size // LANES) * LANES
     count = min(height, last - first)
-    padded = np.empty((count + step * (below - above + 3) + 2 * tallest) * stride + STRIP, np.uint16)
-    coarse = np.empty((count // step + below - above + 4) * stride + STRIP, np.uint16)
-    line, row = np.empty(stride + STRIP, np.uint16), np.empty(stride + STRIP, np.float32)
-    pair = np.empty((2, stride + STRIP), np.float32)
+    padded = np.empty((count + step * (below - above + 3) + 2 * tallest) * stride, np.uint16)
+    coarse = np.empty((count // step + below - above + 4) * stride, np.uint16)
+    line, row = np.empty(stride, np.uint16), np.empty(width, np.float32)
+    pair = np.empty((2, columns.size), np.float32)
     down = Taps(down.offsets * stride, down.weights, down.groups, down.scales)
+    one = np.float32(1)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
         top, bottom = max(first - plane * height, 0), min(last - plane * height, height)
@@ -271,19 +293,18 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
         wanted = rows[reach + highest : reach + (stop - 1) * step + tallest + 1]
         is_normal &= pad(planes[plane], wanted, columns, padded, stride)
         for m in range(start, stop, 2):
-            weigh_pair(pair[0], pair[1], columns.size, padded, (m * step - highest) * stride, down)
+            weigh_pair(pair[0], pair[1], padded, (m * step - highest) * stride, down, one)
             for i in range(min(2, stop - m)):
                 to_shorts(pair[i], line[: columns.size])
-                weigh(row, width, line, half, across)
                 if step == 1:
-                    to_floats(row, out[plane, m + i])
+                    weigh(out[plane, m + i], line, half, across, UNIT)
                 else:
+                    weigh(row, line, half, across, one)
                     place = (m + i - start) * stride
                     to_shorts(row, coarse[place : place + width])
         if step > 1:
             for y in range(top, bottom):
                 phase = y % step
                 taps = Taps(up.offsets[phase] * stride, up.weights[phase], up.groups[phase], up.scales[phase])
-                weigh(row, width, coarse, (y // step - start) * stride, taps)
-                to_floats(row, out[plane, y])
+                weigh(out[plane, y], coarse, (y // step - start) * stride, taps, UNIT)
     return is_normal

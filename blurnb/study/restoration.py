@@ -427,17 +427,18 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
         taken: dict[str, list[float]] = {}
         rounds = tqdm(range(parameters.repeats + 1), desc="timing", unit="round", leave=False, mininterval=1)
         with torch.inference_mode():
-            for _ in rounds:
-                for training, (network, _) in known.items():
-                    started = time.perf_counter()
-                    evaluation.probabilities(network, image, side, protocol)
-                    taken.setdefault(training, []).append(time.perf_counter() - started)
+            for number in rounds:
                 for way in chosen:
+                    for training, (network, _) in known.items():  # each time anew: the quickest needs most repeats
+                        started = time.perf_counter()
+                        evaluation.probabilities(network, image, side, protocol)
+                        taken.setdefault(training, []).append((number, time.perf_counter() - started))
                     started = time.perf_counter()
                     clear = restored(shown[way], way, dataset.ids[:1], priors, protocol)
                     evaluation.probabilities(known["sharp"][0], clear, side, protocol)
-                    taken.setdefault("|".join(way), []).append(time.perf_counter() - started)
-        return {name: [medians.median(times[1:]), min(times[1:]), max(times[1:])] for name, times in taken.items()}
+                    taken.setdefault("|".join(way), []).append((number, time.perf_counter() - started))
+        counted = {name: [took for number, took in times if number] for name, times in taken.items()}
+        return {name: [medians.median(times), min(times), max(times)] for name, times in counted.items()}
 
     measured = journal.once(datasets.cache_folder(), "seconds", facts, compute)
     rows = [

@@ -2,8 +2,8 @@
 
 On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with the cheapest of three plans for their
 kernel: its taps one by one (motion, shake); vertical runs (disks: most of a disk is one weight); or down and across
-(Gaussians, and other products of two profiles). Kernels with more taps than that is good for, images on a GPU, values
-outside [0, 1] and tensors that want gradients go through torch, in float32.
+(Gaussians, and other products of two profiles). Kernels with more taps than that is good for take a float32 FFT.
+Images on a GPU, values outside [0, 1] and tensors that want gradients go through torch.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["run", "rq1", "--folder", "absent"], "chapter 'rq1' is not in absent"),
         (["run", "missing.ipynb"], "no notebook at missing.ipynb"),
         (["run", "rq1", "-p", "blurs="], "-p blurs= has no value"),
-        (["finetune", "-p", "profile=smoke", "--mix", "mux"], "--mix 'mux' is not among the chapter's mixes: sharp, mix"),
+        (["finetune", "-p", "profile=smoke", "--mix", "mux"], "'mux' is not among the chapter's mixes: sharp, mix"),
         (["data", "imagnet"], "dataset 'imagnet' is unknown; did you mean imagenet"),
         (["data", "imagenet"], "data_root is needed for dataset 'imagenet'"),
         (["data", "imagenet", "--root", "absent"], "data_root 'absent' is not a folder"),

@@ -18,6 +18,7 @@ _HOMES = {
     "Blur": "blurring",
     "parse": "blurring",
     "blur": "blurring",
+    "deblur": "deblurring",
     "RandomBlur": "transforms",
     "MIXES": "transforms",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "blur",
     "camera_shake",
     "camera_shake_inertial",
+    "deblur",
     "defocus",
     "gaussian",
     "linear_motion",

@@ -337,7 +337,7 @@ _SMOKE_TRAINING |= {"mixes": ["sharp", "mix", "defocus", "shake"]}
 _TINY_TRAINING = {
     **{"dataset": ["tiny-imagenet"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "frame": 128},
     **{"scales": ["native"], "n_images": 0, "mixes": ["sharp", "mix", "defocus", "shake", "D8"], "train_seeds": [0, 1]},
-    **{"base_epochs": 2, "base_learning_rate": 0.02, "epochs": 1, "learning_rate": 0.01},
+    **{"base_epochs": 2, "base_learning_rate": 0.02, "epochs": 2, "learning_rate": 0.01},
 }
 _PAPER_TRAINING = {
     **{"dataset": ["imagenet"], "network": ["vgg16"], "weights": ["imagenet"], "n_images": 0, "flip": True},

@@ -403,7 +403,7 @@ def small_book(tmp_path, monkeypatch):
         "# Book\n\n```{toctree}\nplain\nnotebooks/chapter\n```\n\nFound: **not reproduced**. **Bold**.\n\n"
         "**undecided**: 3 points.\n\n"
         "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`.\n\n"
-        "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded\n```\n"
+        "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded/rq1\n:csv: planted.csv\n```\n"
     )
     (tmp_path / "plain.md").write_text("# Plain\n")
     notebook(tmp_path / "notebooks/chapter.ipynb", None)
@@ -416,8 +416,16 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     assert build(small_book) == ""
     chapter, index = small_book / "_build/html/notebooks/chapter.html", small_book / "_build/html/index.html"
     assert "71.6 percent" in chapter.read_text()
-    for text in ("0.5 points", "1 run", "sortable", "<strong>Bold</strong>", "<td"):
+    for text in (
+        "0.5 points",
+        "1 run",
+        "sortable",
+        "<strong>Bold</strong>",
+        "<td",
+        'href="_static/tables/planted.csv"',
+    ):
         assert text in index.read_text()
+    assert "D8,0.5,undecided" in (small_book / "_build/html/_static/tables/planted.csv").read_text()
     assert '<span class="verdict not-reproduced">not reproduced</span>' in index.read_text()
     assert '<span class="verdict undecided">undecided</span> 3 points' in index.read_text()
     assert re.search(r'<td[^>]*>\s*<p>\s*<span class="verdict undecided">', index.read_text())
@@ -437,11 +445,17 @@ def test_a_build_says_what_is_missing(small_book):
         plain.write("\n![](dot.svg)\n")
     said = build(small_book)
     assert "notebooks/chapter.ipynb has not been run" in said
-    assert "planted_report:frame: no records of the profile embedded" in said
+    assert "planted_report:frame: no records of the profile embedded/rq1" in said
     assert "planted_report:first: IndexError" in said
     assert "picture without alternative text: dot.svg" in said
     # Called again it says so again: a failed build does not pass the second time.
     assert build(small_book) == said
+
+
+def test_a_profile_that_lacks_the_question_a_page_requires_fails(small_book):
+    (small_book / "book/records/embedded/rq1.csv").rename(small_book / "book/records/embedded/rq2.csv")
+    (small_book / "book/records/embedded/rq1.json").rename(small_book / "book/records/embedded/rq2.json")
+    assert "planted_report:frame: no records of the profile embedded/rq1" in build(small_book)
 
 
 def test_a_page_that_left_the_book_is_gone(small_book):

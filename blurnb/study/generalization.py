@@ -17,8 +17,8 @@ from blurnb.study.recovery import Book
 def run(parameters: RQ3) -> degradation.Run:
     """Every training against every blur at every scale; writes ``<output_dir>/rq3.csv``.
 
-    The networks are those of RQ2. Those with `train_scales` train "mix" at each of these sides too and average
-    the class probabilities of the per-scale networks ("mix per scale").
+    The networks are those of RQ2. With `train_scales` the first seed trains "mix" at each of these sides too, and
+    averages the class probabilities of the per-scale networks ("mix per scale").
     """
     book = Book(parameters, "rq3")
     scales = degradation.scales_for(book.dataset, parameters.scales)
@@ -31,8 +31,8 @@ def run(parameters: RQ3) -> degradation.Run:
         for scale in averaged:
             single = scale.split("+")[0]
             book.add_scale_differences("mix", seed, single, f"scale {single}")
-        if averaged and parameters.train_scales:
-            each = _per_scale(parameters, seed)
+        if averaged and parameters.train_scales and seed == parameters.train_seeds[0]:
+            each = _per_scale(parameters, seed, book.dataset.native_side)
             name = "mix per scale"
             book.add(name, seed, each, parameters.blurs, averaged)
             for scale in averaged:
@@ -42,8 +42,11 @@ def run(parameters: RQ3) -> degradation.Run:
     return book.closed()
 
 
-def _per_scale(parameters: RQ3, seed: int) -> tuple[models.PerScale, dict]:
-    trained = {side: networks.tuned(parameters, "mix", seed, scale=side) for side in parameters.train_scales}
+def _per_scale(parameters: RQ3, seed: int, native_side: int | None) -> tuple[models.PerScale, dict]:
+    trained = {
+        side: networks.tuned(parameters, "mix", seed, scale=0 if side == native_side else side)  # 0: as the images are
+        for side in parameters.train_scales
+    }
     digests = {str(side): origin["sha256"] for side, (_, origin) in trained.items()}
     network = models.PerScale({side: network for side, (network, _) in trained.items()})
     return network.eval(), {"sha256": records.address(digests), "networks": digests}

@@ -383,9 +383,24 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
     "rq3": (
         RQ3,
         {
-            "smoke": {**_SMOKE_TRAINING, "blurs": _BRIEF["blurs"], "scales": ["96", "128", "96+128"]},
-            "embedded": {**_EMBEDDED_TRAINING, "blurs": ["sharp", *_WIDER], "scales": ["96", "128", "96+128"]},
-            "photographs": {**_TINY_TRAINING, "blurs": ["sharp", *_WIDER], "scales": ["64", "96", "64+96"]},
+            "smoke": {
+                **_SMOKE_TRAINING,
+                "blurs": _BRIEF["blurs"],
+                "scales": ["96", "128", "96+128"],
+                "train_scales": [96, 128],
+            },
+            "embedded": {
+                **_EMBEDDED_TRAINING,
+                "blurs": ["sharp", *_WIDER],
+                "scales": ["96", "128", "96+128"],
+                "train_scales": [96, 128],
+            },
+            "photographs": {
+                **_TINY_TRAINING,
+                "blurs": ["sharp", *_WIDER],
+                "scales": ["64", "96", "64+96"],
+                "train_scales": [64, 96],
+            },
             "paper": {
                 **_PAPER_TRAINING,
                 "blurs": ["sharp", *_WIDER],

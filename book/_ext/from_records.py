@@ -9,8 +9,9 @@
     ... on {from-records}`blurnb.report.tables:count question=rq1 profile=photographs` photographs ...
 
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
-first parameter has that name. Options are read as YAML. Three are the directive's own: ``question`` (records whose file
-name begins so; default all), ``require`` (profiles without which the build fails) and ``class``. The function returns
+first parameter has that name. Options are read as YAML. Four are the directive's own: ``question`` (records whose file
+name begins so; default all), ``require`` (profiles, or a profile's questions as in ``photographs/rq2``, without which
+the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function returns
 Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
 
 Records come from ``book/records/<profile>``; a profile that was run anew below ``_build/records`` is shown from there.
@@ -49,6 +50,11 @@ def profile_folders(env):
     return found
 
 
+def present(folders, profile, question="rq"):
+    """Whether there are records of the profile, or of one question in it."""
+    return profile in folders and any(folders[profile].rglob(f"{question}*.csv"))
+
+
 @lru_cache(maxsize=16)
 def load(folders, question, stamps):
     """Records and manifests of these folders; `stamps` (times of change) make a rewritten file a new question."""
@@ -64,9 +70,9 @@ def compute(env, target, options):
     # What decides the text (records, functions, what those call) is more than file dates can tell; it is quickly made.
     env.note_reread()
     given = {name: yaml.safe_load(text) for name, text in options.items()}
-    question, required = given.pop("question", "rq"), given.pop("require", None) or []
+    question, required = given.pop("question", "rq"), (given.pop("require", None) or "").split()
     folders = profile_folders(env)
-    missing = sorted(set(required.split() if isinstance(required, str) else required) - set(folders))
+    missing = [one for one in required if not present(folders, *one.split("/"))]
     if missing:
         raise ValueError(f"{target}: no records of the profile {', '.join(missing)} in {env.config.records_folders}")
     module_name, _, function_name = target.partition(":")
@@ -88,7 +94,7 @@ class FromRecords(SphinxDirective):
         from blurnb.report import tables
 
         options = dict(self.options)
-        classes = options.pop("class", "").split()
+        classes, file = options.pop("class", "").split(), options.pop("csv", "")
         try:
             result = compute(self.env, self.arguments[0], options)
         except ValueError as error:
@@ -97,7 +103,16 @@ class FromRecords(SphinxDirective):
         # Parsed where it stands: it may hold citations, links and formulas.
         holder = nodes.container(classes=classes, is_div=True)
         self.state.nested_parse(text.splitlines(), self.content_offset, holder)
-        return [holder]
+        return [holder, self.download(result, file)] if file else [holder]
+
+    def download(self, frame, file):
+        """A link to the table as CSV, which is written beside the book's other files."""
+        folder = Path(self.env.app.outdir, "_static", "tables")
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(folder / file, index=False)
+        address = "../" * self.env.docname.count("/") + f"_static/tables/{file}"
+        link = nodes.reference("", "this table as CSV", refuri=address, internal=True, classes=["download"])
+        return nodes.paragraph("", "", link)
 
 
 class FromRecordsInline(SphinxRole):

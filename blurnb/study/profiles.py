@@ -333,8 +333,8 @@ _EMBEDDED_TRAINING = {
 _SMOKE_TRAINING = {**_EMBEDDED_TRAINING, "train_images": 384, "base_epochs": 2, "epochs": 1, "n_images": 64}
 _SMOKE_TRAINING |= {"mixes": ["sharp", "mix", "defocus", "shake"]}
 # Tiny ImageNet is blurred in a frame of 128: relative to the image every kernel is four times the paper's, so that
-# the range of loss covers the paper's on images of 64 pixels. In float32: bf16 takes 1.8 times as long backwards through
-# the depthwise convolutions of EfficientNet (through VGG-16 two thirds).
+# the range of loss covers the paper's on images of 64 pixels. In float32: bf16 takes 1.8 times as long for a step of
+# EfficientNet, whose depthwise convolutions are slow backwards (of VGG-16 two thirds).
 _TINY_TRAINING = {
     **{"dataset": ["tiny-imagenet"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "frame": 128},
     **{"scales": ["native"], "n_images": 0, "mixes": ["sharp", "mix", "defocus", "shake", "D8"], "train_seeds": [0, 1]},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
 from blurnb.report import readme
 
@@ -62,9 +63,19 @@ def test_the_licence_and_the_citation_name_one_version():
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_readmes_table_is_what_the_records_say():
-    assert readme.block(ROOT / "book" / "records" / "photographs") in (ROOT / "README.md").read_text()
-    assert (ROOT / readme.FIGURE).is_file()
+RECORDS = ROOT / "book" / "records" / "photographs"
+
+
+@pytest.mark.parametrize("name", readme.BLOCKS)
+def test_the_readmes_tables_are_what_the_records_say(name):
+    assert readme.block(name, RECORDS) in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("file", readme.FIGURES)
+def test_the_drawn_figures_are_of_the_records_that_are_committed(file):
+    select, _ = readme.FIGURES[file]
+    with Image.open(ROOT / file) as image:
+        assert image.info["Comment"] == readme.digest(select(RECORDS)), "run `make readme`"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

@@ -1,35 +1,89 @@
-"""The README's figure and table, from the committed records: `python -m blurnb.report.readme` redraws both."""
+"""The README's figures and tables, from the committed records: `python -m blurnb.report.readme` redraws all."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from blurnb import records
 from blurnb.errors import UserError
 from blurnb.report import figures, selection, tables
 
-BEGIN, END = "<!-- from records: begin -->", "<!-- from records: end -->"
-FIGURE = "book/_static/rq1_photographs.png"
+FOLDER = "book/records/photographs"
+LITE = "efficientnet_lite0"
 COLUMNS = ("scale", "condition", "n", "top-5, %", "share of sharp kept, %", "paper's share, %")
 
 
-def block(folder: str | Path = "book/records/photographs") -> str:
-    """What stands between the README's marks: the defocus rows of RQ1's reference run at scales 256 and 512."""
-    rows = selection.select(records.load(folder, "rq1"), scale=["256", "512"])
+def degradation(folder: str | Path = FOLDER) -> pd.DataFrame:
+    """RQ1's reference run: the labels of the paper."""
+    rows = selection.select(records.load(folder, "rq1"), network=LITE)
+    return rows[rows["run_id"] == _largest(rows)]
+
+
+def _largest(rows: pd.DataFrame) -> str:
+    """The run with most rows: beside the chapter's own there may be runs that look at one thing."""
+    return rows["run_id"].value_counts().index[0]
+
+
+def fine_tuning(folder: str | Path = FOLDER) -> pd.DataFrame:
+    """RQ2's reference run, its pretrained network."""
+    return selection.select(records.load(folder, "rq2"), network=LITE)
+
+
+def lost(folder: str | Path = FOLDER) -> str:
+    """What defocus takes: top-5 by radius at scales 256 and 512, beside the paper's shares."""
+    rows = selection.select(degradation(folder), scale=["256", "512"])
     rows = rows[[selection.family(blur) in ("sharp", "defocus") for blur in rows["blur"]]]
-    frame = tables.by_blur(rows, "top5")
-    return f"{BEGIN}\n\n{tables.markdown(frame[list(COLUMNS)])}\n{END}"
+    return tables.markdown(tables.by_blur(rows, "top5")[list(COLUMNS)])
+
+
+def regained(folder: str | Path = FOLDER) -> str:
+    """What fine-tuning gives back: top-1 before and after, blur by blur."""
+    rows = selection.select(fine_tuning(folder), training=["sharp", "mix"])
+    frame = tables.training_by_blur(rows, "top1")
+    turned = frame.drop(columns="n").set_index("trained on").T.rename_axis("condition").reset_index()
+    return tables.markdown(turned.rename(columns={"sharp": "before, top-1 %", "mix": "after, top-1 %"}))
+
+
+BLOCKS = {"lost": lost, "regained": regained}
+FIGURES = {
+    "book/_static/rq1_photographs.png": (degradation, lambda rows: figures.accuracy_by_blur(rows, "top5")),
+    "book/_static/rq2_photographs.png": (fine_tuning, lambda rows: figures.before_after(rows, "top1")),
+}
+
+
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}, from records: begin -->", f"<!-- {name}, from records: end -->"
+
+
+def block(name: str, folder: str | Path = FOLDER) -> str:
+    """What stands from one mark of the README to the other, both included."""
+    begin, end = marks(name)
+    return f"{begin}\n\n{BLOCKS[name](folder)}\n{end}"
+
+
+def digest(rows: pd.DataFrame) -> str:
+    """What a figure says of the rows it was drawn from, so that a test can tell when they have changed."""
+    return hashlib.sha256(rows.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
 def refresh(readme: str | Path = "README.md") -> None:
-    """Rewrite the block and the figure; raises UserError where the README has lost its marks."""
+    """Rewrite the blocks and the figures; raises UserError where the README has lost its marks."""
     path = Path(readme)
     text = path.read_text()
-    if BEGIN not in text or END not in text:
-        raise UserError(f"{path} has no marks {BEGIN} ... {END}; put them where the table belongs")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    records.write_whole(path, before + block() + after)
-    figures.accuracy_by_blur(records.load("book/records/photographs", "rq1"), "top5").savefig(FIGURE, dpi=110)
+    for name in BLOCKS:
+        begin, end = marks(name)
+        if begin not in text or end not in text:
+            raise UserError(f"{path} has no marks {begin} ... {end}; put them where the table belongs")
+        text = text.split(begin)[0] + block(name) + text.split(end)[1]
+    records.write_whole(path, text)
+    for file, (select, draw) in FIGURES.items():
+        rows = select()
+        figure: Figure = draw(rows)
+        figure.savefig(file, dpi=110, metadata={"Comment": digest(rows)})
 
 
 if __name__ == "__main__":

@@ -247,6 +247,7 @@ class RQ4(Trained):
 
     Data sets and networks come in pairs, each with its frame and scale. `trained` says whose networks a pair has:
     "rq2" the sharp and the mix network as RQ2 trains them, "as-is" the weights themselves, taken as trained on sharp.
+    Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
     PAIRED: ClassVar[tuple[str, ...]] = (*Evaluated.PAIRED, "frame", "scales", "trained")
@@ -312,6 +313,7 @@ class RQ4(Trained):
                     raise UserError(f"{name} has {len(values)} entries for {len(each)} pairs; give 1 or {len(each)}")
                 one = values[place if len(values) > 1 else 0]
                 own[name] = one if name == "frame" else [one]
+            own["wrong_kernels"] = self.wrong_kernels if own["trained"] == ["rq2"] else []
             found.append(self.model_copy(update=own))
         return found
 
@@ -431,7 +433,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 **{"trained": ["rq2", "as-is"], "frame": [128, blurring.FRAME], "scales": ["native", "256"]},
                 "methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus"],
                 "blurs": ["sharp", "D2", "D4", "D8", "M21@30", "shake"],
-                "n_images": [500, 100],
+                "n_images": [500, 60],
             },
             "paper": {
                 **_PAPER_TRAINING,

@@ -4,12 +4,15 @@ import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from papermill.__main__ import papermill
 
 from blurnb.study import profiles
 
@@ -112,3 +115,32 @@ def test_plain_papermill_stops_at_a_mistyped_parameter_before_the_run(tmp_path):
     assert "parameter 'datset' is unknown; did you mean dataset" in done.stderr
     ran = [c for c in code_cells(out) if any("degradation.run" in line for line in c["source"])]
     assert ran[0]["execution_count"] is None
+
+
+def documented_commands():
+    """Every papermill command in the README and the book's pages, as the shell would split it."""
+    commands = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))):
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0].rpartition("/")[2] == "papermill":
+                    commands.append(pytest.param(words[1:], id=f"{page.name}: {' '.join(words[3:])[:60]}"))
+    return commands
+
+
+@pytest.mark.parametrize("words", documented_commands())
+def test_every_papermill_command_in_the_pages_gives_parameters_that_the_chapter_takes(words, tmp_path):
+    """-p, -y and -f as printed: papermill itself reads them, and the chapter checks what it made of them."""
+    (tmp_path / "my_parameters.yml").write_text("blurs: [sharp, D4]\nscales: ['128', '256']\n")
+    words = [str(tmp_path / word) if word == "my_parameters.yml" else word for word in words]
+    notebook, out, *options = words
+    made = tmp_path / "prepared.ipynb"
+    done = CliRunner().invoke(papermill, [str(ROOT / notebook), str(made), *options, "--prepare-only"])
+    assert done.exit_code == 0, done.output
+    (cell,) = [c for c in code_cells(made) if "injected-parameters" in c["metadata"].get("tags", [])]
+    given = {}
+    for node in ast.parse("".join(cell["source"])).body:
+        given[node.targets[0].id] = ast.literal_eval(node.value)
+    assert given
+    profiles.validate(Path(notebook).stem.split("_")[0], given)

@@ -433,7 +433,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 **{"trained": ["rq2", "as-is"], "frame": [128, blurring.FRAME], "scales": ["native", "256"]},
                 "methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus"],
                 "blurs": ["sharp", "D2", "D4", "D8", "M21@30", "shake"],
-                "n_images": [500, 60],
+                "n_images": [256, 60],
             },
             "paper": {
                 **_PAPER_TRAINING,

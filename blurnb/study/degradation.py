@@ -111,6 +111,11 @@ def scales_for(dataset: datasets.Dataset, scales: list[str]) -> list[str]:
     return scales
 
 
+def main_scale(scales: list[str]) -> str:
+    """256, the paper's main scale, where present, else the first."""
+    return "256" if "256" in scales else scales[0]
+
+
 def dataset_label(dataset: datasets.Dataset, protocol: evaluation.Protocol) -> str:
     """The data set as records name it; another frame than the paper's is said in the name."""
     return dataset.name if protocol.frame == blurring.FRAME else f"{dataset.name}, frame {protocol.frame}"

@@ -17,6 +17,7 @@ import blurnb
 from blurnb import records, statistics
 from blurnb.errors import UserError
 from blurnb.report import advice, classes, figures, paper, selection, tables
+from blurnb.report import doses as strengths
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = (Path(__file__).parent / "card.css").read_text()
@@ -79,21 +80,6 @@ def _shares(share: tuple[float, float, float], n: int) -> str:
     if not all(map(math.isfinite, share)):
         return tables.number(share[0], n)
     return tables.interval(share[0], max(0.0, share[1]), share[2], n)
-
-
-def half_doses(rows: pd.DataFrame, chance: float) -> dict[str, statistics.HalfDose]:
-    """By scale, the defocus radius that takes accuracy midway from sharp to `chance`; without scales at chance."""
-    found = {}
-    plain = selection.select(rows, metric="top1", versus="")
-    plain = plain[plain["seen"] == selection.main_view(plain)]
-    for scale in selection.scales_in_order(plain["scale"]):
-        here = selection.select(plain, scale=scale)
-        doses = [b for b in selection.in_order(here["blur"]) if selection.family(b) in ("sharp", "defocus")]
-        points = [selection.estimate(selection.select(here, blur=b)) for b in doses]
-        if len(doses) > 2 and points[0][0] > chance:
-            radii = [selection.strength(b) for b in doses]
-            found[scale] = statistics.half_dose(radii, *([p[i] for p in points] for i in range(3)), chance=chance)
-    return found
 
 
 def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -195,7 +181,7 @@ def sections(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list
              f"angle, all in pixels of an image {frame} high; shake is a hand-held trajectory. A scale is the height "
              "in pixels at which the network sees the blurred image.",)  # fmt: skip
     parts.append(Section("Accuracy under every blur", words, shown, about))
-    doses = half_doses(rows, chance)
+    doses = strengths.half_doses(rows, chance)
     if doses and not guessing:
         dose = figures.dose_response(rows, "top1", "scale", training=advice.training(rows), chance=chance)
         words = ("Half gone: midway from the sharp accuracy to that of guessing, by isotonic interpolation between the "
@@ -206,10 +192,9 @@ def sections(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list
         words = (f"{note['camera']['camera']}. Thin lens and shutter give the blur; the change of accuracy, at scale "
                  f"{scale}, is interpolated linearly between measured strengths, and never beyond them.",)  # fmt: skip
         parts.append(Section("With a camera", words, table=situations(rows, note)))
-    parts.append(Section(f"Accuracy and confidence, scale {scale}", (
-        "Confidence is the mean probability it gives to its answers. Where it is surer than right it does not know that "
-        "it cannot see; a negative number means that it knows more than it says.",
-    ), table=conditions(rows)))  # fmt: skip
+    words = ("Confidence is the mean probability it gives to its answers. Where it is surer than right it does not "
+             "know that it cannot see; a negative number means that it knows more than it says.",)  # fmt: skip
+    parts.append(Section(f"Accuracy and confidence, scale {scale}", words, table=conditions(rows)))
     if not guessing:
         parts += _compared(rows, note, reference, scale)
         worst = classes.table(here) if len(classes.losses(here)) else None
@@ -264,7 +249,7 @@ def headline(rows: pd.DataFrame, note: Mapping) -> list[tuple[str, str]]:
         (f"{tables.number(sharp[0], n)} %", f"right on sharp images, {_range(sharp, n)}"),
         (f"{tables.number(blurred[0], n)} %", f"right under {blur}, {_described(blur)}, {_range(blurred, n)}"),
     ]
-    dose = half_doses(selection.split_view(rows), 1 / note["classes"]).get(scale)
+    dose = strengths.half_doses(selection.split_view(rows), 1 / note["classes"]).get(scale)
     if dose and not advice.guessing(here, note):
         number = f"D{dose.radius:.1f}" if math.isfinite(dose.radius) else f"> D{dose.largest:g}"
         frame = note["parameters"]["frame"]
@@ -280,7 +265,7 @@ def _described(blur: str) -> str:
     names = {
         "defocus": "defocus of radius {} pixels",
         "gaussian": "a Gaussian of sigma {}",
-        "motion": "{} pixels of motion",
+        "motion": "{} pixels moved",
     }
     kind = selection.family(blur)
     return names[kind].format(f"{selection.strength(blur):g}") if kind in names else "a hand-held trajectory"
@@ -309,10 +294,23 @@ def plain(text: str) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
 
 
+def summary(rows: pd.DataFrame, note: Mapping) -> str:
+    """What was measured and the facts on top of the card, as Markdown."""
+    lines = [plain(standfirst(rows, note)), "", *(f"- **{plain(n)}** {plain(w)}" for n, w in headline(rows, note))]
+    return "\n".join(lines)
+
+
+def todo(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> str:
+    """The card's advice as Markdown, with the code it speaks of."""
+    rows = selection.split_view(rows)
+    code = advice.recipe(rows, note)
+    lines = ["**What to do about it**", "", *(f"- {plain(step)}" for step in advice.steps(rows, note, reference))]
+    return "\n".join([*lines, *(["", "```python", code, "```"] if code else [])])
+
+
 def markdown(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame, images: Mapping[str, str] = {}) -> str:
     """The card as Markdown; `images` gives the file of a section's figure by the section's title."""
-    lines = [f"# {plain(title(rows))}", "", plain(standfirst(rows, note)), ""]
-    lines += [f"- **{number}** {plain(words)}" for number, words in headline(rows, note)]
+    lines = [f"# {plain(title(rows))}", "", summary(rows, note)]
     for part in sections(rows, note, reference):
         lines += ["", f"## {plain(part.title)}", ""]
         bullet = "- " if part.title == "What to do about it" else ""
@@ -330,9 +328,8 @@ def page(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> str:
     """The card as one HTML file that needs nothing else: no script, no request, light and dark."""
     said = html.escape
     facts = "".join(f"<div><dt>{said(n)}</dt><dd>{said(w)}</dd></div>" for n, w in headline(rows, note))
-    body = [
-        f"<h1>{said(title(rows))}</h1><p class=standfirst>{said(standfirst(rows, note))}</p><dl>{facts}</dl><div class=parts>"
-    ]
+    body = [f"<h1>{said(title(rows))}</h1><p class=standfirst>{said(standfirst(rows, note))}</p>"]
+    body.append(f"<dl>{facts}</dl><div class=parts>")
     for part in sections(rows, note, reference):
         listed = part.title == "What to do about it"
         body.append(f"<section><h2>{said(part.title)}</h2>")

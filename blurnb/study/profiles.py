@@ -191,7 +191,20 @@ def _known(word: str, known) -> str:
 
 
 class RQ1(Evaluated):
-    """Degradation: accuracy and confidence of sharp-trained networks against blur."""
+    """Degradation: accuracy and confidence of sharp-trained networks against blur, and against its dose."""
+
+    dose_blurs: Words
+    dose_scales: Words
+
+    @field_validator("dose_blurs")
+    @classmethod
+    def _known_dose_blurs(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+
+    @field_validator("dose_scales")
+    @classmethod
+    def _known_dose_scales(cls, value: list[str]) -> list[str]:
+        return cls._known_scales(value)
 
 
 class Trained(Evaluated):
@@ -369,6 +382,13 @@ _BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientn
 _IMAGENET = {"dataset": ["imagenet"], "weights": ["imagenet"], "n_images": 0}
 _FULL = {"blurs": PAPER_BLURS, "scales": PAPER_SCALES}
 _BRIEF = {"blurs": ["sharp", "D4", "D8", "shake"], "scales": ["128", "256", "128+256"]}
+# Every strength of disk, Gaussian and motion with the same standard deviation: D8, G4, M19.6@30 (and shake): 4 pixels.
+_DOSES = {
+    "dose_blurs": ["sharp", "D1", "D2", "D4", "D8", "D12", "D16", "D24", "D32", "G2", "G4", "G8", "M9.8@30",
+                   "M19.6@30", "M39@30", "shake"],
+    "dose_scales": ["128", "256"],
+}  # fmt: skip
+_FEW_DOSES = {"dose_blurs": ["sharp", "D4", "D8", "D16", "G4", "M19.6@30", "shake"], "dose_scales": ["128"]}
 
 # How the networks of RQ2 and RQ3 are trained; the chapters share them, so that none is trained twice.
 _MIXES = ["sharp", "mix", "defocus", "shake", "D8", "M21@30"]
@@ -404,10 +424,16 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
     "rq1": (
         RQ1,
         {
-            "smoke": {**_BOTH, **_BRIEF, "weights": ["trained-briefly", "imagenet"], "n_images": [64, 3]},
-            "embedded": {**_BOTH, **_FULL, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
-            "photographs": {**_IMAGENET, **_FULL, "network": ["efficientnet_lite0"]},
-            "paper": {**_IMAGENET, **_FULL, "network": ["vgg16"], "flip": True, "precision": "float32"},
+            "smoke": {
+                **_BOTH,
+                **_BRIEF,
+                **_DOSES_BRIEF,
+                "weights": ["trained-briefly", "imagenet"],
+                "n_images": [64, 3],
+            },
+            "embedded": {**_BOTH, **_FULL, **_DOSES, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
+            "photographs": {**_IMAGENET, **_FULL, **_DOSES, "network": ["efficientnet_lite0"]},
+            "paper": {**_IMAGENET, **_FULL, **_DOSES, "network": ["vgg16"], "flip": True, "precision": "float32"},
         },
     ),
     "rq2": (

@@ -427,7 +427,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
             "smoke": {
                 **_BOTH,
                 **_BRIEF,
-                **_DOSES_BRIEF,
+                **_FEW_DOSES,
                 "weights": ["trained-briefly", "imagenet"],
                 "n_images": [64, 3],
             },

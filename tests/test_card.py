@@ -1,4 +1,4 @@
-"""The card: planted records give planted words, nothing that a file is called is obeyed, and the command keeps its word."""
+"""The card: planted records give planted words, and nothing that a file is called is obeyed."""
 
 import json
 import re
@@ -22,14 +22,16 @@ EVIL = 'a<b>"&$x_1|[l](javascript:x) vs\nz'
 BLURS = {"sharp": 0.9, "D2": 0.86, "D4": 0.8, "D8": 0.4, "G4": 0.6, "M10@30": 0.8, "M20@30": 0.7, "shake": 0.75}
 
 
-def planted(levels=BLURS, scales=("128", "256"), n=500, network="net", dataset="folder photos", sure=0.9, question="card",
-            training="as given"):  # fmt: skip
+def planted(
+    levels=BLURS, scales=("128", "256"), n=500, network="net", dataset="folder photos", sure=0.9, question="card",
+    training="as given",
+):  # fmt: skip
     """Records of a network whose accuracy under each blur is given, the same at every scale."""
     rows = []
     for scale in scales:
         for blur, share in levels.items():
-            shared = {"question": question, "dataset": dataset, "network": network, "training": training, "scale": scale,
-                      "blur": blur, "view": "dense", "n": n, "profile": "photographs", "run_id": "r"}  # fmt: skip
+            shared = {"question": question, "dataset": dataset, "network": network, "training": training}
+            shared |= {"scale": scale, "blur": blur, "view": "dense", "n": n, "profile": "photographs", "run_id": "r"}
             for metric, value in (("top1", share), ("top5", min(1, share + 0.05)), ("confidence", sure)):
                 low, high = statistics.wilson(round(value * n), n)
                 rows.append(records.row(metric=metric, value=value, ci_low=low, ci_high=high, **shared))
@@ -134,8 +136,11 @@ def test_a_network_that_guesses_is_told_so_and_nothing_else():
     (only,) = advice.steps(selection.split_view(rows), note(), NOBODY)
     assert "at chance level" in only
     assert [part.title for part in card.sections(rows, note(), NOBODY)] == [
-        "What to do about it", "Accuracy under every blur", "Accuracy and confidence, scale 256", "How this card was made",
-    ]  # fmt: skip
+        "What to do about it",
+        "Accuracy under every blur",
+        "Accuracy and confidence, scale 256",
+        "How this card was made",
+    ]
     # always naming the class that has 80 % of the images is guessing, too
     most = planted(dict.fromkeys(BLURS, 0.8))
     assert advice.guessing(card.main(selection.split_view(most)), note(most_frequent_class=0.8))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -94,7 +95,9 @@ def _body(source: str) -> nn.Module:
 
 def _scripted(path: Path) -> nn.Module:
     try:
-        return torch.jit.load(str(path), map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # it says that torch.export is to be preferred
+            return torch.jit.load(str(path), map_location="cpu")
     except Exception as error:  # a file of any kind can end anywhere in the reader
         raise UserError(
             f"{path} is not a TorchScript file ({type(error).__name__}); save it with torch.jit.save, or name the "

@@ -47,6 +47,7 @@ def family_losses(here: pd.DataFrame) -> dict[str, tuple[str, tuple[float, float
 
 def steps(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list[str]:
     """Advice, one sentence or two each, most important first."""
+    rows = selection.split_view(rows)
     scales = selection.scales_in_order(rows["scale"])
     here = selection.select(rows, scale="256" if "256" in scales else scales[0])
     n = int(here["n"].max())
@@ -137,6 +138,7 @@ def _confidence(here: pd.DataFrame, n: int) -> list[str]:
 
 def recipe(rows: pd.DataFrame, note: Mapping) -> str:
     """The line of code that the first step refers to; empty where there is nothing to train against."""
+    rows = selection.split_view(rows)
     scales = selection.scales_in_order(rows["scale"])
     here = selection.select(rows, scale="256" if "256" in scales else scales[0])
     lost = {kind: one for kind, one in family_losses(here).items() if one[1][2] < 0}

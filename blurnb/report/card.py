@@ -97,7 +97,7 @@ def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(lines)
     shared = [name for name in list(columns)[1:] if (frame[name] != "–").any()]
     frame = frame[["condition", "this network, %", *shared]]
-    return frame[[bool(shared) and (row != "–").any() for row in frame[shared].to_numpy()]]
+    return frame[(frame[shared] != "–").any(axis=1)] if shared else frame.head(0)
 
 
 def published(rows: pd.DataFrame) -> pd.DataFrame:

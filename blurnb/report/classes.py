@@ -20,7 +20,7 @@ def losses(rows: pd.DataFrame) -> pd.DataFrame:
     `rows` are of one network, data set and scale; empty where no class had images enough for rows of its own.
     """
     rows = selection.split_view(rows) if "seen" not in rows.columns else rows
-    own = rows[[MARK in seen for seen in rows["seen"]]]
+    own = rows[np.array([MARK in seen for seen in rows["seen"]], dtype=bool)]  # typed: it may be of none
     lines = []
     for seen, part in own.groupby("seen", sort=True):
         sharp = selection.select(part, metric="top1", versus="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -50,12 +49,15 @@ def typed(texts: dict[str, str]) -> dict:
 
 def notebooks(folder: Path) -> dict[str, Path]:
     """The chapters by question: rq1 -> notebooks/rq1_degradation.ipynb."""
-    return {path.stem.split("_")[0]: path for path in sorted(folder.glob("rq*.ipynb"))}
+    from blurnb.study import profiles
+
+    named = {profiles.question_of(path.stem): path for path in sorted(folder.glob("*.ipynb"))}
+    return {question: path for question, path in named.items() if question in profiles.DEFAULTS}
 
 
 @app.command()
 def run(
-    chapter: Annotated[str, typer.Argument(help="rq1 ... rq5, or the path of a notebook")],
+    chapter: Annotated[str, typer.Argument(help="rq1 ... rq5, your_network, or the path of a notebook")],
     parameters: Pairs = None,
     output: Annotated[Path | None, typer.Option(help="where the executed notebook goes")] = None,
     folder: Annotated[Path, typer.Option(help="the folder with the notebooks")] = Path("notebooks"),
@@ -74,8 +76,8 @@ def run(
     if not path.is_file():
         raise UserError(f"no notebook at {path}")
     given = typed(pairs(parameters))
-    question = re.match(r"rq\d", path.stem)
-    checked = profiles.validate(question.group(), given) if question else None
+    question = profiles.question_of(path.stem)
+    checked = profiles.validate(question, given) if question in profiles.DEFAULTS else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
     _papermill(path, target, given)
 
@@ -126,6 +128,43 @@ def finetune(
     for name, seed in wanted:
         _, about = networks.tuned(checked, name, seed)
         print(f"{name}, seed {seed}: {about['weights']}")
+
+
+@app.command()
+def card(
+    network: Annotated[str, typer.Option(help="a name, a TorchScript or .pt2 file, or module:function")],
+    data: Annotated[str, typer.Option(help="the folder with <class>/<image>, or an ImageNet tree")],
+    weights: Annotated[str, typer.Option(help="of a name: imagenet | none | a checkpoint's path")] = "imagenet",
+    output: Annotated[Path, typer.Option(help="where card.html, card.md and card.csv go")] = Path("card"),
+    n_images: Annotated[int, typer.Option(help="at most so many, drawn by the seed; 0: all")] = 500,
+    blurs: Annotated[str | None, typer.Option(help="labels with commas")] = None,
+    scales: Annotated[str | None, typer.Option(help="shorter sides with commas")] = None,
+    mean: Annotated[str, typer.Option(help="of the normalisation: 1 or 3 numbers, or none; empty: usual")] = "",
+    std: Annotated[str, typer.Option(help="as mean")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="an unreadable image ends the run")] = False,
+    parameters: Pairs = None,
+) -> None:
+    """How robust is a network to blur, on your photographs: a page as HTML and Markdown, and its records.
+
+    A TorchScript or .pt2 file and module:function run code that came with them: use what you trust. The camera of the
+    card: -p focal_length_mm=50 -p f_number=1.8 -p focus_distance_m=1 -p sensor_height_mm=24 -p exposure_s=0.02
+    """
+    from blurnb.study import profiles, robustness
+
+    given = {"network": network, "weights": weights, "dataset": "auto", "data_root": data, "n_images": n_images,
+             "blurs": blurs, "scales": scales, "mean": mean, "std": std, "strict": strict}  # fmt: skip
+    given |= {"profile": "photographs", "output_dir": str(output)} | typed(pairs(parameters))
+    found = robustness.run(profiles.validate("your_network", given))
+
+    from blurnb.report import card as report
+
+    (note,) = found.manifests.values()
+    for path in report.write(output, found.rows, note, report.references()):
+        print(path)
+    for number, words in report.headline(found.rows, note):
+        print(f"{number}: {words}")
+    if note["skipped"]:
+        print(f"{len(note['skipped'])} unreadable images skipped")
 
 
 @app.command()

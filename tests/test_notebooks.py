@@ -40,7 +40,7 @@ def test_a_notebook_is_committed_clean(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_parameters_are_plain_literals_that_the_chapter_knows(path):
     (cell,) = [c for c in code_cells(path) if "parameters" in c["metadata"].get("tags", [])]
-    question = path.stem.split("_")[0]
+    question = profiles.question_of(path.stem)
     model, _ = profiles.DEFAULTS[question]
     for line in "".join(cell["source"]).splitlines():
         assert re.fullmatch(r"\w+ = [^=#]+  # .+", line), f"one literal and a comment: {line}"

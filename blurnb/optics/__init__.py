@@ -21,6 +21,14 @@ _HOMES = {
     "deblur": "deblurring",
     "RandomBlur": "transforms",
     "MIXES": "transforms",
+    "blur_circle_mm": "camera",
+    "camera_turn_mm": "camera",
+    "defocus_label": "camera",
+    "depth_of_field_m": "camera",
+    "hyperfocal_m": "camera",
+    "motion_label": "camera",
+    "sensor_height_mm": "camera",
+    "subject_motion_mm": "camera",
 }
 
 __all__ = [
@@ -28,14 +36,22 @@ __all__ = [
     "Blur",
     "RandomBlur",
     "blur",
+    "blur_circle_mm",
     "camera_shake",
     "camera_shake_inertial",
+    "camera_turn_mm",
     "deblur",
     "defocus",
+    "defocus_label",
+    "depth_of_field_m",
     "gaussian",
+    "hyperfocal_m",
     "linear_motion",
+    "motion_label",
     "parse",
     "rescale",
+    "sensor_height_mm",
+    "subject_motion_mm",
 ]
 
 

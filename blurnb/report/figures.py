@@ -81,7 +81,7 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
 
 
 def _trained(training: str) -> str:
-    return f"trained on {training}"
+    return "" if training == "as given" else f"trained on {training}"
 
 
 @styled
@@ -238,26 +238,39 @@ def spread(blur: str) -> float:
 
 @styled
 def dose_response(
-    rows: pd.DataFrame, metric: str = "top1", by: str = "training", family: str = "defocus", scale: str | None = None
+    rows: pd.DataFrame,
+    metric: str = "top1",
+    by: str = "training",
+    family: str = "defocus",
+    scale: str | None = None,
+    training: str = "sharp",
+    chance: float = 0.0,
 ) -> Figure:
-    """Accuracy against blur strength, and where half of the sharp accuracy is gone.
+    """Accuracy against blur strength, and where half of the sharp accuracy (above `chance`) is gone.
 
     One line for each value of `by`: "training" or "scale" (of `family`, by radius or sigma), or "family" (all
-    families of the sharp network against the standard deviation of the kernel, so that only its shape differs).
+    families of the network `training` against the standard deviation of the kernel, so that only its shape differs;
+    shake appears where its spread was recorded).
     """
     if by not in ("training", "scale", "family"):
         raise UserError(f"by must be training, scale or family, not {by!r}")
     found = plain(rows, "dose_response", metric=metric)
     if by != "training":
-        found = need(found, "dose_response", training="sharp")
+        found = need(found, "dose_response", training=training)
     if by != "scale":
         found = one_scale(found, "dose_response", scale)
-    kinds = list(_SPREAD)[1:] if by == "family" else [family]
+    recorded = selection.select(rows, metric="spread")
+    spreads = dict(zip(recorded["blur"], recorded["value"]))
+    kinds = [*list(_SPREAD)[1:], "shake"] if by == "family" else [family]
     lines = {}
     for kind in kinds:
         part = found[[selection.family(b) in ("sharp", kind) for b in found["blur"]]]
         for name, line in [(kind, part)] if by == "family" else part.groupby(by, sort=False):
-            dose = {b: spread(b) if by == "family" else selection.strength(b) for b in set(line["blur"])}
+            dose = {
+                b: spreads.get(b, spread(b)) if by == "family" else selection.strength(b) for b in set(line["blur"])
+            }
+            if any(map(math.isnan, dose.values())):
+                continue
             if "sharp" in dose and len(set(dose.values())) == len(dose) >= (2 if by == "family" else 3):
                 lines[name] = [(dose[b], point) for b, point in points(line, metric).items()]
     if not lines:
@@ -276,9 +289,10 @@ def dose_response(
         axes.errorbar(doses, values, yerr=np.hstack(ends), fmt="o-", color=ink, markersize=4.5, label=name)
         known = not any(map(math.isnan, np.ravel(found_points)))
         columns = [[point[k] / factor for point in found_points] for k in range(3 if known else 1)]
-        half = statistics.half_dose(doses, *columns)
+        half = statistics.half_dose(doses, *columns, chance=chance)
         if math.isfinite(half.radius):
-            axes.plot(half.radius, values[0] / 2, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
+            middle = (values[0] + factor * chance) / 2
+            axes.plot(half.radius, middle, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
         text = f"{name}  {f'> {half.largest:.3g}' if math.isinf(half.radius) else half}"
         labels.append((values[-1], text, ink if by == "family" else INK))
     right = max(dose for line in lines.values() for dose, _ in line)
@@ -300,8 +314,9 @@ def dose_response(
     axes.set_ylabel(AXES.get(metric, metric))
     axes.grid(axis="y")
     terms = [f"scale {found['scale'].iloc[0]}"] if by != "scale" else []
-    terms += [_trained("sharp")] if by != "training" else []
-    subtitle(figure, found, *terms, "tick: half the sharp accuracy, 95 % interval in brackets")
+    terms += [_trained(training)] if by != "training" else []
+    half = "half the sharp accuracy" if chance == 0 else "midway from sharp to chance"
+    subtitle(figure, found, *terms, f"tick: {half}, 95 % interval in brackets")
     return figure
 
 

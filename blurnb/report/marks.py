@@ -70,7 +70,7 @@ def subtitle(figure: Figure, rows: pd.DataFrame | str, *more: str) -> None:
         names = [", ".join(sorted(set(rows[c]))) for c in ("network", "dataset")]
         parts = [*names, f"n = {n}", *more]
     width, lines = int(figure.get_size_inches()[0] * 12.6), []
-    for part in filter(None, parts):
+    for part in filter(None, (part.replace("$", r"\$") for part in parts)):  # a file name is no formula
         if lines and len(lines[-1]) + len(part) + 3 <= width:
             lines[-1] += f" · {part}"
         else:

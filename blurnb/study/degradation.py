@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,9 +61,81 @@ def run(parameters: RQ1) -> Run:
             profile=parameters.profile,
             run_id=run_id,
         )
+        rows += evaluation.by_class(
+            found, dataset.classes, protocol, scale=main_scale(scales), blur=evaluation.telling_blur(parameters.blurs),
+            question="rq1", dataset=label, network=pair["network"], training="sharp", profile=parameters.profile,
+            run_id=run_id,
+        )  # fmt: skip
         manifests[run_id] = records.manifest(decided, network_origin=origin, **circumstances)
     records.write(Path(parameters.output_dir) / "rq1.csv", rows, manifests)
     return Run(records.table(rows), manifests, answers)
+
+
+STRENGTH_TOLERANCE = 0.05  # standard deviations that differ by less count as one strength
+
+
+def doses(parameters: RQ1) -> Run:
+    """The first pair of the run under many strengths of every family; writes ``<output_dir>/doses.csv``.
+
+    Beside what RQ1 records: the standard deviation of every kernel, and the paired differences of each blur from the
+    disk of its strength, which tell what the shape of a blur does when its size is held.
+    """
+    pair = parameters.evidence()[0]
+    dataset = opened_dataset(pair["dataset"], pair["n_images"], parameters)
+    _check_classes(pair, dataset)
+    network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
+    protocol, scales = parameters.protocol(), scales_for(dataset, parameters.dose_scales)
+    blurs = parameters.dose_blurs
+    found, circumstances = evaluate(parameters, network, dataset, scales, protocol, blurs, "doses")
+    decided = circumstances.pop("facts") | {"n": len(dataset), "selection": dataset.fingerprint}
+    shared = {
+        "question": "doses",
+        "dataset": dataset_label(dataset, protocol),
+        "network": pair["network"],
+        "training": "sharp",
+        "profile": parameters.profile,
+        "run_id": records.address(decided),
+    }
+    rows = evaluation.summarise(found, protocol, **shared)
+    spreads = {blur: spread(blur, dataset.ids, protocol.seed) for blur in blurs}
+    n = len(dataset)
+    rows += [
+        records.row(metric="spread", value=value, blur=blur, n=n, seed=protocol.seed, **shared)
+        for blur, value in spreads.items()
+    ]
+    for scale, at_scale in found.groupby("scale", sort=False):
+        parts = {blur: part.set_index("image") for blur, part in at_scale.groupby("blur", sort=False)}
+        for blur, disk in matched(spreads):
+            place = {"scale": scale, "blur": blur, "seed": protocol.seed}
+            rows += evaluation.changes(parts[blur], parts[disk], protocol, disk, **place, **shared)
+    manifests = {shared["run_id"]: records.manifest(decided, network_origin=origin, **circumstances)}
+    records.write(Path(parameters.output_dir) / "doses.csv", rows, manifests)
+    return Run(records.table(rows), manifests, {(pair["network"], shared["dataset"]): found})
+
+
+def spread(label: str, ids: Sequence[str], seed: int) -> float:
+    """Standard deviation of a blur's kernel, frame pixels: root mean square over both axes and, for shake, images."""
+    blur = blurring.parse(label)
+    moments = []
+    for image_id in ids if blur.is_random else ids[:1]:
+        kernel = blur.kernel(seed=seed, image_id=image_id).astype(float)
+        places = np.arange(len(kernel))
+        for along in (kernel.sum(0), kernel.sum(1)):
+            moments.append(along @ places**2 - (along @ places) ** 2)
+    return float(np.sqrt(np.mean(moments)))
+
+
+def matched(spreads: Mapping[str, float]) -> list[tuple[str, str]]:
+    """(blur, disk) for every blur of another family that is as wide as a disk, by standard deviation."""
+    family = {label: blurring.parse(label).family for label in spreads}
+    return [
+        (blur, disk)
+        for disk in spreads
+        for blur in spreads
+        if family[disk] == "defocus"
+        and family[blur] not in ("defocus", "sharp")
+        and abs(spreads[blur] / spreads[disk] - 1) <= STRENGTH_TOLERANCE
+    ]
 
 
 def _check_classes(pair: dict, dataset: datasets.Dataset) -> None:
@@ -109,6 +182,11 @@ def scales_for(dataset: datasets.Dataset, scales: list[str]) -> list[str]:
             f"scale 'native' means nothing for {dataset.name}, whose photographs differ in size; give a side"
         )
     return scales
+
+
+def main_scale(scales: list[str]) -> str:
+    """256, the paper's main scale, where present, else the first."""
+    return "256" if "256" in scales else scales[0]
 
 
 def dataset_label(dataset: datasets.Dataset, protocol: evaluation.Protocol) -> str:

@@ -117,6 +117,8 @@ def evaluate(
         "data": dataset.source,
         **asdict(protocol),
     }
+    if identity := getattr(network, "identity", ""):  # a guest's code decides its answers too
+        facts["identity"] = identity
     path = journal.path_for(store, facts)
     known = journal.read(path)
     conditions = [(scale, label) for scale in scales for label in labels]
@@ -339,3 +341,42 @@ def changes(part: pd.DataFrame, other: pd.DataFrame, protocol: Protocol, against
         rows.append(records.row(metric=f"{metric}_change", value=value, ci_low=low, ci_high=high, **shared))
     p_value = statistics.mcnemar(part["top1"].to_numpy(), other["top1"].to_numpy())
     return [*rows, records.row(metric="mcnemar_p", value=p_value, **shared)]
+
+
+LEAST_OF_A_CLASS = 5
+
+
+def by_class(
+    answers: pd.DataFrame, classes: Sequence[str], protocol: Protocol, *, scale: str, blur: str, **fields
+) -> list[dict]:
+    """For every class with LEAST_OF_A_CLASS images, top1 on its sharp images and its paired change under `blur`.
+
+    `view` names the class: ``dense, class cat``, and ``dense, class cat vs sharp image`` for the change.
+    """
+    here = answers[answers["scale"] == scale]
+    sharp, blurred = (here[here["blur"] == b].set_index("image") for b in ("sharp", blur))
+    rows = []
+    for label, part in sharp.groupby("label"):
+        twin = blurred[blurred["label"] == label]
+        twin = twin.loc[twin.index.intersection(part.index, sort=False)]
+        if len(twin) < LEAST_OF_A_CLASS:
+            continue
+        # " vs " and line breaks have a meaning in records, whatever a folder is called
+        name = " ".join(classes[label].split()).replace(" vs ", " v ")
+        view = f"{protocol.view_name}, class {name}"
+        part = part.loc[twin.index]
+        low, high = statistics.wilson(int(part["top1"].sum()), len(part))
+        shared = {"scale": scale, "seed": protocol.seed, "n": len(part)} | fields
+        rows.append(records.row(metric="top1", value=float(part["top1"].mean()), ci_low=low, ci_high=high,
+                                blur="sharp", view=view, **shared))  # fmt: skip
+        value, low, high = statistics.paired_difference(
+            twin["top1"].to_numpy(float), part["top1"].to_numpy(float), protocol.seed
+        )
+        rows.append(records.row(metric="top1_change", value=value, ci_low=low, ci_high=high,
+                                blur=blur, view=f"{view} vs sharp image", **shared))  # fmt: skip
+    return rows
+
+
+def telling_blur(blurs: Sequence[str]) -> str:
+    """The blur under which classes are compared: D8, the paper's largest disk, else the last; "" if all is sharp."""
+    return "D8" if "D8" in blurs else next((b for b in reversed(blurs) if b != "sharp"), "")

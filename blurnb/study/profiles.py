@@ -28,6 +28,8 @@ WEIGHTS = ("imagenet", "none", "hed", "trained", "trained-briefly")
 PROFILES = ("smoke", "embedded", "photographs", "paper")
 PAPER_BLURS = ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
 PAPER_SCALES = ["128", "256", "512", "256+512"]
+CARD_BLURS = ["sharp", "D2", "D4", "D8", "D16", "G4", "G8", "M10@30", "M21@30", "M40@30", "shake"]
+CARD_SCALES = ["128", "256", "512"]
 
 
 def _listed(value: Any) -> Any:
@@ -189,7 +191,20 @@ def _known(word: str, known) -> str:
 
 
 class RQ1(Evaluated):
-    """Degradation: accuracy and confidence of sharp-trained networks against blur."""
+    """Degradation: accuracy and confidence of sharp-trained networks against blur, and against its dose."""
+
+    dose_blurs: Words
+    dose_scales: Words
+
+    @field_validator("dose_blurs")
+    @classmethod
+    def _known_dose_blurs(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+
+    @field_validator("dose_scales")
+    @classmethod
+    def _known_dose_scales(cls, value: list[str]) -> list[str]:
+        return cls._known_scales(value)
 
 
 class Trained(Evaluated):
@@ -318,10 +333,64 @@ class RQ4(Trained):
         return found
 
 
+def _text(value: Any) -> Any:
+    """papermill's -p makes a number of 0.5."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class YourNetwork(Evaluated):
+    """One network that may be anybody's, on photographs sorted into folders, and the camera that takes them.
+
+    `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.guests`); `dataset`
+    "auto" is imagenet where every class folder is a WordNet id, else folder; an n_images beyond the set means all.
+    """
+
+    mean: Annotated[str, BeforeValidator(_text)] = ""
+    std: Annotated[str, BeforeValidator(_text)] = ""
+    focal_length_mm: float = Field(50, gt=0, le=1e5)
+    f_number: float = Field(1.8, gt=0, le=1e4)
+    focus_distance_m: float = Field(1.0, gt=0, le=1e9)
+    sensor_height_mm: float = Field(24, gt=0, le=1e4)
+    exposure_s: float = Field(0.02, gt=0, le=1e5)
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_datasets(cls, value: list[str]) -> list[str]:
+        return [_known(one, ("auto", *datasets.NAMES)) for one in value]
+
+    @field_validator("network")
+    @classmethod
+    def _known_networks(cls, value: list[str]) -> list[str]:
+        """Guests are named by a path or by module:function; whether they load is seen when they do."""
+        return [one if ":" in one or Path(one).expanduser().is_file() else _known(one, models.names()) for one in value]
+
+    @field_validator("blurs")
+    @classmethod
+    def _known_blurs(cls, value: list[str]) -> list[str]:
+        found = list(dict.fromkeys(["sharp", *(blurring.parse(one).label for one in value)]))
+        if len(found) < 2:
+            raise ValueError("give at least one blur beside sharp")
+        return found
+
+    @model_validator(mode="after")
+    def _one(self):
+        for name in self.PAIRED[:3]:
+            if len(getattr(self, name)) != 1:
+                raise UserError(f"{name} has {len(getattr(self, name))} entries; a card is about one network")
+        return self
+
+
 _BOTH = {"dataset": ["scenes", "foolbox20"], "network": ["vgg_mini", "efficientnet_lite0"]}
 _IMAGENET = {"dataset": ["imagenet"], "weights": ["imagenet"], "n_images": 0}
 _FULL = {"blurs": PAPER_BLURS, "scales": PAPER_SCALES}
 _BRIEF = {"blurs": ["sharp", "D4", "D8", "shake"], "scales": ["128", "256", "128+256"]}
+# Every strength of disk, Gaussian and motion with the same standard deviation: D8, G4, M19.6@30 (and shake): 4 pixels.
+_DOSES = {
+    "dose_blurs": ["sharp", "D1", "D2", "D4", "D8", "D12", "D16", "D24", "D32", "G2", "G4", "G8", "M9.8@30",
+                   "M19.6@30", "M39@30", "shake"],
+    "dose_scales": ["128", "256"],
+}  # fmt: skip
+_FEW_DOSES = {"dose_blurs": ["sharp", "D4", "D8", "D16", "G4", "M19.6@30", "shake"], "dose_scales": ["128"]}
 
 # How the networks of RQ2 and RQ3 are trained; the chapters share them, so that none is trained twice.
 _MIXES = ["sharp", "mix", "defocus", "shake", "D8", "M21@30"]
@@ -351,16 +420,23 @@ _RESTORED = {
     **{"factors": ["exact", "8-bit", "noise 0.01"], "wrong_kernels": ["wiener", "krishnan_fergus"]},
     **{"trained": ["rq2"], "blurs": ["sharp", "D4", "D8", "M21@30", "shake"]},
 }
+_LITE = {"network": ["efficientnet_lite0"], "weights": ["imagenet"], "n_images": 500}
 _WIDER = ["D2", "D4", "D5", "D6", "D8", "D12", "G2", "G4", "M9@0", "M21@30", "M33@90", "shake8", "shake24", "inertial"]
 
 DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
     "rq1": (
         RQ1,
         {
-            "smoke": {**_BOTH, **_BRIEF, "weights": ["trained-briefly", "imagenet"], "n_images": [64, 3]},
-            "embedded": {**_BOTH, **_FULL, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
-            "photographs": {**_IMAGENET, **_FULL, "network": ["efficientnet_lite0"]},
-            "paper": {**_IMAGENET, **_FULL, "network": ["vgg16"], "flip": True, "precision": "float32"},
+            "smoke": {
+                **_BOTH,
+                **_BRIEF,
+                **_FEW_DOSES,
+                "weights": ["trained-briefly", "imagenet"],
+                "n_images": [64, 3],
+            },
+            "embedded": {**_BOTH, **_FULL, **_DOSES, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
+            "photographs": {**_IMAGENET, **_FULL, **_DOSES, "network": ["efficientnet_lite0"]},
+            "paper": {**_IMAGENET, **_FULL, **_DOSES, "network": ["vgg16"], "flip": True, "precision": "float32"},
         },
     ),
     "rq2": (
@@ -444,7 +520,22 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
             },
         },
     ),
+    "your_network": (
+        YourNetwork,
+        {
+            "smoke": {**_LITE, "dataset": ["foolbox20"], "blurs": _BRIEF["blurs"], "scales": ["128"], "n_images": 3},
+            "embedded": {**_LITE, "dataset": ["foolbox20"], "blurs": CARD_BLURS, "scales": ["128", "256"]},
+            "photographs": {**_LITE, "dataset": ["auto"], "blurs": CARD_BLURS, "scales": CARD_SCALES},
+            "paper": {**_IMAGENET, "network": ["vgg16"], "flip": True, "blurs": CARD_BLURS, "scales": PAPER_SCALES},
+        },
+    ),
 }
+
+
+def question_of(stem: str) -> str:
+    """The question that a notebook's file name stands for: rq1_degradation -> rq1."""
+    return stem if stem in DEFAULTS else stem.split("_")[0]
+
 
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 

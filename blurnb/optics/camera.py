@@ -1,0 +1,172 @@
+"""From a camera's situation to a blur label: thin lens and shutter, geometrical optics, units in every name.
+
+Distances are measured from the lens. The lens is thin and free of aberrations and the aperture round, so that an
+object point out of focus becomes a uniform disk (Ray, Applied Photographic Optics, 3rd ed., ch. 22; Hecht, Optics,
+5th ed., section 5.2). Diffraction is left out: near focus at high f-numbers the true blur is larger.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+from blurnb.errors import UserError
+from blurnb.optics import blurring
+
+SMALLEST = 0.05
+"""Radius, frame pixels, below which a disk changes nothing and the label is `sharp`."""
+
+
+def _positive(**given: float) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+            raise UserError(f"{name}={value!r}: give a positive number")
+
+
+def _finite(**given: float) -> None:
+    _positive(**given)
+    for name, value in given.items():
+        if math.isinf(value):
+            raise UserError(f"{name}={value!r}: give a finite number")
+
+
+def image_distance_mm(*, focal_length_mm: float, distance_m: float) -> float:
+    """Distance behind the lens at which an object at `distance_m` is sharp: 1/f = 1/s + 1/s' (Hecht, eq. 5.17).
+
+    An object at infinity is sharp in the focal plane. Raises UserError for one at or inside the focal length, which
+    has no real image.
+    """
+    _finite(focal_length_mm=focal_length_mm)
+    _positive(distance_m=distance_m)
+    distance_mm = 1000 * distance_m
+    if distance_mm <= focal_length_mm:
+        raise UserError(
+            f"distance_m={distance_m:g} lies within the focal length of {focal_length_mm:g} mm, where a lens forms no "
+            "real image; move the object away, or use a shorter focal length"
+        )
+    return focal_length_mm / (1 - focal_length_mm / distance_mm)
+
+
+def blur_circle_mm(
+    *, focal_length_mm: float, f_number: float, focus_distance_m: float, subject_distance_m: float
+) -> float:
+    """Diameter on the sensor of the disk that a point at `subject_distance_m` becomes.
+
+    The cone of light from the aperture, f/N wide, meets the sensor at s'_focus instead of at its tip s'_subject:
+    c = (f/N) |s'_subject - s'_focus| / s'_subject. Either distance may be infinite; in focus it is 0.
+    """
+    _finite(f_number=f_number)
+    sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
+    tip = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=subject_distance_m)
+    return focal_length_mm / f_number * abs(tip - sensor) / tip
+
+
+def hyperfocal_m(*, focal_length_mm: float, f_number: float, largest_circle_mm: float) -> float:
+    """The focus distance from which infinity is just acceptably sharp: f^2 / (N c) + f (Ray, ch. 22)."""
+    _finite(focal_length_mm=focal_length_mm, f_number=f_number, largest_circle_mm=largest_circle_mm)
+    return (focal_length_mm**2 / (f_number * largest_circle_mm) + focal_length_mm) / 1000
+
+
+def depth_of_field_m(
+    *, focal_length_mm: float, f_number: float, focus_distance_m: float, largest_circle_mm: float
+) -> tuple[float, float]:
+    """(near, far) between which a point's disk is at most `largest_circle_mm` wide; far is infinite from the
+    hyperfocal distance on.
+    """
+    _finite(f_number=f_number, largest_circle_mm=largest_circle_mm)
+    sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
+    share = largest_circle_mm * f_number / focal_length_mm  # of the aperture's width
+    near = _object_distance_m(focal_length_mm, sensor / (1 - share)) if share < 1 else focal_length_mm / 1000
+    return near, _object_distance_m(focal_length_mm, sensor / (1 + share))
+
+
+def _object_distance_m(focal_length_mm: float, image_mm: float) -> float:
+    """The thin lens the other way round: what is sharp `image_mm` behind it."""
+    # At the focal plane itself rounding would decide between very far and behind the lens.
+    beyond = image_mm - focal_length_mm
+    return math.inf if beyond <= 1e-12 * focal_length_mm else focal_length_mm * image_mm / beyond / 1000
+
+
+def sensor_height_mm(*, pixel_pitch_um: float, image_height_px: float) -> float:
+    """Shorter side of the part of the sensor that a photograph shows, for `image_height_px` pixels as read out.
+
+    Pixels of a photograph that was resized later are larger: pitch times the factor of the reduction.
+    """
+    _finite(pixel_pitch_um=pixel_pitch_um, image_height_px=image_height_px)
+    return pixel_pitch_um * image_height_px / 1000
+
+
+def frame_pixels(length_mm: float, *, sensor_height_mm: float, frame_px: float = blurring.FRAME) -> float:
+    """A length on the sensor in pixels of the frame, whose shorter side shows `sensor_height_mm` of the sensor."""
+    _finite(sensor_height_mm=sensor_height_mm, frame_px=frame_px)
+    if not 0 <= length_mm < math.inf:
+        raise UserError(f"length_mm={length_mm!r}: give a length of 0 or more")
+    return length_mm / sensor_height_mm * frame_px
+
+
+def defocus_label(
+    *,
+    focal_length_mm: float,
+    f_number: float,
+    focus_distance_m: float,
+    subject_distance_m: float,
+    sensor_height_mm: float,
+) -> str:
+    """The label of the defocus in this situation, such as D5.2: half the blur circle, in frame pixels.
+
+    ``sharp`` below a twentieth of a pixel. Raises UserError where the disk would be wider than the frame.
+    """
+    circle = blur_circle_mm(
+        focal_length_mm=focal_length_mm,
+        f_number=f_number,
+        focus_distance_m=focus_distance_m,
+        subject_distance_m=subject_distance_m,
+    )
+    radius = frame_pixels(circle, sensor_height_mm=sensor_height_mm) / 2
+    return "sharp" if radius < SMALLEST else blurring.parse(f"D{radius:.2f}").label
+
+
+def subject_motion_mm(
+    *,
+    focal_length_mm: float,
+    focus_distance_m: float,
+    subject_distance_m: float,
+    speed_m_per_s: float,
+    exposure_s: float,
+) -> float:
+    """How far the image of a subject that crosses the view moves on the sensor while the shutter is open.
+
+    `speed_m_per_s` is the part of its speed at right angles to the line of sight: motion towards the camera
+    counts for nothing here. The magnification is that of the chief ray, s'_focus / subject distance.
+    """
+    _finite(subject_distance_m=subject_distance_m, exposure_s=exposure_s)
+    if not 0 <= speed_m_per_s < math.inf:
+        raise UserError(f"speed_m_per_s={speed_m_per_s!r}: give a speed of 0 or more")
+    sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
+    image_distance_mm(focal_length_mm=focal_length_mm, distance_m=subject_distance_m)  # refuses what has no image
+    return sensor * speed_m_per_s * exposure_s / subject_distance_m
+
+
+def camera_turn_mm(
+    *, focal_length_mm: float, focus_distance_m: float, turn_deg_per_s: float, exposure_s: float
+) -> float:
+    """How far the middle of the image moves on the sensor while the camera turns (pans or tilts)."""
+    _finite(exposure_s=exposure_s)
+    if not 0 <= turn_deg_per_s * exposure_s < 180:
+        raise UserError(
+            f"turn_deg_per_s={turn_deg_per_s!r}: give a rate of 0 or more that turns the camera by less than 180 "
+            "degrees in one exposure"
+        )
+    sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
+    return 2 * sensor * math.tan(math.radians(turn_deg_per_s * exposure_s) / 2)
+
+
+def motion_label(motion_mm: float, *, sensor_height_mm: float, angle_deg: float = 0.0) -> str:
+    """The label of a straight motion on the sensor, such as M21@30; ``sharp`` for less than a frame pixel.
+
+    `angle_deg` is that of the path in the image, counter-clockwise from horizontal.
+    """
+    length = frame_pixels(motion_mm, sensor_height_mm=sensor_height_mm)
+    if not math.isfinite(angle_deg):
+        raise UserError(f"angle_deg={angle_deg!r}: give a finite number")
+    return "sharp" if length < 1 else blurring.parse(f"M{length:.2f}@{angle_deg % 180:.2f}").label

@@ -25,7 +25,7 @@ def matrix(truth: np.ndarray, answer: np.ndarray, count: int, where: np.ndarray 
         raise UserError(f"truth is a map of shape {truth.shape}, the answer of shape {answer.shape}; they must agree")
     kept = truth != VOID if where is None else (truth != VOID) & where
     one, other = truth[kept].astype(np.int64), answer[kept].astype(np.int64)
-    if one.size and not (0 <= min(one.min(), other.min()) and max(one.max(), other.max()) < count):
+    if one.size and not (min(one.min(), other.min()) >= 0 and max(one.max(), other.max()) < count):
         raise UserError(f"a map holds label {max(one.max(), other.max())}, the classes end at {count - 1}")
     return np.bincount(one * count + other, minlength=count * count).reshape(count, count)
 

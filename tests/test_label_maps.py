@@ -111,6 +111,11 @@ def repeat_class(base):
     (base / "classes.txt").write_text("road\nroad\n")
 
 
+def read_all(root):
+    found = label_maps.load("voc-layout", root)
+    return [found.load(index) for index in range(len(found))]
+
+
 @pytest.mark.parametrize(
     "damage, said",
     [
@@ -130,8 +135,7 @@ def test_what_is_broken_is_one_line_that_names_the_file(tmp_path, damage, said):
     base = write_root(tmp_path)
     damage(base)
     with pytest.raises(UserError, match=said) as caught:
-        found = label_maps.load("voc-layout", tmp_path)
-        [found.load(index) for index in range(len(found))]
+        read_all(tmp_path)
     assert "\n" not in str(caught.value)
 
 

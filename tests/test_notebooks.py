@@ -52,7 +52,10 @@ def test_every_figure_has_caption_name_and_alternative_text(path):
     named = []
     for cell in code_cells(path):
         source = "".join(cell["source"])
-        if re.search(r"\b(figures|sheets|matrices)\.|\brestorations\.(by_noise|wrong_kernels)", source):
+        if re.search(
+            r"\b(figures|sheets|matrices)\.|\brestorations\.(by_noise|wrong_kernels)|\bpixels\.(gallery|by_region|share_kept)",
+            source,
+        ):
             myst = cell["metadata"].get("mystnb", {})
             assert myst.get("figure", {}).get("caption"), source
             assert len(myst.get("image", {}).get("alt", "")) > 20, source

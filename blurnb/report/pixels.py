@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from blurnb import statistics
 from blurnb.errors import UserError
 from blurnb.report import selection, tables
-from blurnb.report.marks import AXES, blur_axis, dots, need, one_scale, points, subtitle
+from blurnb.report.marks import AXES, blur_axis, dots, need, one_scale, points, subtitle, whisker
 from blurnb.report.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
 
 VOID = 255
@@ -126,42 +126,52 @@ def _first_scale(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows if scored.empty else selection.select(rows, scale=selection.scales_in_order(scored["scale"])[0])
 
 
+RINGS = {"o": "ring", "s": "square", "^": "triangle", "D": "diamond"}
+
+
 @styled
 def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "top1") -> Figure:
-    """Share of the sharp score kept: mIoU (filled) beside the accuracy of RQ2's networks (ring), before and after.
+    """Share of the sharp score kept: mIoU (full) beside the accuracy of RQ2's networks (hollow), before and after.
 
-    `classification` are the rows of RQ2 under the same profile, of one network on one data set; empty leaves it out.
+    `classification` are the rows of RQ2, a mark for each network and data set in it; empty leaves them out.
     """
-    found = need(rows, "share_kept", metric="miou", versus="", seen="all")
+    found = _first_scale(need(rows, "share_kept", metric="miou", versus="", seen="all"), "miou")
     selection.one_source(found, "share_kept")
-    found = _first_scale(found, "miou")
-    classification = _first_scale(classification, metric)
     blurs = [b for b in selection.in_order(found["blur"]) if b != "sharp"]
-    figure = card(0.3 * len(blurs) + 1.4)
-    rings = 0
+    beside = {
+        source: _first_scale(part, metric)
+        for source, part in classification.groupby(["network", "dataset"], sort=True)
+        if (part["metric"] == metric).any()
+    }
+    figure = card(0.34 * len(blurs) + 1.45)
+    low = 100.0
     for axes, training in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("sharp", "mix")):
         places = blur_axis(axes, blurs)
-        for source, measure, shift, style in (
-            (found, "miou", -0.13, {}),
-            (classification, metric, 0.13, {"markerfacecolor": CARD, "markeredgecolor": INK, "ecolor": QUIET}),
-        ):
-            if source.empty:
-                continue
-            shares = kept(source, measure, training)
-            shares = {b: tuple(100 * end for end in shares[b]) for b in blurs if b in shares}
-            rings += len(shares) if measure != "miou" else 0
-            dots(axes, shares, {b: y + shift for b, y in places.items()}, joined=False, **style)
+        shares = _percent(kept(found, "miou", training), blurs)
+        dots(axes, shares, {b: y - 0.18 for b, y in places.items()}, joined=False)
+        low = min([low, *(share[1] for share in shares.values() if np.isfinite(share[1]))])
+        for place, (mark, part) in enumerate(zip(RINGS, beside.values())):
+            shares = _percent(kept(part, metric, training), blurs)
+            low = min([low, *(share[1] for share in shares.values() if np.isfinite(share[1]))])
+            for blur, share in shares.items():
+                axes.errorbar(
+                    share[0], places[blur] + 0.1 + 0.2 * place, xerr=whisker(share), fmt=mark, color=QUIET,
+                    markerfacecolor=CARD, markeredgecolor=INK, markersize=5, elinewidth=1, gid="classification",
+                )  # fmt: skip
         axes.axvline(100, color=QUIET, linewidth=0.8, zorder=0)
         axes.set_title(f"trained on {training}")
         axes.set_xlabel("share of sharp score kept, %")
-    low = min((line for axes in figure.axes for line in axes.dataLim.intervalx[:1]), default=0)
-    axes.set_xlim(max(0, min(low, 100) - 5) if np.isfinite(low) else 0, None)
-    beside = ""
-    if rings:
-        network, dataset = selection.one_source(classification, "share_kept")
-        beside = f"ring: {metric.replace('top', 'top-')} of {network} on {dataset}"
-    subtitle(figure, found, "full: mIoU", beside, "bar: 95 % interval")
+        axes.set_xlim(max(0.0, low - 5), None)
+    named = [
+        f"{RINGS[mark]}: {metric.replace('top', 'top-')} of {network} on {dataset}"
+        for mark, (network, dataset) in zip(RINGS, beside)
+    ]
+    subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
     return figure
+
+
+def _percent(shares: Mapping, blurs: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    return {blur: tuple(100 * end for end in shares[blur]) for blur in blurs if blur in shares}
 
 
 def by_class(rows: pd.DataFrame, blur: str = "D8") -> pd.DataFrame:

@@ -141,9 +141,10 @@ def test_head_only_leaves_the_backbone_and_end_to_end_does_not(tmp_path):
 
 
 def test_training_learns(tmp_path):
-    recipe = dataclasses.replace(RECIPE, mix="sharp", epochs=25, batch=6, learning_rate=0.01, optimizer="adamw")
-    network, about = segmenters.train(small_network(), block_images(), recipe, store=tmp_path)
-    assert about["loss"][-1] < 0.5 * about["loss"][0]
+    recipe = dataclasses.replace(RECIPE, mix="sharp", epochs=40, batch=6, learning_rate=0.01, optimizer="adamw")
+    network = zoomout.Zoomout(models.load("vgg_mini", "none", 12), class_count=5, hidden=32, dropout=0.0)
+    _, about = segmenters.train(network, block_images(), recipe, store=tmp_path)
+    assert about["loss"][-1] < 0.3 * about["loss"][0]
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -396,9 +396,9 @@ _RESTORED = {
 # The zoomout heads; in the embedded profile the backbone is the sharp network of RQ2.
 _SCENE_PIXELS = {
     **{"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["trained"], "scales": ["native"], "hidden": 64},
-    **{"train_images": 1200, "base_epochs": 4, "base_learning_rate": 0.003, "epochs": 3, "learning_rate": 0.001},
+    **{"train_images": 800, "base_epochs": 2, "base_learning_rate": 0.003, "epochs": 2, "learning_rate": 0.001},
     **{"train_batch": 16, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "symmetry": "square", "shift": 0},
-    **{"n_images": 240, "blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "dropout": 0.2},
+    **{"n_images": 200, "blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "dropout": 0.2},
 }
 _STREETS = {
     **{"dataset": ["camvid"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "scales": ["256"]},

@@ -489,7 +489,8 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
         {
             "smoke": {
                 **_SCENE_PIXELS,
-                **{"weights": ["trained-briefly"], "train_images": 96, "base_epochs": 2, "epochs": 1, "n_images": 24},
+                **{"weights": ["trained-briefly"], "train_images": 96, "train_batch": 8, "base_epochs": 6, "epochs": 1},
+                "n_images": 24,
                 "blurs": ["sharp", "D8", "shake"],
             },
             "embedded": _SCENE_PIXELS,

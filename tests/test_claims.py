@@ -211,6 +211,23 @@ def test_claim_8_without_classification_is_undecided():
     assert "no classification" in found.note
 
 
+def test_claim_8_prefers_the_paired_change_of_miou():
+    """Two separate mIoU values with wide intervals leave the rise unclear; on the same images it is not."""
+    rows = segmentation(raised=0.04, half=0.04, classification=0.999)
+    assert "rises: unclear" in judge(8, rows).note
+    paired = [
+        row("rq5", "mix", b, "miou_change", 0.04, SURE, view="all vs sharp network", dataset="camvid")
+        for b in ("D4", "D8")
+    ]
+    region = [
+        row("rq5", "mix", b, "miou_change", -0.5, SURE, view="boundary vs sharp network", dataset="camvid")
+        for b in ("D4", "D8")
+    ]
+    found = judge(8, [*rows, *paired, *region])
+    assert "rises" not in found.note
+    assert found.effect == pytest.approx(0.04)
+
+
 def test_a_rule_judges_without_paired_rows_but_wider():
     with_pairs = judge(2, recovery())
     without = judge(2, [r for r in recovery() if not r["metric"].endswith("_change")])

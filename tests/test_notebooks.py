@@ -55,7 +55,10 @@ def test_every_figure_has_caption_name_and_alternative_text(path):
     named = []
     for cell in code_cells(path):
         source = "".join(cell["source"])
-        if re.search(r"\b(figures|sheets|matrices)\.|\brestorations\.(by_noise|wrong_kernels)", source):
+        if re.search(
+            r"\b(figures|sheets|matrices)\.|\brestorations\.(by_noise|wrong_kernels)|\bpixels\.(gallery|by_region|share_kept)",
+            source,
+        ):
             myst = cell["metadata"].get("mystnb", {})
             assert myst.get("figure", {}).get("caption"), source
             assert len(myst.get("image", {}).get("alt", "")) > 20, source
@@ -143,4 +146,4 @@ def test_every_papermill_command_in_the_pages_gives_parameters_that_the_chapter_
     for node in ast.parse("".join(cell["source"])).body:
         given[node.targets[0].id] = ast.literal_eval(node.value)
     assert given
-    profiles.validate(Path(notebook).stem.split("_")[0], given)
+    profiles.validate(profiles.question_of(Path(notebook).stem), given)

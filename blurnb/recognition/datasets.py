@@ -71,7 +71,7 @@ def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
         ids=ids,
         labels=labels,
         load=partial(_load_at, dataset.load, chosen),
-        fingerprint=_fingerprint(dataset.fingerprint, ids),
+        fingerprint=fingerprint(dataset.fingerprint, ids),
     )
 
 
@@ -85,17 +85,18 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
     A larger draw with the same seed contains the smaller one, so that what was computed stays useful.
     Raises UserError when there are fewer.
     """
-    if n_images == 0:
+    if n_images in (0, len(dataset)):
         return dataset
-    if n_images > len(dataset):
+    return subset(dataset, drawn(len(dataset), n_images, seed, dataset.name))
+
+
+def drawn(count: int, n_images: int, seed: int, name: str) -> list[int]:
+    """Indices of `n_images` out of `count`, in order; see `sample`."""
+    if n_images > count:
         raise UserError(
-            f"n_images={n_images} is more than the {len(dataset)} images of {dataset.name}; "
-            "use at most that, or 0 for all"
+            f"n_images={n_images} is more than the {count} images of {name}; use at most that, or 0 for all"
         )
-    if n_images == len(dataset):
-        return dataset
-    order = np.random.default_rng([seed, 20161118]).permutation(len(dataset))
-    return subset(dataset, sorted(order[:n_images]))
+    return sorted(np.random.default_rng([seed, 20161118]).permutation(count)[:n_images])
 
 
 def decode(source: str | Path | bytes) -> torch.Tensor:
@@ -138,7 +139,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
-def _fingerprint(*facts) -> str:
+def fingerprint(*facts) -> str:
     digest = hashlib.sha256()
     for fact in facts:
         digest.update(repr(fact).encode())
@@ -195,7 +196,7 @@ def _of_files(name: str, classes, files: list[Path], labels: list[int], base: Pa
         tuple(labels),
         partial(_decode_at, tuple(files)),
         native_side,
-        _fingerprint(name, ids, labels, sizes),
+        fingerprint(name, ids, labels, sizes),
     )
 
 
@@ -348,7 +349,7 @@ def _tiny_archive(split: str, archive: Path) -> Dataset:
         tuple(labels),
         partial(_decode_member, str(archive), tuple(prefix + m for m in members)),
         64,
-        _fingerprint("tiny-imagenet", members, labels, [infos[m].CRC for m in members]),
+        fingerprint("tiny-imagenet", members, labels, [infos[m].CRC for m in members]),
     )
 
 
@@ -404,7 +405,7 @@ def _scenes(root, split: str, n_images: int = 1000, seed: int = 0) -> Dataset:
         labels,
         partial(_scene_at, split, seed),
         scenes.SIDE,
-        _fingerprint("scenes", scenes.VERSION, split, seed),
+        fingerprint("scenes", scenes.VERSION, split, seed),
     )
 
 

@@ -25,7 +25,7 @@ AXES = {
     "cka": "linear CKA with the sharp twins",
     "psnr": "PSNR, dB",
 }
-PERCENT = ("top1", "top5", "p_true", "ece", "miou", "pixel_accuracy", "top1_change", "top5_change")
+PERCENT = ("top1", "top5", "p_true", "ece", "miou", "pixel_accuracy", "top1_change", "top5_change", "miou_change")
 
 Triple = tuple[float, float, float]
 

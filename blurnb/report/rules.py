@@ -379,11 +379,11 @@ def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
 
 
 def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
-    own = selection.select(rows, question="rq5", metric="miou", seen="all", versus="")
+    own = selection.select(rows, question="rq5", seen="all")
     findings = []
-    for scale in _scales(own, ["sharp", "mix"]):
+    for scale in _scales(own, ["sharp", "mix"], metric="miou"):
         here = selection.select(own, scale=scale)
-        blurs = _shared_blurs(here, [{"training": "sharp"}, {"training": "mix"}])
+        blurs = _shared_blurs(here, [{"training": "sharp"}, {"training": "mix"}], metric="miou")
         if not blurs:
             raise Missing("no blur that both the sharp and the mix network were tested on")
         raised = statistics.mean_of(

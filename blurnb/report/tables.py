@@ -13,7 +13,18 @@ from blurnb.errors import UserError
 from blurnb.report import claims, paper, selection
 
 PROFILES = ("embedded", "photographs", "paper")
-PERCENT = ("top1", "top5", "p_true", "ece", "miou", "iou", "pixel_accuracy", "top1_change", "top5_change")
+PERCENT = (
+    "top1",
+    "top5",
+    "p_true",
+    "ece",
+    "miou",
+    "iou",
+    "pixel_accuracy",
+    "top1_change",
+    "top5_change",
+    "miou_change",
+)
 FEW_CLASSES = ("scenes", "imagenette")  # ten-odd classes, where the best five are nearly all there is
 NOT_RUN = "not run yet"
 

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -201,12 +201,27 @@ def finetune(
     if max(dataset.labels) >= network.class_count:
         raise UserError(f"{dataset.name} has class index {max(dataset.labels)}, {network.name} {network.class_count}")
     decided = facts(network, dataset, recipe)
+    finished, about = kept(
+        store,
+        decided,
+        lambda folder: _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds),
+    )
+    models.load_weights(network, finished)
+    return network.eval(), about
+
+
+def kept(store: str | Path, decided: Mapping, train: Callable[[Path], tuple[dict, dict]]) -> tuple[Path, dict]:
+    """(file, manifest) of the weights that `decided` describes: found whole in the store, or made once by `train`.
+
+    `train(folder)` returns (state dict, what to note); it may keep a checkpoint.pt in the folder, which is removed
+    when the weights are there.
+    """
     folder = Path(store) / "networks" / records.address(decided)
     finished, about = folder / "weights.safetensors", folder / "manifest.json"
     rank, world = _join()
     with FileLock(_made(folder) / f".lock{rank}"):
         if not _agreed(_whole(finished, about), world):
-            state, manifest = _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds)
+            state, manifest = train(folder)
             if rank == 0:
                 records.write_whole(finished, safetensors.torch.save(state))
                 digest = hashlib.sha256(finished.read_bytes()).hexdigest()
@@ -215,8 +230,7 @@ def finetune(
                 (folder / "checkpoint.pt").unlink(missing_ok=True)
             if world > 1:
                 dist.barrier()
-    models.load_weights(network, finished)
-    return network.eval(), json.loads(about.read_text()) | {"weights": str(finished)}
+    return finished, json.loads(about.read_text()) | {"weights": str(finished)}
 
 
 def _made(folder: Path) -> Path:
@@ -260,33 +274,75 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
-    optimizer = _optimizer(trained, recipe)
     engine = nn.parallel.DistributedDataParallel(network) if world > 1 else network
-    sizes = [stop - start for start, stop in _cuts(len(dataset), recipe.batch, world)]
-    per_epoch = len(sizes)
-    steps = recipe.epochs * per_epoch
-    checkpoint = folder / "checkpoint.pt"
-    first, losses = _resume(checkpoint, network, optimizer)
-    preloaded = _preload(dataset) if first < steps else None
+    sizes = [stop - start for start, stop in cuts(len(dataset), recipe.batch, world)]
+    steps = recipe.epochs * len(sizes)
+
+    def batches(first: int) -> Iterator:
+        preloaded = _preload(dataset) if first < steps else None
+        return _batches(dataset, recipe, preloaded, first, steps, len(sizes), workers, rank, world)
+
+    def loss_of(step: int, batch) -> tuple[torch.Tensor, float]:
+        images, labels = batch
+        images = images.to(device, memory_format=torch.channels_last)
+        labels = labels.to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            scores = engine(images)
+            scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
+        loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+        # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
+        return loss, len(labels) * world / sizes[step % len(sizes)] if world > 1 else 1.0
+
+    title = title or f"training {network.name} ({_mix_name(recipe.mix)})"
+    notes = fit(
+        network.body, [{"params": trained}], recipe, steps, batches, loss_of, folder / "checkpoint.pt",
+        title=title, checkpoint_seconds=checkpoint_seconds, rank=rank,
+    )  # fmt: skip
+    for parameter in fixed:
+        parameter.requires_grad_(True)
+    return whole_state(network.body, recipe), notes | {"device": device}
+
+
+def whole_state(module: nn.Module, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The weights to keep. Raises UserError where they are not finite: the loss may have been, one step earlier."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if not all(torch.isfinite(value).all() for value in state.values()):
+        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
+    return state
+
+
+def fit(
+    module: nn.Module,
+    groups: list[dict],
+    recipe: Recipe,
+    steps: int,
+    batches: Callable[[int], Iterator],
+    loss_of: Callable[[int, object], tuple[torch.Tensor, float]],
+    checkpoint: Path,
+    *,
+    title: str,
+    checkpoint_seconds: float = 60.0,
+    rank: int = 0,
+) -> dict:
+    """Take the steps that are left of `steps`, whatever is trained; returns what the manifest notes of them.
+
+    module: whose state a checkpoint holds. groups: as torch's optimizers take them, `share` being a group's part of
+    the learning rate. batches(first) yields the batches from step `first` on. loss_of(step, batch) gives the loss
+    and the weight of its gradient.
+    """
+    optimizer = _optimizer([{**group, "lr": recipe.learning_rate} for group in groups], recipe)
+    trained = [parameter for group in groups for parameter in group["params"]]
+    first, losses = _resume(checkpoint, module, optimizer)
+    drawn = batches(first)
     started = saved = time.perf_counter()
-    bar = tqdm(total=steps, initial=first, desc=title or f"training {network.name} ({_mix_name(recipe.mix)})",
-               unit="step", mininterval=1, disable=rank > 0)  # fmt: skip
-    with bar:
-        for step, (images, labels) in zip(
-            range(first, steps), _batches(dataset, recipe, preloaded, first, steps, per_epoch, workers, rank, world)
-        ):
+    with tqdm(total=steps, initial=first, desc=title, unit="step", mininterval=1, disable=rank > 0) as bar:
+        for step, batch in zip(range(first, steps), drawn):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _rate(step / steps, recipe)
+                group["lr"] = recipe.learning_rate * group.get("share", 1.0) * _rate(step / steps, recipe)
             torch.manual_seed(_step_seed(recipe.seed, step, rank))  # dropout: the same whether resumed or not
-            images = images.to(device, memory_format=torch.channels_last)
-            labels = labels.to(device)
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                scores = engine(images)
-                scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
-            loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+            loss, weight = loss_of(step, batch)
             optimizer.zero_grad(set_to_none=True)
-            # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
-            (loss * (len(labels) * world / sizes[step % per_epoch]) if world > 1 else loss).backward()
+            (loss * weight if weight != 1.0 else loss).backward()
             norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
             value = float(loss.detach())
             if not (math.isfinite(value) and math.isfinite(float(norm))):
@@ -299,25 +355,19 @@ def _train(network, dataset, recipe, folder, device, workers, title, checkpoint_
             bar.update()
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
             if rank == 0 and time.perf_counter() - saved > checkpoint_seconds:
-                _save(checkpoint, network, optimizer, step + 1, losses)
+                _save(checkpoint, module, optimizer, step + 1, losses)
                 saved = time.perf_counter()
-    for parameter in fixed:
-        parameter.requires_grad_(True)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.body.state_dict().items()}
-    if not all(torch.isfinite(value).all() for value in state.values()):
-        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
     seconds = time.perf_counter() - started
     every = max(1, len(losses) // 200)
-    return state, {
+    return {
         "wall_seconds": round(seconds, 1),
         "images_per_second": round((steps - first) * recipe.batch / seconds, 1) if steps > first else None,
         "loss": [round(float(np.mean(losses[i : i + every])), 4) for i in range(0, len(losses), every)],
-        "device": device,
         "threads": torch.get_num_threads(),
     }
 
 
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(parameters: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
@@ -357,7 +407,7 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _cuts(count: int, batch: int, world: int) -> list[tuple[int, int]]:
+def cuts(count: int, batch: int, world: int) -> list[tuple[int, int]]:
     """Where an epoch is cut into batches; a rest of less than two images a process joins the batch before it.
 
     Batch normalisation has no statistics of one image, and a process without any has nothing to do.
@@ -368,12 +418,12 @@ def _cuts(count: int, batch: int, world: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], count]))
 
 
-class _Order(torch.utils.data.Sampler):
+class Order(torch.utils.data.Sampler):
     """Batches of indices of one epoch from a given step on; this process's share of each."""
 
     def __init__(self, count: int, recipe: Recipe, epoch: int, skip: int, rank: int, world: int):
         order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
-        batches = [order[start:stop] for start, stop in _cuts(count, recipe.batch, world)]
+        batches = [order[start:stop] for start, stop in cuts(count, recipe.batch, world)]
         self.batches = [b[rank::world].tolist() for b in batches[skip:]]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -388,22 +438,22 @@ def _batches(dataset, recipe, preloaded, first, steps, per_epoch, workers, rank,
         skip = first - epoch * per_epoch if epoch == first // per_epoch else 0
         loader = DataLoader(
             Draws(dataset, recipe, epoch, preloaded),
-            batch_sampler=_Order(len(dataset), recipe, epoch, skip, rank, world),
+            batch_sampler=Order(len(dataset), recipe, epoch, skip, rank, world),
             num_workers=workers,
         )
         yield from loader
 
 
-def _save(path: Path, network, optimizer, step: int, losses: list[float]) -> None:
+def _save(path: Path, module: nn.Module, optimizer, step: int, losses: list[float]) -> None:
     """Plain tensors and numbers, then their digest: reading it back executes nothing and notices every flipped bit."""
     buffer = io.BytesIO()
-    state = {"network": network.body.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {"network": module.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save({"step": step, "losses": losses, **state}, buffer)
     data = buffer.getvalue()
     records.write_whole(path, data + hashlib.sha256(data).digest())
 
 
-def _resume(path: Path, network, optimizer) -> tuple[int, list[float]]:
+def _resume(path: Path, module: nn.Module, optimizer) -> tuple[int, list[float]]:
     """(steps done, losses) of an interrupted run, whose state is loaded; (0, []) when there is none that is whole."""
     if not path.exists():
         return 0, []
@@ -412,6 +462,6 @@ def _resume(path: Path, network, optimizer) -> tuple[int, list[float]]:
         tqdm.write(f"{path} is damaged; this training starts again")
         return 0, []
     saved = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
-    network.body.load_state_dict(saved["network"])
+    module.load_state_dict(saved["network"])
     optimizer.load_state_dict(saved["optimizer"])
     return int(saved["step"]), list(saved["losses"])

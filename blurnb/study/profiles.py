@@ -21,7 +21,7 @@ from pydantic import (
 
 from blurnb.errors import UserError, nearest
 from blurnb.optics import blurring, deblurring, transforms
-from blurnb.recognition import datasets, models
+from blurnb.recognition import datasets, label_maps, models
 from blurnb.study import evaluation
 
 WEIGHTS = ("imagenet", "none", "hed", "trained", "trained-briefly")
@@ -333,6 +333,51 @@ class RQ4(Trained):
         return found
 
 
+class RQ5(Trained):
+    """Segmentation: a zoomout head trained on sharp images first (`base_*`), then further on each mix.
+
+    features: "trained" for training the backbone too (the networks that records call sharp and mix), "frozen" for the
+    head alone (sharp, head only; mix, head only). hidden, dropout: of the head. window: width of the part of a
+    photograph that is trained on. backbone_share: of the learning rate. band: width of the boundary, in radii of D8.
+    """
+
+    view: Literal["dense"] = "dense"
+    mixes: Words = ["sharp", "mix"]
+    features: Words = ["trained", "frozen"]
+    hidden: int = Field(1000, ge=1, le=100_000)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    window: int = Field(336, ge=0, le=8192)
+    backbone_share: float = Field(0.1, gt=0, le=10)
+    band: float = Field(1.0, gt=0, le=16)
+    base_epochs: int = Field(3, ge=1, le=10_000)
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_datasets(cls, value: list[str]) -> list[str]:
+        return [_known(one, label_maps.NAMES) for one in value]
+
+    @field_validator("dataset", "network", "weights", "scales")
+    @classmethod
+    def _single(cls, value: list[str]) -> list[str]:
+        if len(value) != 1:
+            raise ValueError("this chapter takes one")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _known_features(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(_known(one, ("trained", "frozen")) for one in value))
+
+    def trainings(self) -> list[tuple[str, int, bool]]:
+        """(mix, seed, whether the backbone is trained too) of every network that is trained further."""
+        return [
+            (mix, seed, feature == "trained")
+            for seed in self.train_seeds
+            for feature in self.features
+            for mix in self.mixes
+        ]
+
+
 def _text(value: Any) -> Any:
     """papermill's -p makes a number of 0.5."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -421,6 +466,19 @@ _RESTORED = {
     **{"trained": ["rq2"], "blurs": ["sharp", "D4", "D8", "M21@30", "shake"]},
 }
 _LITE = {"network": ["efficientnet_lite0"], "weights": ["imagenet"], "n_images": 500}
+# The zoomout heads; in the embedded profile the backbone is the sharp network of RQ2.
+_SCENE_PIXELS = {
+    **{"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["trained"], "scales": ["native"], "hidden": 64},
+    **{"train_images": 800, "base_epochs": 2, "base_learning_rate": 0.003, "epochs": 2, "learning_rate": 0.001},
+    **{"train_batch": 16, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "symmetry": "square", "shift": 0},
+    **{"n_images": 200, "blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "dropout": 0.2},
+}
+_STREETS = {
+    **{"dataset": ["camvid"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "scales": ["256"]},
+    **{"n_images": 0, "hidden": 256, "train_batch": 8, "base_epochs": 4, "base_learning_rate": 0.002},
+    **{"epochs": 2, "learning_rate": 0.001, "optimizer": "adamw", "weight_decay": 0.01, "warmup": 0.1},
+    **{"blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "backbone_share": 0.3, "dropout": 0.2},
+}
 _WIDER = ["D2", "D4", "D5", "D6", "D8", "D12", "G2", "G4", "M9@0", "M21@30", "M33@90", "shake8", "shake24", "inertial"]
 
 DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
@@ -517,6 +575,30 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 "photograph_methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus", "epll"],
                 "blurs": PAPER_BLURS,
                 "n_images": 2000,
+            },
+        },
+    ),
+    "rq5": (
+        RQ5,
+        {
+            "smoke": {
+                **_SCENE_PIXELS,
+                **{"weights": ["trained-briefly"], "train_images": 96, "train_batch": 8, "base_epochs": 6, "epochs": 1},
+                "n_images": 24,
+                "blurs": ["sharp", "D8", "shake"],
+            },
+            "embedded": _SCENE_PIXELS,
+            "photographs": _STREETS,
+            "paper": {
+                **{"dataset": ["voc2012"], "network": ["vgg16"], "weights": ["imagenet"], "scales": ["256"]},
+                **{
+                    "n_images": 0,
+                    "blurs": PAPER_BLURS,
+                    "train_batch": 8,
+                    "base_epochs": 20,
+                    "base_learning_rate": 0.01,
+                },
+                **{"epochs": 10, "learning_rate": 0.001},
             },
         },
     ),

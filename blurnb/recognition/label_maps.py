@@ -1,0 +1,193 @@
+"""Photographs whose every pixel is labelled: VOC2012, anything in its layout, and the procedural scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from PIL import Image
+
+from blurnb.errors import UserError, nearest
+from blurnb.recognition import datasets, scenes
+
+VOID = 255
+"""The label of pixels that no class is claimed for; they are neither learnt from nor counted."""
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+VOC_ARCHIVE = "VOCtrainval_11-May-2012.tar"
+VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
+VOC_MIRRORS = (  # the first is often out of reach
+    f"http://host.robots.ox.ac.uk/pascal/VOC/voc2012/{VOC_ARCHIVE}",
+    f"https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/{VOC_ARCHIVE}",
+    f"https://data.pjreddie.com/files/{VOC_ARCHIVE}",
+    f"https://pjreddie.com/media/files/{VOC_ARCHIVE}",
+)
+SUFFIXES = (".jpg", ".png", ".jpeg", ".JPEG")
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Images with label maps, by index. `load(i)` gives the image, float32 (3, H, W) RGB in [0, 1], and its map, uint8
+    (H, W): 0 to ``len(classes) - 1``, or VOID.
+
+    `native_side`, `fingerprint` and `source` mean what they do in `datasets.Dataset`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    load: Callable[[int], tuple[torch.Tensor, torch.Tensor]]
+    native_side: int | None
+    fingerprint: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def load(name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0):
+    """Open labelled pixels by name, `n_images` of them drawn by `seed` (0: all).
+
+    scenes: the procedural scenes, the background being class 0. voc2012: from `root`, else downloaded and checked.
+    camvid, voc-layout: `root` holds ImageSets/Segmentation/<split>.txt, JPEGImages, SegmentationClass and classes.txt,
+    a class a line, the first being label 0. `root` may also be the folder above it, or above VOCdevkit/VOC2012.
+    Raises UserError, naming the file, for a missing split file, classes.txt, image or map; `load(i)` of what it
+    returns, for a map of another size than its image and a label beyond the classes.
+    """
+    if name not in NAMES:
+        raise UserError(f"dataset {name!r} has no labelled pixels{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
+    if n_images < 0:
+        raise UserError(f"n_images={n_images} is negative; use 0 for all")
+    if name == "scenes":
+        return _scenes(split, n_images or 1000, seed)
+    found = _voc_layout(name, root, split)
+    return subset(found, datasets.drawn(len(found), n_images, seed, name)) if n_images else found
+
+
+NAMES = ("scenes", "voc2012", "camvid", "voc-layout")
+
+
+def subset(maps: LabelMaps, indices: Sequence[int]) -> LabelMaps:
+    """The images at `indices`, in that order."""
+    chosen = tuple(int(index) for index in indices)
+    ids = tuple(maps.ids[index] for index in chosen)
+    load_at = partial(_load_at, maps.load, chosen)
+    return replace(maps, ids=ids, load=load_at, fingerprint=datasets.fingerprint(maps.fingerprint, ids))
+
+
+def _load_at(load, chosen: tuple[int, ...], index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return load(chosen[index])
+
+
+def _scenes(split: str, count: int, seed: int) -> LabelMaps:
+    print_of = datasets.fingerprint("scenes", scenes.VERSION, split, seed)
+    ids = tuple(f"{split}-{seed}-{index:06d}" for index in range(count))
+    classes = ("background", *scenes.CLASSES)
+    return LabelMaps("scenes", classes, ids, partial(_scene_at, split, seed), scenes.SIDE, print_of, print_of)
+
+
+def _scene_at(split: str, seed: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    images, _, maps = scenes.scenes(split, [index], seed=seed)
+    return images[0], maps[0]
+
+
+def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
+    base = _base(name, root)
+    listing = base / "ImageSets" / "Segmentation" / f"{split}.txt"
+    try:
+        ids = tuple(listing.read_text().split())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"cannot read {listing} ({reason}); it lists the images of the split, an id a line") from error
+    if not ids:
+        raise UserError(f"{listing} lists no image; an id a line is needed")
+    files = tuple((_image(base, one, listing), base / "SegmentationClass" / f"{one}.png") for one in ids)
+    for _, file in files:
+        if not file.is_file():
+            raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
+    classes = _classes(name, base)
+    sizes = tuple(file.stat().st_size for pair in files for file in pair)
+    print_of = datasets.fingerprint(name, classes, ids, sizes)
+    return LabelMaps(name, classes, ids, partial(_pair_at, files, len(classes)), None, print_of, print_of)
+
+
+def _base(name: str, root: str | Path | None) -> Path:
+    """The folder with ImageSets, JPEGImages and SegmentationClass."""
+    if root:
+        given = Path(root).expanduser()
+        for folder in (given, given / "VOC2012", given / "VOCdevkit" / "VOC2012"):
+            if (folder / "ImageSets" / "Segmentation").is_dir():
+                return folder
+        raise UserError(
+            f"data_root {str(root)!r} holds no VOCdevkit/VOC2012/ImageSets/Segmentation; give the folder with VOCdevkit"
+        )
+    if name != "voc2012":
+        raise UserError(f"data_root is needed for dataset {name!r}: a folder in VOC2012's layout, with classes.txt")
+    return _downloaded() / "VOCdevkit" / "VOC2012"
+
+
+def _downloaded() -> Path:
+    """The folder where VOC2012 is unpacked, downloaded from the first mirror that has it whole."""
+    folder = datasets.cache_folder()
+    reasons = []
+    for url in VOC_MIRRORS:
+        try:
+            pooch.retrieve(
+                url, f"md5:{VOC_MD5}", VOC_ARCHIVE, folder, processor=pooch.Untar(extract_dir="voc2012"),
+                progressbar=True,
+            )  # fmt: skip
+            return folder / "voc2012"
+        except Exception as error:  # pooch lets every kind of network error through
+            reasons.append(f"{url.split('/')[2]}: {type(error).__name__}")
+    raise UserError(
+        f"cannot download {VOC_ARCHIVE} ({', '.join(reasons)}); give data_root, a folder with VOCdevkit/VOC2012"
+    )
+
+
+def _image(base: Path, one: str, listing: Path) -> Path:
+    for suffix in SUFFIXES:
+        file = base / "JPEGImages" / f"{one}{suffix}"
+        if file.is_file():
+            return file
+    raise UserError(f"{base / 'JPEGImages' / one}.jpg is missing, though {listing} lists it; add it or drop the line")
+
+
+def _classes(name: str, base: Path) -> tuple[str, ...]:
+    file = base / "classes.txt"
+    if not file.is_file():
+        if name == "voc2012":
+            return VOC_CLASSES
+        raise UserError(f"{file} is missing; it names the classes, one a line, the first being label 0")
+    classes = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    if name == "voc2012" and classes != VOC_CLASSES:
+        raise UserError(f"{file} names other classes than VOC2012's; use dataset voc-layout")
+    if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
+        raise UserError(f"{file} must name 2 to {VOID} classes, each once; it has {len(classes)} lines")
+    return classes
+
+
+def _pair_at(files: Sequence[tuple[Path, Path]], count: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    image_file, map_file = files[index]
+    image = datasets.decode(image_file)
+    try:
+        with Image.open(map_file) as opened:
+            mode, labels = opened.mode, np.array(opened)
+    except Exception as error:  # a damaged file can end anywhere in a decoder
+        raise UserError(f"{map_file} is not a whole image ({type(error).__name__}); fetch it again") from error
+    if mode not in ("P", "L"):
+        raise UserError(f"{map_file} is an image of mode {mode}; a label map holds an index of 8 bits a pixel (P or L)")
+    height, width = image.shape[-2:]
+    if labels.shape != (height, width):
+        size = f"{labels.shape[1]} x {labels.shape[0]} pixels"
+        raise UserError(f"{map_file} has {size}, its image {width} x {height}; they must agree")
+    beyond = labels[(labels >= count) & (labels != VOID)]
+    if beyond.size:
+        raise UserError(f"{map_file} holds label {beyond.max()}, the classes end at {count - 1}; {VOID} means no class")
+    return image, torch.from_numpy(labels)

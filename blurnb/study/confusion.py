@@ -1,0 +1,127 @@
+"""Pixels counted by true and by answered class: one matrix over a set gives IoU, mIoU and pixel accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.recognition.label_maps import VOID
+
+REGIONS = ("boundary", "interior")
+RESAMPLES = 2000
+
+
+def matrix(truth: np.ndarray, answer: np.ndarray, count: int, where: np.ndarray | None = None) -> np.ndarray:
+    """Pixels (count, count) by true class (rows) and answered class (columns); void pixels are left out.
+
+    `truth` and `answer` are integer maps of one shape; `where` a mask of the pixels to count. Raises UserError for maps
+    of two shapes and for a label that is neither a class nor void.
+    """
+    if truth.shape != answer.shape:
+        raise UserError(f"truth is a map of shape {truth.shape}, the answer of shape {answer.shape}; they must agree")
+    kept = truth != VOID if where is None else (truth != VOID) & where
+    one, other = truth[kept].astype(np.int64), answer[kept].astype(np.int64)
+    if one.size and not (min(one.min(), other.min()) >= 0 and max(one.max(), other.max()) < count):
+        raise UserError(f"a map holds label {max(one.max(), other.max())}, the classes end at {count - 1}")
+    return np.bincount(one * count + other, minlength=count * count).reshape(count, count)
+
+
+def boundary(truth: np.ndarray, width: float) -> np.ndarray:
+    """Mask of the pixels at most about `width` pixels from another label.
+
+    An edge pixel has a pixel of another label (void is one) to its left, right, above or below; the band holds the
+    pixels less than `width` from the nearest edge pixel, centre to centre, so that a width of 1 is the edge pixels
+    themselves, one on each side of an outline.
+    """
+    edge = np.zeros(truth.shape, bool)
+    down, right = truth[1:] != truth[:-1], truth[:, 1:] != truth[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    if not edge.any():
+        return edge
+    return ndimage.distance_transform_edt(~edge) < width
+
+
+def iou(matrices: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class (..., count); NaN for a class that no pixel truly is."""
+    right = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
+    true, answered = matrices.sum(-1), matrices.sum(-2)
+    union = true + answered - right
+    return np.where(true > 0, right / np.maximum(union, 1), np.nan)
+
+
+def miou(matrices: np.ndarray) -> np.ndarray:
+    """Mean over the classes that are there; NaN where none is."""
+    each = iou(matrices)
+    there = ~np.isnan(each)
+    return np.where(there.any(-1), np.where(there, each, 0).sum(-1) / np.maximum(there.sum(-1), 1), np.nan)
+
+
+def pixel_accuracy(matrices: np.ndarray) -> np.ndarray:
+    total = matrices.sum((-2, -1))
+    return np.where(total > 0, np.trace(matrices, axis1=-2, axis2=-1) / np.maximum(total, 1), np.nan)
+
+
+def absent(total: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """The classes that no labelled pixel of the set is."""
+    return [name for name, row in zip(classes, total) if not row.sum()]
+
+
+def resampled(matrices: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """Summed matrices (resamples, count, count) of sets of images drawn with replacement from `matrices` (n, count,
+    count). The same seed draws the same sets, so two conditions on the same images stay paired."""
+    n, count = len(matrices), matrices.shape[-1]
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return (weights.astype(float) @ matrices.reshape(n, -1).astype(float)).reshape(resamples, count, count)
+
+
+def interval(value: float, draws: np.ndarray) -> dict[str, float]:
+    """Value with the 95 % percentile interval of its draws; none where there is but one image or nothing to draw."""
+    draws = draws[~np.isnan(draws)]
+    if not draws.size or np.isnan(value):
+        return {"value": float(value)}
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return {"value": float(value), "ci_low": float(min(low, value)), "ci_high": float(max(high, value))}
+
+
+def rows(regions: dict[str, np.ndarray], classes: Sequence[str], seed: int, **shared) -> list[dict]:
+    """Records of one condition from its matrices by region, each (n, count, count), one an image.
+
+    mIoU and pixel accuracy over `all` pixels, of the boundary and of the interior; IoU of every class that is there.
+    """
+    found, n = [], len(next(iter(regions.values())))
+    shared |= {"n": n, "seed": seed}
+    for view, matrices in {"all": sum(regions.values()), **regions}.items():
+        total, draws = matrices.sum(0), resampled(matrices, seed)
+        for metric, measure in (("miou", miou), ("pixel_accuracy", pixel_accuracy)):
+            value = float(measure(total))
+            if not np.isnan(value):
+                spread = interval(value, measure(draws) if n > 1 else np.array([]))
+                found.append(records.row(metric=metric, view=view, **spread, **shared))
+        if view == "all":
+            each, drawn = iou(total), iou(draws)
+            for place, name in enumerate(classes):
+                if not np.isnan(each[place]):
+                    spread = interval(each[place], drawn[:, place] if n > 1 else np.array([]))
+                    found.append(records.row(metric="iou", view=name, **spread, **shared))
+    return found
+
+
+def changes(regions: dict[str, np.ndarray], other: dict[str, np.ndarray], against: str, seed: int, **shared) -> list:
+    """Paired differences of mIoU from the matrices `other` of the same images, over all pixels and by region."""
+    found, n = [], len(next(iter(regions.values())))
+    theirs = {"all": sum(other.values()), **other}
+    for view, matrices in {"all": sum(regions.values()), **regions}.items():
+        value = float(miou(matrices.sum(0)) - miou(theirs[view].sum(0)))
+        if not np.isnan(value):
+            draws = miou(resampled(matrices, seed)) - miou(resampled(theirs[view], seed)) if n > 1 else np.array([])
+            spread = interval(value, draws)
+            shared |= {"n": n, "seed": seed, "view": f"{view} vs {against}"}
+            found.append(records.row(metric="miou_change", **spread, **shared))
+    return found

@@ -129,6 +129,17 @@ def finetune(
 
 
 @app.command()
+def rounding(parameters: Pairs = None) -> None:
+    """Answer RQ1's conditions with and without rounding to 8 bits; writes rq1_rounding.csv to the output_dir."""
+    from blurnb.study import profiles
+    from blurnb.study import rounding as study
+
+    checked = profiles.validate("rq1", typed(pairs(parameters)))
+    found = study.run(checked)
+    print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rq1_rounding.csv'}")
+
+
+@app.command()
 def data(
     name: Annotated[str, typer.Argument(help="scenes, foolbox20, imagenet, imagenet-sample, tiny-imagenet, ...")],
     root: Annotated[str, typer.Option(help="the folder that holds it; empty: download where that is possible")] = "",

@@ -45,6 +45,7 @@ METRICS = {
     "top1_change": "paired difference in top1 from the condition that `view` names after 'vs'",
     "top5_change": "paired difference in top5 from the condition that `view` names after 'vs'",
     "entropy_change": "paired difference in entropy from the condition that `view` names after 'vs'",
+    "agreement": "share of images given the same most probable class as in the condition that `view` names after 'vs'",
     "mcnemar_p": "exact McNemar p-value of the paired top1 difference that `view` names",
 }
 

@@ -36,7 +36,8 @@ class Protocol:
     view: "dense" (the whole image, scores averaged over positions) or "center-crop" (the middle 7/8, square).
     flip: average the class probabilities with those of the mirror image.
     border: what lies beyond the image's edge when it is blurred.
-    rounding: "none", or "8-bit" to round the blurred and the resized image as a saved file would be.
+    rounding: "none"; "8-bit blur" to round the blurred frame as a saved file would be; "8-bit" to round what is then
+        resized from it, too.
     precision: "float32" or "bf16" (autocast).
     """
 
@@ -50,7 +51,9 @@ class Protocol:
 
     @property
     def view_name(self) -> str:
-        return f"{self.view}+flip" if self.flip else self.view
+        """The view as records name it: rounded images are not to be taken for the others."""
+        name = f"{self.view}+flip" if self.flip else self.view
+        return name if self.rounding == "none" else f"{name}, {self.rounding}"
 
 
 def to_frame(images: torch.Tensor, side: int) -> torch.Tensor:
@@ -220,7 +223,7 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
                 for b in some
             ]
         )
-        if protocol.rounding == "8-bit":
+        if protocol.rounding != "none":
             blurred = rounded(blurred)
         found = {side: probabilities(network, blurred, side, protocol) for side in sides}
         for scale in scales:
@@ -308,13 +311,13 @@ def summarise(answers: pd.DataFrame, protocol: Protocol, **fields) -> list[dict]
         for blur, part in conditions.items():
             shared = {"scale": scale, "blur": blur, "view": protocol.view_name, "n": len(part), "seed": protocol.seed}
             shared |= fields
-            rows += [records.row(metric=m, **v, **shared) for m, v in _measures(part, protocol.seed).items()]
+            rows += [records.row(metric=m, **v, **shared) for m, v in measures(part, protocol.seed).items()]
             if blur != "sharp" and "sharp" in conditions:
                 rows += changes(part, conditions["sharp"], protocol, "sharp image", **shared)
     return rows
 
 
-def _measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
+def measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
     measured = {}
     for metric in ("top1", "top5"):
         low, high = statistics.wilson(int(part[metric].sum()), len(part))

@@ -240,11 +240,9 @@ def manifests(directory: str | Path, question: str = "rq") -> dict[str, dict]:
 
 def merge(paths: Sequence[str | Path], into: str | Path) -> pd.DataFrame:
     """Merge record files into one: byte for byte the CSV that a single run over all their rows would have written."""
-    frame = pd.DataFrame(columns=list(COLUMNS))
-    for path in paths:
-        rows, notes = read(path, with_manifests=True)
-        frame = write(into, rows, notes)
-    return frame
+    found = [read(path, with_manifests=True) for path in paths]
+    rows = [record for frame, _ in found for record in frame.to_dict("records")]
+    return write(into, rows, {run: note for _, notes in found for run, note in notes.items()})
 
 
 def manifest(parameters: Mapping, **circumstances) -> dict:

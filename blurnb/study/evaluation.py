@@ -154,7 +154,7 @@ def evaluate(
             bar.update(len(block))
     frame = _frame(dataset, known, conditions)
     if frame.empty:
-        raise UserError(
+        raise UnreadableImage(
             f"no image of {dataset.name} could be read; first: {next(iter(skipped.values()), 'none asked for')}"
         )
     return frame, {

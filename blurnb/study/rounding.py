@@ -16,7 +16,7 @@ WAYS = {
     "8-bit": {"rounding": "8-bit", "precision": "float32"},
     "bf16": {"rounding": "none", "precision": "bf16"},
 }
-"""Ways to answer one condition; the first is what the others are held against. bf16 rounds the network, not the image."""
+"""Ways to answer a condition, the first being what the others are held against; bf16 rounds the network, no image."""
 
 
 def run(parameters: RQ1) -> degradation.Run:

@@ -40,6 +40,7 @@ METRICS = {
     "pixel_accuracy": "share of labelled pixels answered right",
     "psnr": "mean peak signal-to-noise ratio, dB",
     "seconds": "seconds per image",
+    "megabytes": "peak resident memory of the process, MB",
     "cosine": "mean cosine similarity of a layer's activations, image against twin",
     "cka": "linear centred kernel alignment of a layer's activations, images against twins",
     "top1_change": "paired difference in top1 from the condition that `view` names after 'vs'",

@@ -61,7 +61,7 @@ def test_a_rerun_does_only_what_failed_and_the_records_are_those_of_one_run(shor
     assert found["reason"].tolist() == ["", "seed=13 is unlucky; use another"]
     good, bad = (Path("out/runs") / address for address in found["run"])
     assert "seed 0" in (good / "log.txt").read_text()
-    outputs = [cell["outputs"] for cell in json.loads((bad / "rq1_short.ipynb").read_text())["cells"]]
+    outputs = [cell.get("outputs") for cell in json.loads((bad / "rq1_short.ipynb").read_text())["cells"]]
     assert "unlucky" in json.dumps(outputs)  # the notebook is kept as it stopped
     assert not list(bad.glob("*.csv"))
     before = (good / "status.json").stat().st_mtime_ns, (bad / "status.json").stat().st_mtime_ns
@@ -204,6 +204,8 @@ def test_no_worker_is_said(short, monkeypatch):
     from distributed import LocalCluster
 
     monkeypatch.setenv("BLURNB_PATIENCE", "0.5")
-    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster:
-        with pytest.raises(UserError, match="no worker has joined"):
-            sweeps.run(short, [GIVEN], "out", scheduler=cluster.scheduler_address)
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster,
+        pytest.raises(UserError, match="no worker has joined"),
+    ):
+        sweeps.run(short, [GIVEN], "out", scheduler=cluster.scheduler_address)

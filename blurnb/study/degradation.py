@@ -123,6 +123,7 @@ def evaluate(parameters, network, dataset, scales, protocol, blurs=None, title="
         batch=parameters.batch,
         workers=parameters.workers,
         strict=parameters.strict,
+        backend=getattr(parameters, "backend", "eager"),
         title=title,
     )
 

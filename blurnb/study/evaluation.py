@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import torch
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from blurnb import records, statistics
 from blurnb.errors import UserError
 from blurnb.optics import blurring
-from blurnb.recognition import models
+from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
 from blurnb.study import journal
 
@@ -26,6 +27,11 @@ ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
 BLOCK = (
     64  # small images are decoded, blurred and answered in fixed blocks, so that a resumed run repeats a run exactly
 )
+
+
+AGREEMENT = 0.95
+"""Share of answers that a faster backend must give as torch in float32 does, on the first images, to be let on."""
+CHECKED_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def evaluate(
     batch: int = 4,
     workers: int = 1,
     strict: bool = False,
+    backend: str = "eager",
     title: str = "",
 ) -> tuple[pd.DataFrame, dict]:
     """One answer per image and condition, computed or found in the store.
@@ -99,6 +106,9 @@ def evaluate(
     (nats), p_true, confidence, top1, top5 in the data set's order, and a dict for the manifest (facts, run
     time, images skipped). Each photograph is decoded and resized once for all blurs, each blurred image serves
     all scales, and memory is that of a few images, whatever n is.
+
+    With another `backend` than torch itself ("eager"), its answers to the first images are first held against torch's
+    in float32; the manifest tells how many agree, and fewer than `AGREEMENT` of them end the run.
 
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
@@ -120,6 +130,8 @@ def evaluate(
         "data": dataset.source,
         **asdict(protocol),
     }
+    if backend != "eager":
+        facts["backend"] = backends.version(backend)
     path = journal.path_for(store, facts)
     known = journal.read(path)
     conditions = [(scale, label) for scale in scales for label in labels]
@@ -131,6 +143,17 @@ def evaluate(
     skipped: dict[str, str] = {}
     started = time.perf_counter()
     network = network.to(device).eval()  # in training mode an answer would depend on its batch
+    circumstances = {}
+    if backend != "eager":
+        quick = functools.cache(lambda: backends.compiled(network, backend, protocol.precision, device))
+        circumstances["backend_check"] = journal.once(
+            store,
+            "checks",
+            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES]},
+            lambda: _compared(quick(), network, dataset, labels, sides[0], protocol),
+        )
+        _demand_agreement(circumstances["backend_check"], backend, network.name)
+        network = quick() if missing else network
     bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
                disable=not missing, mininterval=1)  # fmt: skip
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, workers)) as pool:
@@ -165,7 +188,33 @@ def evaluate(
         "device": device,
         "threads": torch.get_num_threads(),
         "batch": batch,
+        **circumstances,
     }
+
+
+def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int, protocol: Protocol) -> dict:
+    """How a backend's answers to the first images agree with the network's own in float32."""
+    exact = replace(protocol, precision="float32")
+    same, largest, count = 0, 0.0, 0
+    with torch.inference_mode():
+        for index, image in enumerate(_decode_block(dataset, range(min(CHECKED_IMAGES, len(dataset))), protocol.frame)):
+            if isinstance(image, UnreadableImage):
+                continue
+            for label in blurs:
+                seen = blurring.blur(image[None], label, frame=protocol.frame, border=protocol.border,
+                                     seed=protocol.seed, image_ids=[dataset.ids[index]])  # fmt: skip
+                mine, theirs = (probabilities(one, seen, side, p) for one, p in ((quick, protocol), (network, exact)))
+                same += int(mine.argmax() == theirs.argmax())
+                largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
+    return {"answers": count, "agreement": same / max(count, 1), "largest_difference": _short(largest), "side": side}
+
+
+def _demand_agreement(check: Mapping, backend: str, name: str) -> None:
+    if check["answers"] and check["agreement"] < AGREEMENT:
+        raise UserError(
+            f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
+            f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
+        )
 
 
 def blocks(dataset: Dataset) -> list[range]:

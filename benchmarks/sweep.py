@@ -135,7 +135,7 @@ def session_for(network):
 def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: list[str]) -> Seconds:
     network = models.load(name, "none")
     quick = {
-        way: (backends.compiled(network, kind, precision, "cpu"), evaluation.Protocol(precision=precision))
+        way: (backends.compiled(network, kind, precision, "cpu"), evaluation.Protocol(precision=precision, flip=False))
         for way, (kind, precision) in OURS.items() if way in chosen
     }  # fmt: skip
     session = session_for(network) if TUNED in chosen else None
@@ -198,7 +198,12 @@ def child(options: argparse.Namespace) -> None:
     started = time.process_time()
     with tempfile.TemporaryDirectory() as store:
         evaluation.evaluate(
-            network, dataset, BLURS[:2], options.scales.split(","), evaluation.Protocol(precision="bf16"), store=store
+            network,
+            dataset,
+            BLURS[:2],
+            options.scales.split(","),
+            evaluation.Protocol(precision="bf16", flip=False),
+            store=store,
         )
     seconds = time.process_time() - started
     print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "seconds": seconds}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib import metadata
 
 import torch
@@ -30,7 +31,8 @@ class Compiled:
         self.name, self.class_count = network.name, network.class_count
         example = torch.rand(1, 3, 256, 256)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # OpenVINO's own use of torch.jit
                 traced = openvino.convert_model(
                     network.eval(), example_input=example, input=[openvino.PartialShape([-1, 3, -1, -1])]
                 )

@@ -142,8 +142,8 @@ def formula(records: pd.DataFrame) -> str:
         f"{FORMULA}\n\n**Measured** (processor seconds, at least {n} photographs after a first that is not counted): "
         f"every $t$. **Counted**: $N$ = {PAPER['n']:,} photographs, nine blurs, scales {', '.join(PAPER['scales'])}, "
         f"$m$ = {PAPER['mirror']}; averaging two scales costs nothing more. **Assumed**: that processors share the "
-        f"work evenly, and that a GPU runs a network {GPU_FACTOR:.0f} times as fast as one of these cores while one core "
-        "feeds it; a scale named as *in proportion* is the nearest measured one times its share of pixels."
+        f"work evenly, and that a GPU runs a network {GPU_FACTOR:.0f} times as fast as one of these cores while one "
+        "core feeds it; a scale named as *in proportion* is the nearest measured one times its share of pixels."
     )
 
 

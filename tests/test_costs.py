@@ -1,10 +1,12 @@
 """Costs: the sum of the formula by hand, and what is said of scales that were not measured."""
 
+from pathlib import Path
+
 import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.report import costs
+from blurnb.report import claims, costs, tables
 
 WAY = "blurnb, eager float32"
 
@@ -67,6 +69,17 @@ def test_rounding_is_told_with_agreement_and_paired_change():
         "scale": "256", "condition": "D8", "way": "8-bit", "n": "500", "same answer, %": "90.0 [87.0, 92.0]",
         "change of top-1, %": "\N{MINUS SIGN}1.0 [\N{MINUS SIGN}3.0, +1.0]", "McNemar's p": "0.400",
     }  # fmt: skip
+
+
+def test_the_committed_rows_of_rounding_leave_rq1_as_it_was():
+    folder = Path(__file__).parents[1] / "book" / "records" / "photographs"
+    alone, together = records.read(folder / "rq1.csv"), records.load(folder, "rq1")
+    assert len(together) > len(alone)
+    assert tables.by_blur(together).equals(tables.by_blur(alone))
+    assert claims.judge(1, together, "photographs") == claims.judge(1, alone, "photographs")
+    assert tables.published_rows(together).equals(tables.published_rows(alone))
+    found = costs.rounding(together)
+    assert set(found["way"]) == {"8-bit", "8-bit blur", "bf16"}
 
 
 def test_absent_records_are_said():

@@ -30,7 +30,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[book,test,deblurring,cluster]'
+	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[book,test,deblurring,cluster,openvino]'
 	touch $@
 
 # The chapters are run by papermill; the executed copies appear whole or not at all. A copy of another profile is stale.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -55,16 +56,8 @@ def notebooks(folder: Path) -> dict[str, Path]:
     return {question: path for question, path in named.items() if question in profiles.DEFAULTS}
 
 
-@app.command()
-def run(
-    chapter: Annotated[str, typer.Argument(help="rq1 ... rq5, your_network, or the path of a notebook")],
-    parameters: Pairs = None,
-    output: Annotated[Path | None, typer.Option(help="where the executed notebook goes")] = None,
-    folder: Annotated[Path, typer.Option(help="the folder with the notebooks")] = Path("notebooks"),
-) -> None:
-    """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
-    from blurnb.study import profiles
-
+def located(chapter: str, folder: Path) -> Path:
+    """The notebook that `chapter` names: by its question, or by its path."""
     path = Path(chapter)
     if path.suffix != ".ipynb":
         known = notebooks(folder)
@@ -75,11 +68,45 @@ def run(
         path = known[chapter]
     if not path.is_file():
         raise UserError(f"no notebook at {path}")
+    return path
+
+
+ChapterName = Annotated[
+    str, typer.Argument(metavar="CHAPTER", help="rq1 ... rq5, your_network, or the path of a notebook")
+]
+Folder = Annotated[Path, typer.Option(help="the folder with the notebooks")]
+
+
+@app.command()
+def run(
+    chapter: ChapterName,
+    parameters: Pairs = None,
+    output: Annotated[Path | None, typer.Option(help="where the executed notebook goes")] = None,
+    folder: Folder = Path("notebooks"),
+    shard: Annotated[str, typer.Option(help="2/5: answer only the second fifth of the images, without notebook")] = "",
+) -> None:
+    """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
+    from blurnb.study import profiles
+
+    path = located(chapter, folder)
     given = typed(pairs(parameters))
+    if shard:
+        return _shard(path, given, shard)
     question = profiles.question_of(path.stem)
     checked = profiles.validate(question, given) if question in profiles.DEFAULTS else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
     _papermill(path, target, given)
+
+
+def _shard(path: Path, given: dict, shard: str) -> None:
+    from blurnb.study import degradation, profiles
+
+    part = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
+    if not part or not path.stem.startswith("rq1"):
+        raise UserError(f"--shard {shard} of {path.stem}: give a part such as 2/5, of chapter rq1")
+    found = degradation.shard(profiles.validate("rq1", given), int(part[1]), int(part[2]))
+    for facts, answers in found:
+        print(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
 
 
 def _papermill(path: Path, target: Path, parameters: dict) -> None:
@@ -108,6 +135,52 @@ def _papermill(path: Path, target: Path, parameters: dict) -> None:
             f"cannot write {running}: {error.strerror}; free some space or choose another --output"
         ) from error
     running.replace(target)
+
+
+@app.command()
+def sweep(
+    chapter: ChapterName,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", help="NAME=A,B is one run for each value; NAME=[A,B] one run with a list; repeat for more"),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("-f", help="the same as YAML, or a list of whole sets")] = None,
+    output: Annotated[Path, typer.Option(help="where runs and their merged records go")] = Path("out"),
+    scheduler: Annotated[str, typer.Option(help="local, or a Dask scheduler such as tcp://host:8786")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="how many on this machine; 0: one a processor")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="cut the images of each run into so many parts (rq1)")] = 1,
+    folder: Folder = Path("notebooks"),
+) -> None:
+    """Run a chapter for every combination of parameters on Dask workers; a rerun does what failed or is missing."""
+    from blurnb.study import grids, sweeps
+
+    read = grids.read(file) if file else {}
+    grid = {name: grids.values(name, text) for name, text in pairs(parameters).items()}
+    given = grids.sets({**read, **grid}) if isinstance(read, dict) else grids.sets(grid, read)
+    found = sweeps.chapter(located(chapter, folder))
+    _told(sweeps.run(found, given, output, scheduler=scheduler, workers=workers, shards=shards), output)
+
+
+@app.command()
+def status(output: Annotated[Path, typer.Argument(metavar="FOLDER", help="the --output of a sweep")]) -> None:
+    """Say which runs of a sweep are done, failed or missing; exit code 1 unless all are done."""
+    from blurnb.study import sweeps
+
+    _told(sweeps.status(output), output, each=True)
+
+
+def _told(runs, output: Path, each: bool = False) -> None:
+    """Counts, and a line for each run that failed (for `each` run); exit code 1 unless all are done."""
+    counts = runs["state"].value_counts()
+    for one in runs.itertuples():
+        if each:
+            print(f"{one.run}  {one.state:8}{one.seconds:8.1f} s  {one.what}")
+        if one.state == "failed":
+            print(f"failed: {one.what}: {one.reason}; see {output / 'runs' / one.run}", file=sys.stderr)
+    told = ", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "missing") if state in counts)
+    print(f"{len(runs)} runs in {output}: {told}")
+    if counts.get("done", 0) < len(runs):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -165,6 +238,17 @@ def card(
         print(f"{number}: {words}")
     if note["skipped"]:
         print(f"{len(note['skipped'])} unreadable images skipped")
+
+
+@app.command()
+def rounding(parameters: Pairs = None) -> None:
+    """Answer RQ1's conditions with and without rounding to 8 bits; writes rq1_rounding.csv to the output_dir."""
+    from blurnb.study import profiles
+    from blurnb.study import rounding as study
+
+    checked = profiles.validate("rq1", typed(pairs(parameters)))
+    found = study.run(checked)
+    print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rq1_rounding.csv'}")
 
 
 @app.command()

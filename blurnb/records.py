@@ -42,12 +42,14 @@ METRICS = {
     "pixel_accuracy": "share of labelled pixels answered right",
     "psnr": "mean peak signal-to-noise ratio, dB",
     "seconds": "seconds per image",
+    "megabytes": "peak resident memory of the process, MB",
     "cosine": "mean cosine similarity of a layer's activations, image against twin",
     "cka": "linear centred kernel alignment of a layer's activations, images against twins",
     "top1_change": "paired difference in top1 from the condition that `view` names after 'vs'",
     "top5_change": "paired difference in top5 from the condition that `view` names after 'vs'",
     "entropy_change": "paired difference in entropy from the condition that `view` names after 'vs'",
     "miou_change": "paired difference in miou from the condition that `view` names after 'vs'",
+    "agreement": "share of images given the same most probable class as in the condition that `view` names after 'vs'",
     "mcnemar_p": "exact McNemar p-value of the paired top1 difference that `view` names",
 }
 
@@ -242,11 +244,9 @@ def manifests(directory: str | Path, question: str = "rq") -> dict[str, dict]:
 
 def merge(paths: Sequence[str | Path], into: str | Path) -> pd.DataFrame:
     """Merge record files into one: byte for byte the CSV that a single run over all their rows would have written."""
-    frame = pd.DataFrame(columns=list(COLUMNS))
-    for path in paths:
-        rows, notes = read(path, with_manifests=True)
-        frame = write(into, rows, notes)
-    return frame
+    found = [read(path, with_manifests=True) for path in paths]
+    rows = [record for frame, _ in found for record in frame.to_dict("records")]
+    return write(into, rows, {run: note for _, notes in found for run, note in notes.items()})
 
 
 def manifest(parameters: Mapping, **circumstances) -> dict:

@@ -153,7 +153,7 @@ def test_the_protocol_says_what_the_parameters_say():
     found = validate("rq1", {**given, "precision": "float32"}).protocol()
     expected = evaluation.Protocol(precision="float32", **given)
     assert found == expected
-    assert found.view_name == "center-crop+flip"
+    assert found.view_name == "center-crop+flip, 8-bit"
 
 
 def test_checked_parameters_cannot_be_changed():

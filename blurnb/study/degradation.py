@@ -15,7 +15,7 @@ from blurnb import records
 from blurnb.errors import UserError
 from blurnb.optics import blurring
 from blurnb.recognition import datasets, models
-from blurnb.study import evaluation, networks
+from blurnb.study import evaluation, journal, networks
 from blurnb.study.profiles import RQ1
 
 PAPER_CHECK = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
@@ -138,6 +138,36 @@ def matched(spreads: Mapping[str, float]) -> list[tuple[str, str]]:
     ]
 
 
+def shard(parameters: RQ1, place: int, count: int) -> list[tuple[dict, dict]]:
+    """Answer range `place` (1 first) of the `count` that the images of every pair are cut into, into the store.
+
+    Returns (facts, answers by image) of each pair, for `journal.add` where the store is not shared. A later run finds
+    the answers and writes the records that it would have written alone: ranges are whole blocks of the evaluation.
+    """
+    if not 1 <= place <= count:
+        raise UserError(f"shard {place}/{count} is none; give 1/{count} to {count}/{count}")
+    found = []
+    for pair in parameters.evidence():
+        whole = opened_dataset(pair["dataset"], pair["n_images"], parameters)
+        _check_classes(pair, whole)
+        blocks = evaluation.blocks(whole)
+        mine = blocks[len(blocks) * (place - 1) // count : len(blocks) * place // count]
+        if not mine:
+            continue
+        part = datasets.subset(whole, range(mine[0].start, mine[-1].stop))
+        network, _ = networks.obtain(pair["network"], pair["weights"], max(2, len(whole.classes)), parameters)
+        try:
+            _, about = evaluate(parameters, network, part, scales_for(whole, parameters.scales), parameters.protocol(),
+                                title=f"{pair['network']} on {whole.name}, shard {place}/{count}")  # fmt: skip
+        except datasets.UnreadableImage:
+            if parameters.strict:
+                raise
+            continue  # the run over all images names and counts them
+        known = journal.read(journal.path_for(datasets.cache_folder(), about["facts"]))
+        found.append((about["facts"], {image: known[image] for image in part.ids if image in known}))
+    return found
+
+
 def _check_classes(pair: dict, dataset: datasets.Dataset) -> None:
     """ImageNet's weights answer ImageNet's 1,000 classes; on others a network would be guessing."""
     if pair["weights"] == "imagenet" and len(dataset.classes) != 1000:
@@ -166,6 +196,7 @@ def evaluate(parameters, network, dataset, scales, protocol, blurs=None, title="
         batch=parameters.batch,
         workers=parameters.workers,
         strict=parameters.strict,
+        backend=getattr(parameters, "backend", "eager"),
         title=title,
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import itertools
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import torch
@@ -17,7 +20,7 @@ from tqdm import tqdm
 from blurnb import records, statistics
 from blurnb.errors import UserError
 from blurnb.optics import blurring
-from blurnb.recognition import models
+from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
 from blurnb.study import journal
 
@@ -28,6 +31,12 @@ BLOCK = (
 )
 
 
+AGREEMENT = 0.95
+"""Share of answers that a faster backend must give as torch in float32 does, on the first images, to be let on."""
+CHECKED_IMAGES = 16
+GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Everything about an evaluation that decides its numbers, besides network, images, blurs and scales.
@@ -36,7 +45,8 @@ class Protocol:
     view: "dense" (the whole image, scores averaged over positions) or "center-crop" (the middle 7/8, square).
     flip: average the class probabilities with those of the mirror image.
     border: what lies beyond the image's edge when it is blurred.
-    rounding: "none", or "8-bit" to round the blurred and the resized image as a saved file would be.
+    rounding: "none"; "8-bit blur" to round the blurred frame as a saved file would be; "8-bit" to round what is then
+        resized from it, too.
     precision: "float32" or "bf16" (autocast).
     """
 
@@ -50,7 +60,9 @@ class Protocol:
 
     @property
     def view_name(self) -> str:
-        return f"{self.view}+flip" if self.flip else self.view
+        """The view as records name it: rounded images are not to be taken for the others."""
+        name = f"{self.view}+flip" if self.flip else self.view
+        return name if self.rounding == "none" else f"{name}, {self.rounding}"
 
 
 def to_frame(images: torch.Tensor, side: int) -> torch.Tensor:
@@ -88,6 +100,7 @@ def evaluate(
     batch: int = 4,
     workers: int = 1,
     strict: bool = False,
+    backend: str = "eager",
     title: str = "",
 ) -> tuple[pd.DataFrame, dict]:
     """One answer per image and condition, computed or found in the store.
@@ -96,6 +109,9 @@ def evaluate(
     (nats), p_true, confidence, top1, top5 in the data set's order, and a dict for the manifest (facts, run
     time, images skipped). Each photograph is decoded and resized once for all blurs, each blurred image serves
     all scales, and memory is that of a few images, whatever n is.
+
+    With another `backend` than torch itself ("eager"), its answers to the first images are first held against torch's
+    in float32; the manifest tells how many agree, and fewer than `AGREEMENT` of them end the run.
 
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
@@ -119,6 +135,8 @@ def evaluate(
     }
     if identity := getattr(network, "identity", ""):  # a guest's code decides its answers too
         facts["identity"] = identity
+    if backend != "eager":
+        facts["backend"] = backends.version(backend)
     path = journal.path_for(store, facts)
     known = journal.read(path)
     conditions = [(scale, label) for scale in scales for label in labels]
@@ -130,6 +148,17 @@ def evaluate(
     skipped: dict[str, str] = {}
     started = time.perf_counter()
     network = network.to(device).eval()  # in training mode an answer would depend on its batch
+    circumstances = {}
+    if backend != "eager":
+        quick = functools.cache(lambda: backends.compiled(network, backend, protocol.precision, device))
+        circumstances["backend_check"] = journal.once(
+            store,
+            "checks",
+            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES]},
+            lambda: _compared(quick(), network, dataset, labels, sides[0], protocol),
+        )
+        _demand_agreement(circumstances["backend_check"], backend, network.name)
+        network = quick() if missing else network
     bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
                disable=not missing, mininterval=1)  # fmt: skip
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, workers)) as pool:
@@ -151,9 +180,11 @@ def evaluate(
                 for index, answer in found.items():
                     known.setdefault(dataset.ids[index], {}).update(answer)
             bar.update(len(block))
+            if bar.n % GIVE_BACK < len(block):
+                _give_back()
     frame = _frame(dataset, known, conditions)
     if frame.empty:
-        raise UserError(
+        raise UnreadableImage(
             f"no image of {dataset.name} could be read; first: {next(iter(skipped.values()), 'none asked for')}"
         )
     return frame, {
@@ -164,7 +195,39 @@ def evaluate(
         "device": device,
         "threads": torch.get_num_threads(),
         "batch": batch,
+        **circumstances,
     }
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: photographs of many sizes leave the heap of glibc full of holes."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int, protocol: Protocol) -> dict:
+    """How a backend's answers to the first images agree with the network's own in float32."""
+    exact = replace(protocol, precision="float32")
+    same, largest, count = 0, 0.0, 0
+    with torch.inference_mode():
+        for index, image in enumerate(_decode_block(dataset, range(min(CHECKED_IMAGES, len(dataset))), protocol.frame)):
+            if isinstance(image, UnreadableImage):
+                continue
+            for label in blurs:
+                seen = blurring.blur(image[None], label, frame=protocol.frame, border=protocol.border,
+                                     seed=protocol.seed, image_ids=[dataset.ids[index]])  # fmt: skip
+                mine, theirs = (probabilities(one, seen, side, p) for one, p in ((quick, protocol), (network, exact)))
+                same += int(mine.argmax() == theirs.argmax())
+                largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
+    return {"answers": count, "agreement": same / max(count, 1), "largest_difference": _short(largest), "side": side}
+
+
+def _demand_agreement(check: Mapping, backend: str, name: str) -> None:
+    if check["answers"] and check["agreement"] < AGREEMENT:
+        raise UserError(
+            f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
+            f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
+        )
 
 
 def blocks(dataset: Dataset) -> list[range]:
@@ -222,7 +285,7 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
                 for b in some
             ]
         )
-        if protocol.rounding == "8-bit":
+        if protocol.rounding != "none":
             blurred = rounded(blurred)
         found = {side: probabilities(network, blurred, side, protocol) for side in sides}
         for scale in scales:
@@ -310,13 +373,13 @@ def summarise(answers: pd.DataFrame, protocol: Protocol, **fields) -> list[dict]
         for blur, part in conditions.items():
             shared = {"scale": scale, "blur": blur, "view": protocol.view_name, "n": len(part), "seed": protocol.seed}
             shared |= fields
-            rows += [records.row(metric=m, **v, **shared) for m, v in _measures(part, protocol.seed).items()]
+            rows += [records.row(metric=m, **v, **shared) for m, v in measures(part, protocol.seed).items()]
             if blur != "sharp" and "sharp" in conditions:
                 rows += changes(part, conditions["sharp"], protocol, "sharp image", **shared)
     return rows
 
 
-def _measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
+def measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
     measured = {}
     for metric in ("top1", "top5"):
         low, high = statistics.wilson(int(part[metric].sum()), len(part))

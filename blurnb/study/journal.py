@@ -63,6 +63,14 @@ def read(path: str | Path) -> dict[str, dict[str, list]]:
     return found
 
 
+def add(store: str | Path, facts: Mapping, answers: Mapping[str, Mapping[str, list]]) -> None:
+    """Add answers that were computed elsewhere, as far as the store has not got them."""
+    path = path_for(store, facts)
+    known = read(path)
+    new = {image: {c: a for c, a in found.items() if c not in known.get(image, {})} for image, found in answers.items()}
+    append(path, ((image, found) for image, found in new.items() if found))
+
+
 def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) -> None:
     """Add one line for each (image id, answers), all in one write."""
     lines = []

@@ -113,7 +113,7 @@ class Evaluated(Common):
     n_images: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)]
     frame: int = Field(blurring.FRAME, ge=16, le=65536)
     border: Literal["reflect", "replicate", "circular"] = "reflect"
-    rounding: Literal["none", "8-bit"] = "none"
+    rounding: Literal["none", "8-bit", "8-bit blur"] = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
     workers: int = Field(1, ge=1, le=256)
@@ -191,8 +191,12 @@ def _known(word: str, known) -> str:
 
 
 class RQ1(Evaluated):
-    """Degradation: accuracy and confidence of sharp-trained networks against blur, and against its dose."""
+    """Degradation: accuracy and confidence of sharp-trained networks against blur, and against its dose.
 
+    `backend`: eager (torch), or openvino, which is several times as fast on a CPU and is checked against it.
+    """
+
+    backend: Literal["eager", "openvino"] = "eager"
     dose_blurs: Words
     dose_scales: Words
 

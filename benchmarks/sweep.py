@@ -1,0 +1,266 @@
+"""What a photograph costs, part by part: our pipeline, the plain way and a hand-tuned one, interleaved in one run.
+
+    python benchmarks/sweep.py --data DATA [--photographs 8] [--networks efficientnet_lite0,vgg16] [--scales 256]
+                               [--ways ...] [--memory] [--write book/records/photographs]
+
+Every photograph below DATA/imagenet/val that is drawn is decoded, brought to the frame of 512, blurred with eight
+blurs, resized to each scale and shown to the network; weights are random, which costs what trained ones cost. The plain
+way is PIL, torch's conv2d and the network as it is, image by image; the hand-tuned one OpenCV and ONNX Runtime. The
+ways take turns at each photograph, so that whatever else the machine does hits all alike. Processor seconds are summed
+over threads; the network's share is its own forward time on the same inputs, over the whole.
+
+`--memory` runs our pipeline in fresh processes over n and 4 n photographs and compares their peaks. `--write` adds the
+numbers to speed.csv in that folder, with machine and date, from where the book shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from blurnb import records
+from blurnb.optics import blurring
+from blurnb.recognition import backends, datasets, models
+from blurnb.study import evaluation
+
+BLURS = ["D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
+OURS = {
+    "blurnb, eager float32": ("eager", "float32"),
+    "blurnb, eager bf16": ("eager", "bf16"),
+    "blurnb, OpenVINO float32": ("openvino", "float32"),
+    "blurnb, OpenVINO bf16": ("openvino", "bf16"),
+}
+PLAIN, TUNED = "plain: PIL, torch conv2d, eager", "hand-tuned: OpenCV, ONNX Runtime"
+BATCH = 4
+
+Seconds = dict[tuple[str, str], list[tuple[float, float]]]
+"""(way or part, blur) -> (processor, wall) seconds, one entry a photograph."""
+
+
+def timed(spent: Seconds, name: str, blur: str, call: Callable) -> object:
+    wall, processor = time.perf_counter(), time.process_time()
+    result = call()
+    spent[name, blur].append((time.process_time() - processor, time.perf_counter() - wall))
+    return result
+
+
+def photograph(network, dataset, index: int, scales: list[str], protocol: evaluation.Protocol) -> None:
+    """One photograph as `evaluation.evaluate` treats it."""
+    (image,) = evaluation._decode_block(dataset, [index], protocol.frame)
+    sides = sorted({int(scale) for scale in scales})
+    evaluation._answers(network, dataset, [(index, image)], BLURS, scales, sides, protocol, "cpu", BATCH)
+
+
+def parts(spent: Seconds, networks: dict, dataset, index: int, scales: list[str]) -> None:
+    """The parts of the same work, one by one: `networks` are forwards by the name of their way."""
+    image = timed(spent, "decode", "", lambda: dataset.load(index)[None])
+    frame = timed(spent, "frame", "", lambda: evaluation.to_frame(image, 512))
+    seen = []
+    for label in BLURS:
+        call = lambda label=label: blurring.blur(frame, label, image_ids=[dataset.ids[index]])  # noqa: E731
+        seen.append(timed(spent, "blur", label, call))
+    seen = torch.cat(seen)
+    for scale in scales:
+        small = timed(spent, f"resize {scale}", "", lambda scale=scale: evaluation.to_frame(seen, int(scale)))
+        small = small.contiguous(memory_format=torch.channels_last)
+        for name, (network, protocol) in networks.items():
+            with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16"):
+                timed(spent, f"network {scale}, {name}", "",
+                      lambda n=network, x=small: [n(batch) for batch in x.split(BATCH)])  # fmt: skip
+
+
+def plain(network, path: Path, scales: list[str], kernels: dict[str, np.ndarray]) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+        factor = 512 / min(image.size)
+        image = image.resize([max(512, round(s * factor)) for s in image.size], Image.BILINEAR)
+        frame = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
+    for kernel in kernels.values():
+        weights = torch.from_numpy(np.ascontiguousarray(kernel[::-1, ::-1]))[None, None].repeat(3, 1, 1, 1)
+        half = [kernel.shape[1] // 2] * 2 + [kernel.shape[0] // 2] * 2
+        blurred = F.conv2d(F.pad(frame, half, mode="reflect"), weights, groups=3)
+        for scale in scales:
+            network(evaluation.to_frame(blurred, int(scale))).softmax(1)
+
+
+def tuned(session, path: Path, scales: list[str], kernels: dict[str, np.ndarray]) -> None:
+    import cv2
+
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    factor = 512 / min(image.shape[:2])
+    frame = cv2.resize(image, None, fx=factor, fy=factor).astype(np.float32) / 255
+    border = cv2.BORDER_REFLECT_101
+    blurred = []
+    for label, kernel in kernels.items():
+        if label.startswith("G"):
+            blurred.append(cv2.GaussianBlur(frame, kernel.shape, float(label[1:]), borderType=border))
+        else:
+            blurred.append(cv2.filter2D(frame, -1, np.ascontiguousarray(kernel[::-1, ::-1]), borderType=border))
+    for scale in scales:
+        size = [round(s * int(scale) / min(frame.shape[:2])) for s in frame.shape[1::-1]]
+        small = np.stack([cv2.resize(b, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1) for b in blurred])
+        for first in range(0, len(small), BATCH):
+            session.run(None, {"images": small[first : first + BATCH]})
+
+
+def session_for(network):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    free = {"images": {0: "n", 2: "height", 3: "width"}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "network.onnx")
+        example = (torch.rand(1, 3, 256, 256),)
+        torch.onnx.export(network, example, path, dynamo=False, input_names=["images"], dynamic_axes=free)
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: list[str]) -> Seconds:
+    network = models.load(name, "none")
+    quick = {
+        way: (backends.compiled(network, kind, precision, "cpu"), evaluation.Protocol(precision=precision, flip=False))
+        for way, (kind, precision) in OURS.items() if way in chosen
+    }  # fmt: skip
+    session = session_for(network) if TUNED in chosen else None
+    kernels = {label: blurring.parse(label).kernel() for label in BLURS}
+    spent: Seconds = defaultdict(list)
+    for index, path in enumerate(files):
+        # The first photograph is not counted: compiling and first touches are not a photograph's cost.
+        into: Seconds = defaultdict(list) if index == 0 else spent
+        parts(into, quick, dataset, index, scales)
+        for way, (one, protocol) in quick.items():
+            call = lambda o=one, p=protocol, i=index: photograph(o, dataset, i, scales, p)  # noqa: E731
+            timed(into, way, "", call)
+        if PLAIN in chosen:
+            timed(into, PLAIN, "", lambda p=path: plain(network, p, scales, kernels))
+        if session:
+            timed(into, TUNED, "", lambda p=path: tuned(session, p, scales, kernels))
+        print(f"\r{name}, {index} of {len(files) - 1}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return spent
+
+
+def shown(name: str, scales: list[str], spent: Seconds, n: int) -> None:
+    def cost(part: str) -> float:
+        return 1000 * sum(np.mean([t[0] for t in times]) for (found, _), times in spent.items() if found == part)
+
+    print(f"\n{name}, {len(BLURS)} blurs, scale {' and '.join(scales)}: processor milliseconds a photograph, n = {n}")
+    whole = {way: cost(way) for way in (*OURS, PLAIN, TUNED) if (way, "") in spent}
+    reference = whole.get(PLAIN) or next(iter(whole.values()))
+    print(f"  {'':36}{'ms':>9}{'wall ms':>9}{'plain is':>10}{'network':>9}")
+    for way, value in whole.items():
+        wall = 1000 * np.mean([t[1] for t in spent[way, ""]])
+        forward = sum(cost(f"network {scale}, {way}") for scale in scales)
+        share = f"{forward / value:8.0%}" if forward else ""
+        print(f"  {way:36}{value:9.1f}{wall:9.1f}{reference / value:9.2f}x {share}")
+    for part in ("decode", "frame", "blur", *(f"resize {scale}" for scale in scales)):
+        print(f"  {'of which ' + part:36}{cost(part):9.1f}")
+
+
+def rows(name: str, scales: list[str], spent: Seconds, run_id: str) -> list[dict]:
+    """Records of metric `seconds`: processor seconds a photograph (all blurs together, blur by blur for `blur`)."""
+    shared = {"question": "speed", "dataset": "imagenet", "network": name, "training": "", "profile": "photographs"}
+    shared |= {"scale": "+".join(scales), "run_id": run_id}
+    return [
+        records.row(metric="seconds", view=part, blur=blur, value=float(np.mean([t[0] for t in times])),
+                    n=len(times), **shared)
+        for (part, blur), times in spent.items()
+    ]  # fmt: skip
+
+
+def peak(options: argparse.Namespace, name: str, count: int) -> dict:
+    """Peak resident memory, MB, and processor seconds of a fresh process that evaluates `count` photographs."""
+    command = [sys.executable, __file__, "--data", options.data, "--networks", name, "--scales", options.scales]
+    done = subprocess.run([*command, "--child", str(count)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(options: argparse.Namespace) -> None:
+    network = models.load(options.networks, "none")
+    dataset = datasets.load("imagenet", options.data, n_images=options.child)
+    started = time.process_time()
+    with tempfile.TemporaryDirectory() as store:
+        evaluation.evaluate(
+            network,
+            dataset,
+            BLURS[:2],
+            options.scales.split(","),
+            evaluation.Protocol(precision="bf16", flip=False),
+            store=store,
+        )
+    seconds = time.process_time() - started
+    print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "seconds": seconds}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default=os.environ.get("BLURNB_DATA"), required=not os.environ.get("BLURNB_DATA"))
+    parser.add_argument("--photographs", type=int, default=8)
+    parser.add_argument("--networks", default="efficientnet_lite0,vgg16")
+    parser.add_argument("--scales", default="256")
+    parser.add_argument("--ways", default=";".join((*OURS, PLAIN, TUNED)), help="separated by ;")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--write", default="")
+    parser.add_argument("--child", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.child:
+        return child(options)
+    with torch.inference_mode():
+        compare(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    machine = f"{processor()}, {options.threads} of {os.cpu_count()} processors"
+    print(f"{machine}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    scales, count = options.scales.split(","), options.photographs
+    dataset = datasets.load("imagenet", options.data, n_images=count + 1)
+    whole = datasets.load("imagenet", options.data)
+    by_id = dict(zip(whole.ids, whole.load.args[0]))
+    files = [by_id[image] for image in dataset.ids]
+    for name in options.networks.split(","):
+        facts = {"benchmark": "sweep", "network": name, "scales": scales, "blurs": BLURS, "threads": options.threads,
+                 "ways": options.ways, "processor": processor(), "selection": dataset.fingerprint}  # fmt: skip
+        run_id = records.address(facts)
+        spent = measure(name, dataset, files, scales, options.ways.split(";"))
+        shown(name, scales, spent, count)
+        found = rows(name, scales, spent, run_id)
+        if options.memory:
+            for n in (count, 4 * count):
+                about = peak(options, name, n)
+                print(f"  {n} photographs: peak {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds")
+                found.append(found[0] | {"metric": "megabytes", "view": f"peak, {n} photographs", "blur": "",
+                                         "value": about["mb"], "n": n})  # fmt: skip
+        if options.write:
+            note = records.manifest(facts, device="cpu", threads=options.threads)
+            records.write(Path(options.write) / "speed.csv", found, {run_id: note})
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Costs: the sum of the formula by hand, and what is said of scales that were not measured."""
+
+from pathlib import Path
+
+import pytest
+
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.report import claims, costs, tables
+
+WAY = "blurnb, eager float32"
+
+
+def speed(**changed) -> list[dict]:
+    shared = {"question": "speed", "dataset": "imagenet", "network": "small", "profile": "photographs", "run_id": "r"}
+    shared |= {"metric": "seconds", "scale": "256", "n": 4}
+    seconds = {("decode", ""): 0.01, ("frame", ""): 0.02, ("blur", "D2"): 0.001, ("blur", "D8"): 0.003,
+               ("resize 256", ""): 0.004, (f"network 256, {WAY}", ""): 0.1, (WAY, ""): 0.16,
+               ("plain: PIL", ""): 0.4} | changed  # fmt: skip
+    return [records.row(view=view, blur=blur, value=value, **shared) for (view, blur), value in seconds.items()]
+
+
+def test_the_pipeline_is_told_beside_the_plain_way():
+    found = costs.pipeline(records.table(speed()))
+    assert found["way"].tolist() == [WAY, "plain: PIL"]
+    assert found["the plain way takes"].tolist() == ["2.50 times that", "1.00 times that"]
+    assert found["network's share"].tolist() == ["62%", ""]
+    assert found["ms a photograph"].tolist() == ["160", "400"]
+
+
+def test_the_papers_cost_is_the_sum_of_the_formula():
+    (line,) = costs.paper(records.table(speed()), blurs=9).to_dict("records")
+    area = (128**2 + 256**2 + 512**2) / 256**2  # the other scales, in proportion to their pixels
+    light, heavy = 0.01 + 0.02 + 9 * (0.002 + 0.002 * area), 9 * 2 * 0.05 * area
+    assert line["one core"] == costs._days(50_000 * (light + heavy))
+    assert line["one GPU"] == costs._days(50_000 * (light + heavy / costs.GPU_FACTOR))
+    assert line["64 cores"] == costs._days(50_000 * (light + heavy) / 64)
+    assert (line["scales measured"], line["scales in proportion"]) == ("256", "128, 512")
+
+
+def test_a_measured_scale_is_not_taken_in_proportion():
+    more = {("resize 512", ""): 0.005, (f"network 512, {WAY}", ""): 0.9}
+    (line,) = costs.paper(records.table(speed() + [
+        records.row(question="speed", dataset="imagenet", network="small", profile="photographs", run_id="r",
+                    metric="seconds", scale="256", n=4, view=view, value=value) for (view, _), value in more.items()
+    ])).to_dict("records")  # fmt: skip
+    assert (line["scales measured"], line["scales in proportion"]) == ("256, 512", "128")
+
+
+def test_the_formula_names_what_is_measured_and_what_is_assumed():
+    text = costs.formula(records.table(speed()))
+    assert "**Measured** (processor seconds, at least 4 photographs" in text
+    assert "**Assumed**" in text
+
+
+def rounding() -> list[dict]:
+    shared = {"question": "rq1", "dataset": "imagenet", "network": "small", "profile": "photographs", "run_id": "r"}
+    shared |= {"scale": "256", "blur": "D8", "training": "sharp", "n": 500, "view": "dense, 8-bit vs float32"}
+    measured = {"agreement": (0.9, 0.87, 0.92), "top1_change": (-0.01, -0.03, 0.01), "mcnemar_p": (0.4, None, None)}
+    return [
+        records.row(metric=metric, value=value, ci_low=low, ci_high=high, **shared)
+        for metric, (value, low, high) in measured.items()
+    ]
+
+
+def test_rounding_is_told_with_agreement_and_paired_change():
+    (line,) = costs.rounding(records.table(rounding())).to_dict("records")
+    assert line == {
+        "scale": "256", "condition": "D8", "way": "8-bit", "n": "500", "same answer, %": "90.0 [87.0, 92.0]",
+        "change of top-1, %": "\N{MINUS SIGN}1.0 [\N{MINUS SIGN}3.0, +1.0]", "McNemar's p": "0.400",
+    }  # fmt: skip
+
+
+def test_the_committed_rows_of_rounding_leave_rq1_as_it_was():
+    folder = Path(__file__).parents[1] / "book" / "records" / "photographs"
+    alone, together = records.read(folder / "rq1.csv"), records.load(folder, "rq1")
+    assert len(together) > len(alone)
+    assert tables.by_blur(together).equals(tables.by_blur(alone))
+    assert claims.judge(1, together, "photographs") == claims.judge(1, alone, "photographs")
+    assert tables.published_rows(together).equals(tables.published_rows(alone))
+    found = costs.rounding(together)
+    assert set(found["way"]) == {"8-bit", "8-bit blur", "bf16"}
+
+
+def test_absent_records_are_said():
+    empty = records.table([])
+    with pytest.raises(UserError, match=r"benchmarks/sweep\.py"):
+        costs.pipeline(empty)
+    with pytest.raises(UserError, match="blurnb rounding"):
+        costs.rounding(empty)

@@ -361,6 +361,7 @@ def build(folder):
         "nb_execution_mode": "off",
         "root_doc": "index",
         "exclude_patterns": ["_build"],
+        "records_modules": ["blurnb.report.", "planted_report"],
     }
     output, warnings = folder / "_build" / "html", io.StringIO()
     with docutils_namespace():

@@ -109,7 +109,7 @@ def test_what_is_computed_once_is_found_again_unless_it_is_damaged(tmp_path):
     results = [journal.once(tmp_path, "layers", facts, compute) for _ in range(2)]
     assert results == [{"rows": [[1, 0.1], [2, 0.2]]}] * 2
     assert len(calls) == 1
-    (kept,) = (tmp_path / "layers").iterdir()
+    (kept,) = (tmp_path / "layers").glob("*.json")
     kept.write_text(kept.read_text().replace("0.2", "0.3"))
     assert journal.once(tmp_path, "layers", facts, compute) == results[0]
     assert len(calls) == 2

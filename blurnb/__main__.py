@@ -45,12 +45,7 @@ def typed(texts: dict[str, str]) -> dict:
     for name, text in texts.items():
         try:
             found[name] = yaml.safe_load(text)
-        except (
-            yaml.YAMLError,
-            ValueError,
-            RecursionError,
-            OverflowError,
-        ) as error:  # 2020-99-99, [[[[..., 5,000 digits
+        except Exception as error:  # 2020-99-99, !!bool x, [[[[..., 5,000 digits: each ends elsewhere in the parser
             raise UserError(f"-p {name}={text[:160]} is not a number, text or list") from error
         if found[name] is None:
             raise UserError(f"-p {name}= has no value; leave it out for the profile's default")

@@ -430,6 +430,17 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     assert "0.25 points" in index.read_text()
 
 
+def test_a_page_follows_its_chapter_although_the_clock_was_set_back(small_book):
+    assert build(small_book) == ""
+    executed = small_book / "_build/executed/notebooks/chapter.ipynb"
+    notebook(executed, "12.3 percent")
+    os.utime(executed, (1_000_000_000, 1_000_000_000))
+    assert build(small_book) == ""
+    page = (small_book / "_build/html/notebooks/chapter.html").read_text()
+    assert "12.3 percent" in page
+    assert "71.6 percent" not in page
+
+
 def test_a_build_says_what_is_missing(small_book):
     (small_book / "_build/executed/notebooks/chapter.ipynb").unlink()
     shutil.rmtree(small_book / "book/records/embedded")

@@ -25,7 +25,7 @@ from blurnb.errors import UserError, nearest, shown
 from blurnb.recognition import scenes
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What a decoder is tried on, whatever a file is called. Pillow knows others: an EPS would be run by Ghostscript."""
 LARGEST_ASPECT = 16  # a 20,000 x 1 strip would become 10 million pixels wide in the frame
 SAMPLE_COMMIT = "bc69043e2862758a1906c6a24a792bb28c6bb2ff"

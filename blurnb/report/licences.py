@@ -14,6 +14,7 @@ from blurnb.report import tables
 
 PAGE = Path("book/licences.md")
 LONGEST = 40  # characters; some packages put the whole text of their licence into the field for its name
+BY_HAND = ("benchmark",)  # extras that `make setup` does not install
 HEAD = """# Licences
 
 The book and its package are under the MIT licence. They stand on these, each under its own terms, here as the package
@@ -27,7 +28,8 @@ def table(project: Path) -> pd.DataFrame:
     stated = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     pins = dict(line.split("==") for line in (project / "constraints.txt").read_text().split() if "==" in line)
     pins = {_plain(name): pin for name, pin in pins.items()}
-    lists = {"the study": stated["dependencies"], **stated["optional-dependencies"]}
+    extras = {name: asked for name, asked in stated["optional-dependencies"].items() if name not in BY_HAND}
+    lists = {"the study": stated["dependencies"], **extras}
     lines = {}
     for user, requirements in lists.items():
         for requirement in requirements:
@@ -45,7 +47,8 @@ def licence(name: str) -> str:
         return "not installed here"
     classified = [text.split(" :: ")[-1] for text in about.get_all("Classifier", []) if text.startswith("License ::")]
     written = (about.get("License") or "").strip().splitlines()
-    short = written[0] if written and len(written[0]) <= LONGEST else ""
+    named = bool(written) and len(written[0]) <= LONGEST and not re.match("UNKNOWN|Files:", written[0])
+    short = written[0] if named else ""
     return about.get("License-Expression") or short or ", ".join(classified) or "see the package"
 
 

@@ -428,7 +428,7 @@ def _download_imagenette(base: Path) -> None:
     from torchvision.datasets import Imagenette
 
     base.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base.parent, prefix=f".{base.name}.") as unpacked:
+    with tempfile.TemporaryDirectory(dir=base.parent, prefix=f".{base.name}.", suffix=".new") as unpacked:
         Imagenette(unpacked, split="val", size="full", download=True)
         base.mkdir(exist_ok=True)
         Path(unpacked, "imagenette2").rename(base / "imagenette2")

@@ -144,9 +144,10 @@ def store(cache: Path) -> Iterator[Finding]:
         damaged = journal.damaged(path)
         if damaged:
             yield Finding("warn", "answers", f"{damaged} damaged lines in {path}", "the next run computes them again")
-    left = [path for path in cache.rglob(".*.new") if path.is_file()]
+    left = sorted(cache.rglob(".*.new"))
     if left:
-        size = sum(path.stat().st_size for path in left) / 1e6
+        files = [file for path in left for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+        size = sum(file.stat().st_size for file in files) / 1e6
         says = f"{len(left)} unfinished files ({size:.0f} MB) of killed runs, first {left[0]}"
         yield Finding("warn", "cache", says, "the next run of the same work removes them, or delete them")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -45,13 +45,15 @@ def forked(
     The parent has never computed anything, so that no thread of a library is lost in the fork.
     """
     started = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        child = os.fork()
-        if child == 0:
-            _run(work, said.fileno(), user, largest_file, memory)
-        status, seconds = _wait(child, started, kill_after, patience)
-        said.seek(0)
-        text = said.read().decode(errors="backslashreplace")
+    heard, said = os.pipe()  # not a file: limits on files are among the faults
+    child = os.fork()
+    if child == 0:
+        os.close(heard)
+        _run(work, said, user, largest_file, memory)
+    os.close(said)
+    os.set_blocking(heard, False)
+    status, seconds, text = _wait(child, heard, started, kill_after, patience)
+    os.close(heard)
     if status is None:
         return Outcome("hung", text, seconds)
     if os.WIFSIGNALED(status):
@@ -96,18 +98,31 @@ def _run(work, said: int, user, largest_file, memory) -> None:
             os._exit(code)
 
 
-def _wait(child: int, started: float, kill_after: float | None, patience: float) -> tuple[int | None, float]:
-    """(exit status or None where patience ran out, seconds of the processor)."""
+def _wait(
+    child: int, heard: int, started: float, kill_after: float | None, patience: float
+) -> tuple[int | None, float, str]:
+    """(exit status or None where patience ran out, seconds of the processor, what was said)."""
+    said = b""
     while True:
+        said += _drained(heard)
         done, status, used = os.wait4(child, os.WNOHANG)
-        if done:
-            return status, used.ru_utime + used.ru_stime
-        late = kill_after is not None and _processor_seconds(child) >= kill_after
-        if late or time.monotonic() - started > patience:
+        late = not done and kill_after is not None and _processor_seconds(child) >= kill_after
+        tired = not done and time.monotonic() - started > patience
+        if late or tired:
             os.kill(child, signal.SIGKILL)
-            _, status, used = os.wait4(child, 0)
-            return (status if late else None), used.ru_utime + used.ru_stime
+            done, status, used = os.wait4(child, 0)
+        if done:
+            text = (said + _drained(heard)).decode(errors="backslashreplace")
+            return (None if tired and not late else status), used.ru_utime + used.ru_stime, text
         time.sleep(0.003)
+
+
+def _drained(pipe: int) -> bytes:
+    said = b""
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(pipe, 65536):
+            said += piece
+    return said
 
 
 def _processor_seconds(child: int) -> float:

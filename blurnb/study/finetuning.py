@@ -221,7 +221,7 @@ def finetune(
                     (folder / "checkpoint.pt").unlink(missing_ok=True)
                 if world > 1:
                     dist.barrier()
-            told = _told(finished, about, decided)
+    told = told or _told(finished, about, decided)  # what process 0 saw may have come a moment after this one looked
     if told is None:
         raise UserError(f"{finished} changed while it was read; run again")
     models.load_weights(network, finished)

@@ -11,7 +11,7 @@ export BLURNB_CACHE ?= $(CURDIR)/.cache
 export MPLBACKEND := agg
 
 .DELETE_ON_ERROR:
-.PHONY: book test lint setup clean constraints readme
+.PHONY: book test lint setup clean constraints readme licences campaign
 
 book: $(NOTEBOOKS:%=$(EXECUTED)/%)
 	$(BIN)/jupyter-book build . -W --keep-going --quiet
@@ -52,6 +52,14 @@ constraints:
 # The README's figure and table, redrawn from book/records.
 readme: $(INSTALLED)
 	$(BIN)/python -m blurnb.report.readme
+
+# The page of licences, from what the installed packages state.
+licences: $(INSTALLED)
+	$(BIN)/python -m blurnb.report.licences
+
+# Kills, full disks, damaged files, bad input: everything must come out right or be one line. Its totals go into the book.
+campaign: $(INSTALLED)
+	$(BIN)/python -m tests.faults --output book/records/campaign.json
 
 clean:
 	rm -rf _build _run out

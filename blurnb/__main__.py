@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="What optical blur does to recognition, and what can be done about it.")  # fmt: skip
@@ -28,7 +30,9 @@ def pairs(given: list[str] | None) -> dict[str, str]:
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UserError(f"-p {text!r} is not NAME=VALUE; for example -p n_images=100")
+            raise UserError(f"-p {shown(text)} is not NAME=VALUE; for example -p n_images=100")
+        if not name.isidentifier() or name.startswith("_") or keyword.iskeyword(name):
+            raise UserError(f"-p {shown(text)}: a parameter's name is a word such as n_images")
         found[name] = value
     return found
 
@@ -41,8 +45,8 @@ def typed(texts: dict[str, str]) -> dict:
     for name, text in texts.items():
         try:
             found[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"-p {name}={text} is not a number, text or list") from error
+        except Exception as error:  # 2020-99-99, !!bool x, [[[[..., 5,000 digits: each ends elsewhere in the parser
+            raise UserError(f"-p {name}={text[:160]} is not a number, text or list") from error
         if found[name] is None:
             raise UserError(f"-p {name}= has no value; leave it out for the profile's default")
     return found
@@ -66,7 +70,7 @@ def located(chapter: str, folder: Path) -> Path:
                 f"chapter {chapter!r} is not in {folder}{nearest(chapter, known)}; there: {', '.join(known)}"
             )
         path = known[chapter]
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no notebook at {path}")
     return path
 
@@ -111,17 +115,25 @@ def _shard(path: Path, given: dict, shard: str) -> None:
 
 def _papermill(path: Path, target: Path, parameters: dict) -> None:
     import papermill
+    from filelock import FileLock
     from jupyter_client.kernelspec import NoSuchKernel
     from nbformat.reader import NotJSONError
     from papermill.exceptions import PapermillExecutionError
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {target.parent}: {error.strerror}; choose another --output") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot make the folder {target.parent}: {reason}; choose another --output") from error
     running = target.with_name(f"{target.stem}.running.ipynb")  # the target appears whole or not at all
     try:
-        papermill.execute_notebook(str(path), str(running), parameters, cwd=".", progress_bar=True, log_output=False)
+        with FileLock(
+            target.with_name(f".{target.name}.lock")
+        ):  # a second process waits, then finds what it needs kept
+            papermill.execute_notebook(
+                str(path), str(running), parameters, cwd=".", progress_bar=True, log_output=False
+            )
+            running.replace(target)
     except PapermillExecutionError as error:
         kind = "" if error.ename == "UserError" else f" ({error.ename} in cell {error.exec_count})"
         first = error.evalue.splitlines()[0] if error.evalue else error.ename
@@ -134,7 +146,6 @@ def _papermill(path: Path, target: Path, parameters: dict) -> None:
         raise UserError(
             f"cannot write {running}: {error.strerror}; free some space or choose another --output"
         ) from error
-    running.replace(target)
 
 
 @app.command()
@@ -264,10 +275,29 @@ def data(
     print(f"{name}: {len(found):,} images of {len(set(found.labels)):,} classes, fingerprint {found.fingerprint}")
 
 
+@app.command()
+def doctor(
+    data_root: Annotated[str, typer.Option(help="the folder with your data; empty: BLURNB_DATA, if it is set")] = "",
+    output_dir: Annotated[Path, typer.Option(help="the folder with your records")] = Path("out"),
+) -> None:
+    """Check versions, machine, cache, data, weights and records; exit code 1 if something is wrong."""
+    from blurnb.study import checkup
+
+    wrong = 0
+    for finding in checkup.examine(data_root=data_root, output_dir=output_dir):
+        print(finding, flush=True)
+        wrong += finding.state == "wrong"
+    if wrong:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Entry point: a mistake of the user's is one line on stderr and exit code 2."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # what typer.Exit was given
+        sys.stdout.flush()
+        if code:
+            sys.exit(code)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -276,11 +306,23 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; what was computed is kept, run the same command to go on", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the answer has seen enough
+        _drop_stdout()
+        sys.exit(141)
+    except OSError as error:
+        print(f"error: {UserError(f'{error.filename or sys.stdout.name}: {error.strerror or error}')}", file=sys.stderr)
+        _drop_stdout()
+        sys.exit(2)
     except Exception as error:
         if not hasattr(error, "show"):  # a wrong command or option, which typer explains itself
             raise
         error.show()
         sys.exit(2)
+
+
+def _drop_stdout() -> None:
+    """What could not be printed would be tried again, and complained about, when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

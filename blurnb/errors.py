@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """A mistake in a parameter, a path or a file: one line that names it and says what to do.
 
-    Notebooks and the command line show that line alone; ten frames of library code would bury it.
+    Notebooks and the command line show that line alone; ten frames of library code would bury it. What it names may
+    be any file name: line ends, terminal codes and bytes that are no text are spelled out, so that it stays one line.
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message)))
 
     def _render_traceback_(self) -> list[str]:  # the hook IPython asks for how to show an exception
         return [f"{type(self).__name__}: {self}"]
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 600
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 12
+
+
+def shown(value: object) -> str:
+    """`value` as a message may quote it: a repr that is brief whatever was given, a number of 5,000 digits too."""
+    try:
+        return _BRIEF.repr(value)
+    except (ValueError, RecursionError):  # Python refuses to print such a number
+        return f"a {type(value).__name__} too large to print"
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

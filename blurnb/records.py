@@ -7,6 +7,7 @@ file is noticed when it is read and not when it is cited.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -14,7 +15,8 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -121,31 +123,77 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
-    _write_together({path: content})
-
-
-def _write_together(contents: Mapping[Path, str | bytes]) -> None:
-    """Write files whole, and none of them unless there is room for all: the disk may fill up between two."""
-    staged: dict[Path, str] = {}
-    path = None
+    name = None
     try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, staged[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(staged[path], 0o644)
-        for path, name in staged.items():
-            os.replace(name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+        _put(handle, content)
+        os.replace(name, path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror}; free some space or choose another output_dir"
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder for it"
         ) from error
     finally:
-        for name in staged.values():
+        if name:
             Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock under which all processes write `path`; a killed one lets go of it."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another "
+            "folder (output_dir, BLURNB_CACHE)"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what killed processes left of `path`; the caller holds the lock under which all write it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        left.unlink(missing_ok=True)
+
+
+def _put(handle: int, content: str | bytes) -> None:
+    with os.fdopen(handle, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o644)
+
+
+def _staged(path: Path) -> Path:
+    """Where a file waits until all that belong to it are on disk; `read` looks there after a crash."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _write_pair(path: Path, rows: str, notes: str) -> None:
+    """Write the manifests and the rows that they describe; the caller holds the lock.
+
+    Both are on disk before the first takes its place: a disk that fills up costs neither, and a crash between the two
+    renames leaves the new rows beside the new manifests, where `read` finds them.
+    """
+    contents = {path.with_suffix(".json"): notes, path: rows}
+    where = path
+    try:
+        for where, content in contents.items():
+            _put(os.open(_staged(where), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), content)
+    except OSError as error:
+        for where in contents:
+            _staged(where).unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {where}: {error.strerror}; free some space or choose another output_dir"
+        ) from error
+    for where in contents:
+        os.replace(_staged(where), where)
 
 
 def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -158,43 +206,76 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
     if path.suffix != ".csv":
         raise UserError(f"records are .csv files, not {path.name!r}")
     new = table(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f".{path.name}.lock"):
-            old_rows, old_manifests = ([], {})
-            if path.exists():
-                old, old_manifests = read(path, with_manifests=True)
-                old_rows = old.to_dict("records")
-            frame = table([*old_rows, *new.to_dict("records")])
-            known = {**old_manifests, **manifests}
-            missing = sorted(set(frame["run_id"]) - set(known))
-            if missing:
-                raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
-            digests = _digests(frame)
-            notes = {run_id: {**known[run_id], **digests[run_id]} for run_id in digests}
-            beside = json.dumps(notes, indent=1, sort_keys=True) + "\n"
-            _write_together({path.with_suffix(".json"): beside, path: _csv(frame)})
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error
+    with locked(path):
+        old_rows, old_manifests = ([], {})
+        if path.exists():
+            old, old_manifests = read(path, with_manifests=True)
+            old_rows = old.to_dict("records")
+        frame = table([*old_rows, *new.to_dict("records")])
+        known = {**old_manifests, **manifests}
+        missing = sorted(set(frame["run_id"]) - set(known))
+        if missing:
+            raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
+        digests = _digests(frame)
+        notes = {run_id: _sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
+        _write_pair(path, _csv(frame), json.dumps(notes, indent=1, sort_keys=True) + "\n")
     return frame
+
+
+def _sealed(notes: Mapping) -> dict:
+    """The manifest with a digest of itself: what decided a number must not change unseen either."""
+    bare = {name: value for name, value in notes.items() if name != "seal"}
+    return {**bare, "seal": hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()[:16]}
 
 
 def read(path: str | Path, *, with_manifests: bool = False):
     """The records of one file, checked against their manifests; with `with_manifests` a pair (frame, manifests).
 
-    Raises UserError for a missing file, a foreign header, a run without manifest and rows that do not match
-    their digest (a half-written or edited file).
+    Raises UserError for a missing file, a foreign header, a run without manifest, and rows or manifests that do not
+    match their digest (a half-written or edited file).
     """
     path = Path(path)
+    state = _state(path)
+    while True:
+        try:
+            found = _checked(path, path)
+        except UserError:
+            now = _state(path)
+            if now != state:  # another process wrote meanwhile: the halves that were read did not belong together
+                state = now
+                continue
+            try:  # a process was killed when it had renamed the manifests: the rows still wait in their staging place
+                found = _checked(path, _staged(path))
+            except UserError:
+                found = None
+            if found is None:
+                raise
+        return found if with_manifests else found[0]
+
+
+def _state(path: Path) -> list:
+    """What changes when another process writes the file or its manifests."""
+    found = []
+    for one in (path, path.with_suffix(".json")):
+        try:
+            stat = one.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
+    """The records in `rows` and the manifests of `path`, if they agree."""
     beside = path.with_suffix(".json")
     try:
-        frame = pd.read_csv(path, keep_default_na=False, dtype=str)  # text: pandas' own parser may round the last digit
+        frame = pd.read_csv(rows, keep_default_na=False, dtype=str)  # text: pandas' own parser may round the last digit
         manifests = json.loads(beside.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
         ) from error
@@ -215,7 +296,9 @@ def read(path: str | Path, *, with_manifests: bool = False):
                 f"{path}: run {run_id} is incomplete or altered (its manifest states other rows); "
                 "delete both files and run again"
             )
-    return (frame, manifests) if with_manifests else frame
+        if "seal" in manifests[run_id] and _sealed(manifests[run_id]) != manifests[run_id]:
+            raise UserError(f"{beside}: the manifest of run {run_id} was altered; delete both files and run again")
+    return frame, manifests
 
 
 def load(directory: str | Path, question: str = "rq") -> pd.DataFrame:

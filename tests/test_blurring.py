@@ -300,3 +300,19 @@ def test_importing_is_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_angle_that_is_no_number_is_refused():
+    with pytest.raises(UserError, match="angle must be a number of degrees"):
+        parse("M21@" + "9" * 400)
+
+
+@pytest.mark.parametrize("option", [{"frame": "512"}, {"border": []}, {"image_ids": 5}])
+def test_an_option_of_a_wrong_type_is_one_line_that_names_it(option):
+    with pytest.raises(UserError, match=next(iter(option))):
+        blur(torch.rand(1, 3, 24, 24), "D8", **option)
+
+
+def test_a_kernel_of_words_is_refused():
+    with pytest.raises(UserError, match="kernel of type <U1"):
+        blur(torch.rand(1, 3, 24, 24), np.array([["a"]]))

@@ -361,6 +361,7 @@ def build(folder):
         "nb_execution_mode": "off",
         "root_doc": "index",
         "exclude_patterns": ["_build"],
+        "records_modules": ["blurnb.report.", "planted_report"],
     }
     output, warnings = folder / "_build" / "html", io.StringIO()
     with docutils_namespace():
@@ -435,6 +436,17 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     assert build(small_book) == ""
     assert "12.3 percent" in chapter.read_text()
     assert "0.25 points" in index.read_text()
+
+
+def test_a_page_follows_its_chapter_although_the_clock_was_set_back(small_book):
+    assert build(small_book) == ""
+    executed = small_book / "_build/executed/notebooks/chapter.ipynb"
+    notebook(executed, "12.3 percent")
+    os.utime(executed, (1_000_000_000, 1_000_000_000))
+    assert build(small_book) == ""
+    page = (small_book / "_build/html/notebooks/chapter.html").read_text()
+    assert "12.3 percent" in page
+    assert "71.6 percent" not in page
 
 
 def test_a_build_says_what_is_missing(small_book):

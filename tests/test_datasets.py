@@ -6,6 +6,8 @@ import http.server
 import io
 import os
 import pickle
+import shutil
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -473,3 +475,75 @@ def test_a_sample_without_network_is_one_line(sample_site, monkeypatch):
     monkeypatch.setattr(datasets, "SAMPLE_URL", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="cannot download .*give data_root"):
         load("imagenet-sample")
+
+
+# ------------------------------------------------------------------------------------------------ odd places
+
+
+@pytest.mark.parametrize("name", ["folder", "imagenet", "tiny-imagenet", "imagenette", "imagenet-sample"])
+@pytest.mark.parametrize("root", ["a" * 5000, "~nobody-here/x", "zero\0byte", "new\nline", "\udcff"])
+def test_a_root_that_is_no_folder_is_one_line_that_names_it(name, root):
+    with pytest.raises(UserError, match="data_root") as caught:
+        load(name, root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [10**12, 10**5000, True, 2.5, "3"])
+def test_more_scenes_than_memory_holds_are_refused(count):
+    with pytest.raises(UserError, match="n_images="):
+        load("scenes", n_images=count)
+
+
+def test_two_names_that_read_alike_are_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "cat" / "\\xff.png")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/\xff.png")).write_bytes(b"other")
+    except OSError:
+        pytest.skip("NOT TESTED: this file system takes no such names")
+    with pytest.raises(UserError, match="read as cat/.*rename one"):
+        load("folder", tmp_path)
+
+
+def test_a_class_folder_whose_name_is_no_text_is_spelled_out(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "a.png")
+    assert load("folder", tmp_path).classes == ("\\xff",)
+
+
+def test_a_message_about_a_file_with_a_line_end_in_its_name_is_one_line(tmp_path):
+    (tmp_path / "a\nb.png").write_bytes(b"no image")
+    with pytest.raises(UnreadableImage) as caught:
+        decode(tmp_path / "a\nb.png")
+    assert "a\\nb.png is not a whole image" in str(caught.value)
+
+
+def test_a_folder_of_tiny_imagenet_that_may_not_be_listed_is_no_smaller_data_set(tmp_path):
+    base = Path(tempfile.mkdtemp())
+    locked = base / "train" / "n01440764"
+    locked.mkdir(parents=True)
+    (base / "val").mkdir()
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        (base / name).write_text("n01440764\ttench\n")
+    Image.new("RGB", (64, 64)).save(base / "train" / "a.JPEG")
+    base.chmod(0o755)
+    locked.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match="cannot list .*n01440764: Permission denied"):
+            load("tiny-imagenet", base, split="train")
+    finally:
+        if user == 0:
+            os.seteuid(user)
+        locked.chmod(0o755)
+        shutil.rmtree(base)
+
+
+def test_every_kind_of_file_is_tried_wherever_it_stands_in_the_list(tmp_path):
+    for suffix, options in {"png": {}, "bmp": {}, "tif": {}, "webp": {"lossless": True}, "ppm": {}, "gif": {}}.items():
+        file = tmp_path / f"a.{suffix}"
+        Image.new("RGB", (20, 20), "red").save(file, **options)
+        assert decode(file)[:, 3, 3].tolist() == [1, 0, 0]

@@ -258,3 +258,12 @@ def test_bad_input_is_one_line(change, words):
     with pytest.raises(UserError, match=words) as caught:
         deblur(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"noise_sd": 10**400}, {"noise_sd": 2.0}, {"weight": "x"}, {"weight": []}, {"weight": 10**400}, {"method": []}],
+)
+def test_an_option_of_a_wrong_type_or_size_is_one_line_that_names_it(option):
+    with pytest.raises(UserError, match=next(iter(option))):
+        deblur(torch.rand(1, 3, 24, 24), defocus(2), **option)

@@ -431,3 +431,10 @@ def test_pairs_are_made_by_image_over_what_both_have(tmp_path):
     assert {r["n"] for r in rows} == {3}
     assert {r["view"] for r in rows} == {"dense vs sharp network"}
     assert next(r["value"] for r in rows if r["metric"] == "entropy_change") == pytest.approx(expected)
+
+
+def test_a_frame_that_no_memory_holds_is_refused_for_photographs(tmp_path):
+    protocol = Protocol(frame=65536, flip=False)
+    with pytest.raises(UserError, match="frame=65536 would enlarge"):
+        evaluate(convolutional(), photographs(1), ["sharp"], ["64"], protocol, store=tmp_path)
+    evaluate(convolutional(), small(2), ["sharp"], ["32"], protocol, store=tmp_path)  # small images are never enlarged

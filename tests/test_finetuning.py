@@ -3,8 +3,10 @@
 import dataclasses
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -405,3 +407,46 @@ def test_images_that_do_not_fit_the_network_are_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         finetune(tiny(), images(), RECIPE, store=tmp_path / "file")
+
+
+# ------------------------------------------------------------------------------------------------ stores
+
+
+def test_a_read_only_store_serves_what_is_finished_and_refuses_the_rest_in_one_line(uninterrupted):
+    folder = Path(tempfile.mkdtemp())
+    finetune(tiny(), images(), RECIPE, store=folder)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        network, _ = finetune(tiny(), images(), RECIPE, store=folder)
+        assert same(weights(network), uninterrupted)
+        with pytest.raises(UserError, match="cannot write .*BLURNB_CACHE"):
+            finetune(tiny(), images(), dataclasses.replace(RECIPE, seed=5), store=folder)
+    finally:
+        if user == 0:
+            os.seteuid(user)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_manifest_that_was_altered_is_not_believed(tmp_path, uninterrupted):
+    _, about = finetune(tiny(), images(), RECIPE, store=tmp_path)
+    told = Path(about["weights"]).with_name("manifest.json")
+    told.write_text(told.read_text().replace('"processes": 1', '"processes": 9'))
+    assert finetuning.condition(told.parent) == "damaged"
+    _, again = finetune(tiny(), images(), RECIPE, store=tmp_path)
+    assert again["processes"] == 1
+    assert finetuning.condition(told.parent) == "finished"
+
+
+def test_what_killed_trainings_left_is_removed(tmp_path):
+    _, about = finetune(tiny(), images(), RECIPE, store=tmp_path)
+    folder = Path(about["weights"]).parent
+    (folder / "manifest.json").unlink()
+    (folder / ".checkpoint.pt.abc.new").write_bytes(bytes(1000))
+    finetune(tiny(), images(), RECIPE, store=tmp_path)
+    assert list(folder.glob("*.new")) == []

@@ -109,7 +109,7 @@ def test_what_is_computed_once_is_found_again_unless_it_is_damaged(tmp_path):
     results = [journal.once(tmp_path, "layers", facts, compute) for _ in range(2)]
     assert results == [{"rows": [[1, 0.1], [2, 0.2]]}] * 2
     assert len(calls) == 1
-    (kept,) = (tmp_path / "layers").iterdir()
+    (kept,) = (tmp_path / "layers").glob("*.json")
     kept.write_text(kept.read_text().replace("0.2", "0.3"))
     assert journal.once(tmp_path, "layers", facts, compute) == results[0]
     assert len(calls) == 2
@@ -138,3 +138,40 @@ def test_a_store_without_permission_is_one_line(forbidden):
         journal.append(forbidden / "answers" / "abc.jsonl", [entry(0)])
     with pytest.raises(UserError, match="cannot read .*Permission denied"):
         journal.read(forbidden / "locked.jsonl")
+
+
+def test_of_two_processes_that_want_one_result_one_computes(tmp_path):
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom blurnb.study import journal\n"
+        "def compute():\n    time.sleep(0.5)\n    return time.perf_counter_ns()\n"
+        "print(journal.once(sys.argv[1], 'seconds', {'a': 1}, compute))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    one, other = (process.communicate(timeout=120)[0] for process in both)
+    assert one == other != ""
+
+
+def test_a_line_without_content_is_no_answer(path):
+    with open(path, "ab") as file:
+        file.write(b"\t00000000\n")  # the checksum of nothing is right
+    assert journal.read(path) == dict([entry(0), entry(1), entry(2)])
+    assert journal.damaged(path) == 1
+
+
+def test_a_store_that_may_not_be_entered_is_one_line():
+    folder = Path(tempfile.mkdtemp())
+    (folder / "answers").mkdir(mode=0)
+    folder.chmod(0o755)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match="cannot write .*Permission denied"):
+            journal.path_for(folder, {"network": "a"})
+        with pytest.raises(UserError, match="cannot write .*Permission denied"):
+            journal.once(folder / "answers", "layers", {"a": 1}, dict)
+    finally:
+        if user == 0:
+            os.seteuid(user)
+        shutil.rmtree(folder)

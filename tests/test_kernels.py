@@ -239,3 +239,35 @@ def test_senseless_parameters_are_named_in_one_line(make):
     with pytest.raises(UserError) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+JUNK = [None, "8", [], {}, float("nan"), float("inf"), -1, 0, 10**400, 1j, True, np.array([1.0, 2.0]), object()]
+
+
+@pytest.mark.parametrize("value", JUNK, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "call, name",
+    [
+        (defocus, "radius"),
+        (gaussian, "sigma"),
+        (lambda v: linear_motion(v, 0), "length"),
+        (lambda v: camera_shake(0, v), "grid"),
+        (lambda v: rescale(defocus(3), v), "factor"),
+        (lambda v: camera_shake_inertial(0, v), "length"),
+        (lambda v: camera_shake_inertial(0, exposure=v if v is not True else 2), "exposure"),
+        (lambda v: camera_shake_inertial(0, steps=v), "steps"),
+    ],
+)
+def test_what_is_no_such_number_is_one_line_that_names_it(call, name, value):
+    with pytest.raises(UserError, match=f"{name}=") as caught:
+        call(value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, "8", [], float("nan"), float("inf"), 10**400, 1j, object()])
+def test_an_angle_or_a_seed_that_is_none_is_one_line_that_names_it(value):
+    with pytest.raises(UserError, match="angle="):
+        linear_motion(5, value)
+    if value != 10**400:  # a large seed is a seed
+        with pytest.raises(UserError, match="seed="):
+            camera_shake(value, 8)

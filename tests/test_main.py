@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,31 @@ def test_the_module_is_the_command(tmp_path):
     answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == ["error: chapter 'rq1' is not in notebooks; there: "]
+
+
+def test_an_answer_that_cannot_be_printed_is_one_line(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("NOT TESTED: there is no /dev/full here")
+    with open("/dev/full", "w") as full:
+        command_line = [sys.executable, "-m", "blurnb", "data", "scenes"]
+        answer = subprocess.run(command_line, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines() == ["error: <stdout>: No space left on device"]
+
+
+def test_two_processes_that_run_one_chapter_take_turns(chapters, monkeypatch):
+    import papermill
+    from filelock import FileLock, Timeout
+
+    target = chapters / "out" / "rq1.ipynb"
+
+    def held(source, running, *_, **__):
+        with pytest.raises(Timeout), FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
+            pass
+        Path(running).write_text("{}")
+
+    monkeypatch.setattr(papermill, "execute_notebook", held)
+    command._papermill(chapters / "notebooks" / "rq1_degradation.ipynb", target, {})
+    assert target.read_text() == "{}"
+    with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
+        pass

@@ -180,3 +180,30 @@ def test_n_images_may_be_one_number_or_one_for_each_pair(given, expected):
 
 def test_a_single_seed_is_a_list_of_one():
     assert profiles.validate("rq2", {"train_seeds": 3}).train_seeds == [3]
+
+
+@pytest.mark.parametrize(
+    "question, given, message",
+    [
+        ("rq2", {"layer_blurs": "sharp,Q8"}, "Q8"),
+        ("rq2", {"frozen": -1}, "frozen=-1"),
+        ("rq2", {"frozen": [2, 5000]}, "frozen=[2, 5000]"),
+        ("rq2", {"train_seeds": -1}, "train_seeds=-1"),
+        ("rq3", {"train_scales": 7}, "train_scales=7"),
+        ("rq3", {"scales": "96,96+128", "train_scales": 96}, "lacks 128"),
+        ("rq1", {"weights": "a" * 5000}, "is no file"),
+        ("rq1", {"weights": "~nobody-here/net.pt"}, "is no file"),
+        ("rq1", {"device": "cpu:\u00b2"}, "device='cpu:\u00b2'"),
+        ("rq1", {"device": "cuda:99999999"}, "device="),
+        ("rq1", {"seed": 10**5000}, "seed=a int too large to print"),
+        ("rq1", {"scales": 10**5000}, "scales="),
+        ("rq1", {"profile": 10**5000}, "is unknown"),
+        ("rq1", {3: 4}, "parameter 3 is unknown"),
+    ],
+)
+def test_what_would_fail_hours_later_fails_now(question, given, message):
+    with pytest.raises(UserError) as caught:
+        validate(question, given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000

@@ -339,3 +339,68 @@ def test_a_rerun_that_differs_by_rounding_keeps_the_first_value(tmp_path):
     assert records.read(path)["value"].tolist() == [0.5]
     with pytest.raises(UserError, match="two different values"):
         records.write(path, [first | {"value": 0.55}], notes)
+
+
+# ------------------------------------------------------------------------------------------------ killed writers
+
+
+def killed_at_rename(path: Path, count: int) -> None:
+    """Add a run to `path` in a child that is killed just before its `count`-th rename."""
+    child = os.fork()
+    if child == 0:
+        real, seen = os.replace, [0]
+
+        def last(*arguments):
+            seen[0] += 1
+            if seen[0] == count:
+                os.kill(os.getpid(), 9)
+            real(*arguments)
+
+        os.replace = last
+        records.write(path, rows(2, "later"), {"later": NOTES})
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 9
+
+
+@pytest.mark.parametrize("count, held", [(1, 3), (2, 5)])
+def test_a_writer_that_is_killed_between_its_renames_loses_nothing(written, count, held):
+    killed_at_rename(written, count)
+    assert len(records.read(written)) == held
+    records.write(written, rows(2, "later"), {"later": NOTES})
+    assert len(records.read(written)) == 5
+    assert [path.name for path in written.parent.glob(".*.new")] == []
+
+
+def test_a_manifest_that_was_altered_is_noticed(written):
+    beside = written.with_suffix(".json")
+    beside.write_text(beside.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(UserError, match="the manifest of run run was altered"):
+        records.read(written)
+
+
+def test_a_manifest_from_before_seals_is_read(written):
+    beside = written.with_suffix(".json")
+    notes = json.loads(beside.read_text())
+    del notes["run"]["seal"]
+    beside.write_text(json.dumps(notes))
+    assert len(records.read(written)) == 3
+
+
+def test_a_reader_sees_one_state_or_the_next_while_a_writer_renames(written, monkeypatch):
+    real, seen = os.replace, []
+
+    def read_in_between(*arguments):
+        seen.append(len(records.read(written)))
+        real(*arguments)
+
+    monkeypatch.setattr(os, "replace", read_in_between)
+    records.write(written, rows(2, "later"), {"later": NOTES})
+    assert seen == [3, 5]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "weights [1].bin"
+    (tmp_path / ".weights [1].bin.x3a.new").write_bytes(bytes(9))
+    (tmp_path / ".other.bin.x3a.new").write_bytes(bytes(9))
+    records.forget_unfinished(path)
+    assert [one.name for one in tmp_path.iterdir()] == [".other.bin.x3a.new"]

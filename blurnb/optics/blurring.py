@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import numbers
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.optics import engines, kernels
 
 FRAME = 512
@@ -63,8 +64,8 @@ class Blur:
         Shake kernels are drawn in the frame from (seed, image_id, label) alone, so one image has the same
         shake at every scale; the others ignore both. Raises UserError for a factor that is not positive.
         """
-        if not 0 < factor < math.inf:
-            raise UserError(f"factor={factor!r}: give a positive number, image side / frame side")
+        if not isinstance(factor, numbers.Real) or not 0 < factor < math.inf:
+            raise UserError(f"factor={shown(factor)}: give a positive number, image side / frame side")
         if not self.is_random:
             return _kernel(self, float(factor)).copy()
         generator = generator_for(seed, image_id, self.label)
@@ -103,22 +104,25 @@ def parse(label: str) -> Blur:
     label, the grammar and the nearest valid form.
     """
     if not isinstance(label, str):
-        raise UserError(f"blur label {label!r}: give text, one of {GRAMMAR}")
+        raise UserError(f"blur label {shown(label)}: give text, one of {GRAMMAR}")
     if label in _FIXED:
         family, parameters = _FIXED[label]
         return Blur(label, family, tuple(parameters.items()))
     found = _PATTERN.fullmatch(label)
     if not found or (found["letter"] == "M") != (found["angle"] is not None):
-        raise UserError(f"blur label {label!r} is none of {GRAMMAR}{_suggestion(label)}")
+        raise UserError(f"blur label {shown(label)} is none of {GRAMMAR}{_suggestion(label[:40])}")
     family, (name, smallest, largest) = _LETTERS[found["letter"]]
     size = round(float(found["size"]), 6)
     if not (size > 0 and smallest <= size <= largest):
         least = "from 1" if smallest else "above 0"
-        raise UserError(f"blur label {label!r}: {name} must be {least} and at most {largest:g} frame pixels")
+        raise UserError(f"blur label {shown(label)}: {name} must be {least} and at most {largest:g} frame pixels")
     parameters = [(name, size)]
     canonical = found["letter"] + _text(size)
     if found["angle"] is not None:
-        angle = round(float(found["angle"]), 6) % 180.0
+        angle = round(float(found["angle"]), 6)
+        if not abs(angle) < 1e6:  # a float of 400 digits is infinite, and infinity modulo 180 no number
+            raise UserError(f"blur label {shown(label)}: angle must be a number of degrees below 1,000,000")
+        angle %= 180.0
         parameters.append(("angle", angle))
         canonical += "@" + _text(angle)
     return Blur(canonical, family, tuple(parameters))
@@ -171,8 +175,9 @@ def blur(
     batch = images if images.ndim == 4 else images[None]
     chosen = _one_per_image(blur_or_kernel, len(batch))
     ids = range(len(batch)) if image_ids is None else image_ids
-    if len(ids) != len(batch) or isinstance(ids, str):
-        raise UserError(f"image_ids: {len(ids)} given for {len(batch)} images; give a list, one per image")
+    if not isinstance(ids, Sequence | np.ndarray) or isinstance(ids, str) or len(ids) != len(batch):
+        count = len(ids) if isinstance(ids, Sequence) else shown(ids)
+        raise UserError(f"image_ids: {count} given for {len(batch)} images; give a list, one per image")
     factor = 1.0 if frame is None else min(batch.shape[-2:]) / frame
     arrays = [
         one.kernel(factor, seed, image_id) if isinstance(one, Blur) else one for one, image_id in zip(chosen, ids)
@@ -190,10 +195,10 @@ def _check_images(images: torch.Tensor, border: str, frame: float | None) -> Non
         raise UserError(f"images: give (N, C, H, W) or (C, H, W), not {tuple(images.shape)}")
     if min(images.shape[-3:]) < 1:
         raise UserError(f"images: {tuple(images.shape)} holds no pixel")
-    if border not in engines.BORDERS:
-        raise UserError(f"border={border!r}: give one of {', '.join(engines.BORDERS)}")
-    if frame is not None and not 0 < frame < math.inf:
-        raise UserError(f"frame={frame!r}: give the frame's shorter side in pixels, or None")
+    if not isinstance(border, str) or border not in engines.BORDERS:
+        raise UserError(f"border={shown(border)}: give one of {', '.join(engines.BORDERS)}")
+    if frame is not None and not (isinstance(frame, numbers.Real) and 0 < frame < math.inf):
+        raise UserError(f"frame={shown(frame)}: give the frame's shorter side in pixels, or None")
 
 
 def _one_per_image(blur_or_kernel: object, count: int) -> list[Blur | np.ndarray]:
@@ -211,6 +216,8 @@ def _blur_or_kernel(one: object) -> Blur | np.ndarray:
         return parse(one)
     if one.ndim != 2 or one.shape[0] % 2 == 0 or one.shape[1] % 2 == 0:
         raise UserError(f"kernel of shape {one.shape}: give a two-dimensional array with odd sides")
+    if one.dtype.kind not in "fiu":
+        raise UserError(f"kernel of type {one.dtype}: give an array of numbers")
     kernel = one.astype(np.float32)
     if not (np.isfinite(kernel).all() and kernel.min() >= 0 and abs(kernel.sum(dtype=float) - 1) < 1e-3):
         raise UserError("kernel: its weights must be finite, not negative, and sum to 1")

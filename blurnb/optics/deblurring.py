@@ -21,7 +21,7 @@ import scipy.fft
 import torch
 from torch.nn import functional
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.optics import hyper_laplacian
 from blurnb.optics.blurring import blur
 
@@ -65,15 +65,15 @@ def deblur(
     kernels = _checked_kernels(kernel, len(batch), batch.shape[-2:])
     restore = METHODS[_known_name(method, METHODS, "method")]
     _known_name(border, BORDERS, "border")
-    if not (isinstance(noise_sd, (int, float, np.floating)) and 0 <= noise_sd < math.inf):
-        raise UserError(f"noise_sd={noise_sd!r}: give a standard deviation of 0 or more, in pixel values of [0, 1]")
+    if not (isinstance(noise_sd, (int, float, np.floating)) and 0 <= noise_sd <= 1):
+        raise UserError(f"noise_sd={shown(noise_sd)}: give a standard deviation from 0 to 1, in pixel values of [0, 1]")
     noise_sd = max(float(noise_sd), EIGHT_BIT_SD)
     for option in options:
         _known_name(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
     if weight is None:
         weight = default_weight(method, noise_sd)
-    elif not 0 < weight < math.inf:
-        raise UserError(f"weight={weight!r}: give a positive number, or None for the tuned weight")
+    elif not (isinstance(weight, (int, float, np.floating)) and 0 < weight <= 1e12):
+        raise UserError(f"weight={shown(weight)}: give a positive number, or None for the tuned weight")
 
     restored = batch.clone()
     for size in sorted({len(k) for k in kernels} - {1}):
@@ -416,8 +416,8 @@ def taper(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
 
 
 def _known_name(word: str, known: Iterable[str], name: str) -> str:
-    if word not in known:
-        raise UserError(f"{name} {word!r} is unknown: choose from {', '.join(known)}{nearest(str(word), known)}")
+    if not isinstance(word, str) or word not in known:
+        raise UserError(f"{name} {shown(word)} is unknown: choose from {', '.join(known)}{nearest(str(word), known)}")
     return word
 
 

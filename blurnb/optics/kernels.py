@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 
 import numpy as np
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, shown
 
 GRIDS = (8, 16, 24)
 """Sides of the camera-shake grids in Chakrabarti 2016."""
@@ -52,8 +53,8 @@ def linear_motion(length: float, angle: float) -> np.ndarray:
     the angle is finite.
     """
     length = _positive("length", length, 2 * LARGEST_HALF)
-    if not math.isfinite(angle):
-        raise UserError(f"angle={angle!r}: give a finite angle in degrees")
+    if not _is_number(angle) or not abs(angle) < 1e9:  # beyond, a float has no degrees left
+        raise UserError(f"angle={shown(angle)}: give a finite angle in degrees")
     reach = max(0.0, length - 1) / 2
     along_x, along_y = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
     # The weight is 0 at distance 1, so a pixel beyond the segment's end by a whole pixel is never reached.
@@ -74,9 +75,9 @@ def camera_shake(seed: int | np.random.Generator, grid: int = 24) -> np.ndarray:
     Source: Chakrabarti 2016, "A neural approach to blind motion deblurring", section 4.
     Raises UserError for any other grid.
     """
-    if grid not in GRIDS:
-        raise UserError(f"grid={grid!r}: camera shake is defined on a grid of 8, 16 or 24 pixels")
-    generator = np.random.default_rng(seed)
+    if not _is_number(grid) or grid not in GRIDS:
+        raise UserError(f"grid={shown(grid)}: camera shake is defined on a grid of 8, 16 or 24 pixels")
+    generator = _generator(seed)
     control = generator.integers(1, grid, size=(6, 2), endpoint=True)
     curve = np.clip(np.rint(_spline_basis() @ control), 1, grid).astype(np.intp) - 1
     visited = np.zeros((grid, grid), dtype=bool)
@@ -100,16 +101,16 @@ def camera_shake_inertial(
     around; `anxiety` scales all three. Its dwell time is splatted bilinearly with the exact centroid at the
     centre, and renormalised to sum 1, also for a short exposure.
     Source: Boracchi & Foi 2012, "Modeling the performance of image restoration from motion blur".
-    Raises UserError unless length is in (0, 512], exposure in (0, 1], anxiety in [0, 1] and steps >= 2.
+    Raises UserError unless length is in (0, 512], exposure in (0, 1], anxiety in [0, 1] and steps in 2..1,000,000.
     """
     length = _positive("length", length)
-    if not 0 < exposure <= 1:
-        raise UserError(f"exposure={exposure!r}: give the seen fraction of the path, above 0 and at most 1")
-    if not 0 <= anxiety <= 1:
-        raise UserError(f"anxiety={anxiety!r}: give a number from 0 (a smooth path) to 1")
-    if steps < 2:
-        raise UserError(f"steps={steps!r}: a path needs at least 2 steps")
-    generator = np.random.default_rng(seed)
+    if not _is_number(exposure) or not 0 < exposure <= 1:
+        raise UserError(f"exposure={shown(exposure)}: give the seen fraction of the path, above 0 and at most 1")
+    if not _is_number(anxiety) or not 0 <= anxiety <= 1:
+        raise UserError(f"anxiety={shown(anxiety)}: give a number from 0 (a smooth path) to 1")
+    if not isinstance(steps, numbers.Integral) or not 2 <= steps <= 1_000_000:
+        raise UserError(f"steps={shown(steps)}: a path needs 2 to 1,000,000 steps")
+    generator = _generator(seed)
     pull, jerk, throw, heading = generator.uniform(0.0, [0.7, 10.0, 0.2, 2 * math.pi])
     pushes = jerk * (generator.normal(size=(steps, 2)) @ [1, 1j])
     thrown = generator.random(steps) < throw * anxiety
@@ -147,10 +148,20 @@ def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
     return _normalised(_centred(rows @ kernel.astype(np.float64) @ columns.T))
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _positive(name: str, value: float, largest: float = LARGEST_HALF) -> float:
-    if not 0 < value <= largest or math.isinf(value):  # NaN fails the comparison
-        raise UserError(f"{name}={value!r}: give a number above 0 and at most {largest:g}")
+    if not _is_number(value) or not 0 < value <= largest or value == math.inf:  # NaN fails the comparison
+        raise UserError(f"{name}={shown(value)}: give a number above 0 and at most {largest:g}")
     return float(value)
+
+
+def _generator(seed: int | np.random.Generator) -> np.random.Generator:
+    if not isinstance(seed, np.random.Generator) and not (isinstance(seed, numbers.Integral) and seed >= 0):
+        raise UserError(f"seed={shown(seed)}: give a whole number from 0 up, or a NumPy generator")
+    return np.random.default_rng(seed)
 
 
 def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:

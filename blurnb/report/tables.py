@@ -70,19 +70,30 @@ def interval(value: float, low: float, high: float, n: int, metric: str = "top1"
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The frame as a GitHub-flavoured Markdown table; columns whose filled cells are numbers align right."""
+    """The frame as a GitHub-flavoured Markdown table; columns whose filled cells are numbers align right.
+
+    Cells may hold emphasis and links. Markup that could act on a page does not survive, for some of their words come
+    from records, and those from files that anybody may have written: HTML, roles, code and pictures come out as text.
+    """
 
     def numeric(column: pd.Series) -> bool:
         cells = [str(cell) for cell in column if str(cell) not in ("", "–", NOT_RUN)]
         return bool(cells) and all(_NUMERIC.fullmatch(cell) for cell in cells)
 
     def line(cells) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(_harmless(str(cell)).replace("|", "\\|") for cell in cells) + " |"
 
     rule = ["---:" if numeric(frame[column]) else ":---" for column in frame.columns]
     return (
         "\n".join([line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]) + "\n"
     )
+
+
+_ACTS = str.maketrans({"<": "&lt;", "`": "&#96;", "{": "&#123;", "\n": " ", "\r": " "})
+
+
+def _harmless(cell: str) -> str:
+    return cell.translate(_ACTS).replace("![", "!&#91;")
 
 
 def _plain(rows: pd.DataFrame, metric: str, what: str) -> pd.DataFrame:

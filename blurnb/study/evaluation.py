@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from blurnb import records, statistics
-from blurnb.errors import UserError
+from blurnb.errors import UserError, shown
 from blurnb.optics import blurring
 from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
@@ -35,6 +36,8 @@ AGREEMENT = 0.95
 """Share of answers that a faster backend must give as torch in float32 does, on the first images, to be let on."""
 CHECKED_IMAGES = 16
 GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
+LARGEST_FRAME = 4096
+"""Shorter side to which photographs may be brought: one of them then takes 200 MB, and 50 GB in a frame of 65,536."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,12 @@ def to_frame(images: torch.Tensor, side: int) -> torch.Tensor:
 
 def scale_parts(scale: str) -> tuple[int, ...]:
     """The sides averaged in a scale: "256+512" -> (256, 512)."""
-    try:
-        parts = tuple(int(part) for part in str(scale).split("+"))
-    except ValueError:
-        parts = ()
+    texts = scale.split("+") if isinstance(scale, str) else [shown(scale)]
+    parts = tuple(int(text) for text in texts if re.fullmatch("[0-9]{1,4}", text))
+    parts = parts if len(parts) == len(texts) else ()
     if not parts or any(not 32 <= part <= 4096 for part in parts) or len(set(parts)) != len(parts):
         raise UserError(
-            f"scale {scale!r} is not a side between 32 and 4096 or a sum of them; for example 256 or 256+512"
+            f"scale {shown(scale)} is not a side between 32 and 4096 or a sum of them; for example 256 or 256+512"
         )
     return parts
 
@@ -116,6 +118,8 @@ def evaluate(
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
     """
+    if not dataset.native_side and protocol.frame > LARGEST_FRAME:
+        raise UserError(f"frame={protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels; use less")
     labels = list(dict.fromkeys(blurring.parse(blur).label for blur in blurs))  # "D8.0" is D8: count it once
     scales = list(dict.fromkeys(str(scale) for scale in scales))
     sides = sorted({side for scale in scales for side in scale_parts(scale)})

@@ -16,7 +16,6 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from filelock import FileLock
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -219,35 +218,56 @@ def kept(store: str | Path, decided: Mapping, train: Callable[[Path], tuple[dict
     folder = Path(store) / "networks" / records.address(decided)
     finished, about = folder / "weights.safetensors", folder / "manifest.json"
     rank, world = _join()
-    with FileLock(_made(folder) / f".lock{rank}"):
-        if not _agreed(_whole(finished, about), world):
-            state, manifest = train(folder)
-            if rank == 0:
-                records.write_whole(finished, safetensors.torch.save(state))
-                digest = hashlib.sha256(finished.read_bytes()).hexdigest()
-                notes = {"facts": decided, "sha256": digest, **manifest, "processes": world}
-                records.write_whole(about, json.dumps(notes, indent=1) + "\n")
-                (folder / "checkpoint.pt").unlink(missing_ok=True)
-            if world > 1:
-                dist.barrier()
-    return finished, json.loads(about.read_text()) | {"weights": str(finished)}
+    told = _told(finished, about, decided)
+    if not _agreed(told is not None, world):  # what is finished needs no lock: a store that is read-only serves it
+        with records.locked(folder / f"process{rank}"):
+            told = _told(finished, about, decided)
+            if not _agreed(told is not None, world):
+                if rank == 0:
+                    for name in (finished, about, folder / "checkpoint.pt"):
+                        records.forget_unfinished(name)
+                state, manifest = train(folder)
+                if rank == 0:
+                    weights = safetensors.torch.save(state)
+                    digest = hashlib.sha256(weights).hexdigest()
+                    notes = {"facts": decided, "sha256": digest, **manifest, "processes": world}
+                    records.write_whole(finished, weights)
+                    records.write_whole(about, json.dumps(notes | {"seal": _seal(notes)}, indent=1) + "\n")
+                    (folder / "checkpoint.pt").unlink(missing_ok=True)
+                if world > 1:
+                    dist.barrier()
+    told = told or _told(finished, about, decided)  # what process 0 saw may have come a moment after this one looked
+    if told is None:
+        raise UserError(f"{finished} changed while it was read; run again")
+    return finished, told | {"weights": str(finished)}
 
 
-def _made(folder: Path) -> Path:
+def condition(folder: Path) -> str:
+    """Of a training in the store: finished | unfinished | damaged | empty."""
+    finished, about = folder / "weights.safetensors", folder / "manifest.json"
+    if about.exists():
+        try:
+            decided = json.loads(about.read_text())["facts"]
+            return "damaged" if _told(finished, about, decided) is None else "finished"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "damaged"
+    return "unfinished" if (folder / "checkpoint.pt").exists() else "empty"
+
+
+def _seal(notes: Mapping) -> str:
+    return hashlib.sha256(json.dumps(notes, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _told(finished: Path, about: Path, decided: Mapping) -> dict | None:
+    """The manifest in the store; None unless it is whole, of this training, and of the weights beside it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; set BLURNB_CACHE to a folder of yours") from error
-    return folder
-
-
-def _whole(finished: Path, about: Path) -> bool:
-    """Whether the weights in the store are the ones their manifest describes."""
-    try:
-        stated = json.loads(about.read_text())["sha256"]
-        return hashlib.sha256(finished.read_bytes()).hexdigest() == stated
-    except (OSError, ValueError, KeyError):
-        return False
+        notes = json.loads(about.read_text())
+        seal = notes.pop("seal", None)  # manifests had none at first
+        if seal not in (None, _seal(notes)) or records.address(notes["facts"]) != records.address(decided):
+            return None
+        return notes if hashlib.sha256(finished.read_bytes()).hexdigest() == notes["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _agreed(answer: bool, world: int) -> bool:
@@ -455,9 +475,12 @@ def _save(path: Path, module: nn.Module, optimizer, step: int, losses: list[floa
 
 def _resume(path: Path, module: nn.Module, optimizer) -> tuple[int, list[float]]:
     """(steps done, losses) of an interrupted run, whose state is loaded; (0, []) when there is none that is whole."""
-    if not path.exists():
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
         return 0, []
-    data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions, or delete it") from error
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
         tqdm.write(f"{path} is damaged; this training starts again")
         return 0, []

@@ -20,23 +20,44 @@ def path_for(store: str | Path, facts: Mapping) -> Path:
     """The journal of a run; what decides its numbers is written beside it once, for people."""
     path = Path(store) / "answers" / f"{records.address(facts)}.jsonl"
     beside = path.with_suffix(".json")
-    if not beside.exists():
+    if not _is_there(beside):
         records.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return path
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that may not be entered; writing will say so
+        return False
+
+
 def once(store: str | Path, kind: str, facts: Mapping, compute: Callable[[], object]) -> object:
-    """The JSON result of `compute`, kept whole under the address of `facts`; computed only where it is not there."""
+    """The JSON result of `compute`, kept whole under the address of `facts`; computed only where it is not there.
+
+    Of two processes that want it at once one computes: measured seconds, say, must not differ between their records.
+    """
     path = Path(store) / kind / f"{records.address(facts)}.json"
+    kept = _kept(path)
+    if kept is not None:
+        return kept[0]
+    with records.locked(path):
+        kept = _kept(path)
+        if kept is not None:
+            return kept[0]
+        records.forget_unfinished(path)
+        result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later
+        records.write_whole(path, json.dumps({"facts": facts, "crc": _crc(result), "result": result}) + "\n")
+    return result
+
+
+def _kept(path: Path) -> list | None:
+    """[result] where a whole one is kept; None where there is none, or a damaged one."""
     try:
         kept = json.loads(path.read_text())
-        if kept["crc"] == _crc(kept["result"]):
-            return kept["result"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later
-    records.write_whole(path, json.dumps({"facts": facts, "crc": _crc(result), "result": result}) + "\n")
-    return result
+        return [kept["result"]] if kept["crc"] == _crc(kept["result"]) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _crc(result: object) -> int:
@@ -49,10 +70,9 @@ def read(path: str | Path) -> dict[str, dict[str, list]]:
     try:
         with open(path, "rb") as file:
             for line in file:
-                text, _, crc = line.rstrip(b"\n").rpartition(b"\t")
-                if not line.endswith(b"\n") or crc != b"%08x" % zlib.crc32(text):
+                if not _is_whole(line):
                     continue
-                image, answers = json.loads(text)
+                image, answers = json.loads(line.rpartition(b"\t")[0])
                 found.setdefault(image, {}).update(answers)
     except FileNotFoundError:
         return {}
@@ -69,6 +89,17 @@ def add(store: str | Path, facts: Mapping, answers: Mapping[str, Mapping[str, li
     known = read(path)
     new = {image: {c: a for c, a in found.items() if c not in known.get(image, {})} for image, found in answers.items()}
     append(path, ((image, found) for image, found in new.items() if found))
+
+
+def damaged(path: str | Path) -> int:
+    """How many lines are torn or altered; the images that they were about are computed again."""
+    with open(path, "rb") as file:
+        return sum(not _is_whole(line) for line in file if line.strip())
+
+
+def _is_whole(line: bytes) -> bool:
+    text, _, crc = line.rstrip(b"\n").rpartition(b"\t")
+    return bool(text) and line.endswith(b"\n") and crc == b"%08x" % zlib.crc32(text)
 
 
 def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) -> None:

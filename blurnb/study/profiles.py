@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.optics import blurring, deblurring, transforms
 from blurnb.recognition import datasets, label_maps, models
 from blurnb.study import evaluation
@@ -79,15 +79,15 @@ class Common(BaseModel):
     def _known_device(cls, value: str) -> str:
         import torch
 
-        kind, colon, place = value.partition(":")
-        if colon and not place.isdigit():
+        if not re.fullmatch("(cpu|mps)(:0)?|cuda(:[0-9]{1,3})?", value):
             raise ValueError("use cpu, cuda, cuda:1 or mps")
-        if kind not in ("cpu", "cuda", "mps"):
-            raise ValueError("use cpu, cuda, cuda:1 or mps")
+        kind, _, place = value.partition(":")
         if (kind == "cuda" and not torch.cuda.is_available()) or (
             kind == "mps" and not torch.backends.mps.is_available()
         ):
             raise ValueError(f"torch sees no {kind} device here; use cpu")
+        if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
+            raise ValueError(f"torch sees {torch.cuda.device_count()} cuda devices, counted from 0")
         return value
 
     @field_validator("output_dir")
@@ -132,8 +132,8 @@ class Evaluated(Common):
     @classmethod
     def _known_weights(cls, value: list[str]) -> list[str]:
         for one in value:
-            if one not in WEIGHTS and not Path(one).expanduser().is_file():
-                raise ValueError(f"{one!r} is no file{nearest(one, WEIGHTS)}; known: {', '.join(WEIGHTS)}")
+            if one not in WEIGHTS and not _is_file(one):
+                raise ValueError(f"{shown(one)} is no file{nearest(one[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
         return value
 
     @field_validator("blurs")
@@ -184,10 +184,26 @@ class Evaluated(Common):
         return [{name: values[i if len(values) > 1 else 0] for name, values in columns.items()} for i in range(count)]
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError):  # a name too long, a folder that may not be entered, the home of nobody
+        return False
+
+
 def _known(word: str, known) -> str:
     if word not in known:
-        raise ValueError(f"{word!r} is unknown{nearest(word, known) or '; known: ' + ', '.join(list(known)[:12])}")
+        raise ValueError(
+            f"{shown(word)} is unknown{nearest(word[:80], known) or '; known: ' + ', '.join(list(known)[:12])}"
+        )
     return word
+
+
+def _in_range(value: list[int], low: int, high: int) -> list[int]:
+    for one in value:
+        if not low <= one <= high:
+            raise ValueError(f"use {low} to {high}")
+    return value
 
 
 class RQ1(Evaluated):
@@ -239,6 +255,11 @@ class Trained(Evaluated):
             (mix, seed) for seed in others for mix in ("sharp", "mix") if mix in self.mixes
         ]
 
+    @field_validator("train_seeds")
+    @classmethod
+    def _seeds_in_range(cls, value: list[int]) -> list[int]:
+        return _in_range(value, 0, 2**31)
+
     @field_validator("mixes")
     @classmethod
     def _known_mixes(cls, value: list[str]) -> list[str]:
@@ -254,11 +275,34 @@ class RQ2(Trained):
     layer_images: int = Field(256, ge=8)
     frozen: Numbers = []
 
+    @field_validator("layer_blurs")
+    @classmethod
+    def _known_layer_blurs(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+
+    @field_validator("frozen")
+    @classmethod
+    def _blocks_in_range(cls, value: list[int]) -> list[int]:
+        return _in_range(value, 1, 1000)
+
 
 class RQ3(Trained):
     """Generalization: every training against every blur, and the part that scale plays."""
 
     train_scales: Numbers = []
+
+    @field_validator("train_scales")
+    @classmethod
+    def _sides_in_range(cls, value: list[int]) -> list[int]:
+        return _in_range(value, 32, 4096)
+
+    @model_validator(mode="after")
+    def _averaged(self):
+        sides = {side for scale in self.scales if "+" in scale for side in evaluation.scale_parts(scale)}
+        missing = sorted(sides - set(self.train_scales)) if self.train_scales else []
+        if missing:
+            raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={self.scales} average")
+        return self
 
 
 class RQ4(Trained):
@@ -640,25 +684,26 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
     for name in named:
         if name not in model.model_fields:
             raise UserError(
-                f"parameter {name!r} is unknown{nearest(name, model.model_fields)}; "
+                f"parameter {shown(name)} is unknown{nearest(str(name)[:80], model.model_fields)}; "
                 f"known: {', '.join(model.model_fields)}"
             )
     profile = "embedded" if named.get("profile") is None else named["profile"]
     if not isinstance(profile, str) or profile not in profiles:
-        raise UserError(
-            f"profile {profile!r} is unknown{nearest(str(profile), profiles)}; known: {', '.join(profiles)}"
-        )
+        meant = nearest(profile[:80], profiles) if isinstance(profile, str) else ""
+        raise UserError(f"profile {shown(profile)} is unknown{meant}; known: {', '.join(profiles)}")
     explicit = {name: value for name, value in named.items() if value is not None}
     defaults = _without_pairs(profiles[profile], explicit)
     try:
         return model(**{**defaults, **explicit, "profile": profile})
+    except (RecursionError, OverflowError) as error:
+        raise UserError(f"parameters {', '.join(explicit)}: too deep or too large ({type(error).__name__})") from None
     except ValidationError as error:
         first = error.errors()[0]
         text = str(first.get("ctx", {}).get("error") or first["msg"])[:300]
         if not first["loc"]:
             raise UserError(text) from None
         where = str(first["loc"][0])
-        raise UserError(f"parameter {where}={explicit.get(where, defaults.get(where))!r}: {text}") from None
+        raise UserError(f"parameter {where}={shown(explicit.get(where, defaults.get(where)))}: {text}") from None
 
 
 def _without_pairs(defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
@@ -683,4 +728,4 @@ PAIRED = ("dataset", "network", "weights", "n_images")
 
 
 def _is_furniture(name: str, value: Any) -> bool:
-    return name.startswith("_") or name in _KERNEL_NAMES or isinstance(value, types.ModuleType) or callable(value)
+    return str(name).startswith("_") or name in _KERNEL_NAMES or isinstance(value, types.ModuleType) or callable(value)

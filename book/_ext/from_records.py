@@ -76,6 +76,8 @@ def compute(env, target, options):
     if missing:
         raise ValueError(f"{target}: no records of the profile {', '.join(missing)} in {env.config.records_folders}")
     module_name, _, function_name = target.partition(":")
+    if not module_name.startswith(tuple(env.config.records_modules)):  # a page is text; it must not call what it likes
+        raise ValueError(f"{target}: only functions of {', '.join(env.config.records_modules)} are called")
     stamps = tuple(file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob(f"{question}*.*")))
     try:
         function = getattr(import_module(module_name), function_name)
@@ -128,6 +130,7 @@ class FromRecordsInline(SphinxRole):
 
 def setup(app):
     app.add_config_value("records_folders", ["book/records", "_build/records"], "env", [list])
+    app.add_config_value("records_modules", ["blurnb.report."], "env", [list])
     app.add_directive("from-records", FromRecords)
     app.add_role("from-records", FromRecordsInline())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

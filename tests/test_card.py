@@ -114,8 +114,8 @@ def test_advice_names_the_family_that_costs_most_and_only_where_intervals_part()
     assert "−50.0 [−53.0, −47.0] under D8" in first
     assert 'RandomBlur(mix="defocus")' in code
     level = planted(BLURS | {"D8": 0.7, "G4": 0.7, "M20@30": 0.7, "shake": 0.7})
-    first, *_ = advice.steps(selection.split_view(level), note(), NOBODY)
-    assert "The kind of blur that costs it most is not clear." in first
+    said = advice.steps(selection.split_view(level), note(), NOBODY)[0]
+    assert "The kind of blur that costs it most is not clear." in said
 
 
 def test_advice_on_confidence_scale_and_few_images():

@@ -32,7 +32,7 @@ def test_the_reading_of_a_matched_pair_is_by_rule(ends, reading):
 
 
 def test_differences_from_the_sharp_image_are_no_matched_pairs():
-    with pytest.raises(UserError, match="matched blurs need paired differences"):
+    with pytest.raises(UserError, match="the table of matched blurs needs paired differences"):
         doses.matched(records.table([*SPREADS, change(0.1, 0.0, 0.2, disk="sharp image")]))
 
 

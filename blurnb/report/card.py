@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-import blurnb
 from blurnb import records, statistics
 from blurnb.errors import UserError
 from blurnb.report import advice, classes, figures, paper, selection, tables
@@ -36,7 +35,7 @@ class Section(NamedTuple):
 
 def references() -> pd.DataFrame:
     """The committed reference runs of the book, empty where the package stands without the repository."""
-    beside = Path(blurnb.__file__).parents[1] / "book" / "records" / "photographs"
+    beside = Path(records.__file__).parents[1] / "book" / "records" / "photographs"
     try:
         folder = records.committed("photographs")
     except UserError:

@@ -9,8 +9,8 @@ way is PIL, torch's conv2d and the network as it is, image by image; the hand-tu
 ways take turns at each photograph, so that whatever else the machine does hits all alike. Processor seconds are summed
 over threads; the network's share is its own forward time on the same inputs, over the whole.
 
-`--memory` runs our pipeline in fresh processes over n and 4 n photographs and compares their peaks. `--write` adds the
-numbers to speed.csv in that folder, with machine and date, from where the book shows them.
+`--memory` instead runs our pipeline in fresh processes over n and 4 n photographs and compares their peaks.
+`--write` adds the numbers to speed.csv in that folder, with machine and date, from where the book shows them.
 """
 
 from __future__ import annotations
@@ -185,6 +185,18 @@ def rows(name: str, scales: list[str], spent: Seconds, run_id: str) -> list[dict
     ]  # fmt: skip
 
 
+def memory(options: argparse.Namespace, name: str, count: int, run_id: str) -> list[dict]:
+    """Records of metric `megabytes`: the peak over `count` and over four times as many photographs."""
+    shared = {"question": "speed", "dataset": "imagenet", "network": name, "profile": "photographs", "run_id": run_id}
+    found = []
+    for n in (count, 4 * count):
+        about = peak(options, name, n)
+        print(f"{name}, {n} photographs: peak {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds")
+        found.append(records.row(metric="megabytes", scale="+".join(options.scales.split(",")), view=f"peak of {n}",
+                                 value=about["mb"], n=n, **shared))  # fmt: skip
+    return found
+
+
 def peak(options: argparse.Namespace, name: str, count: int) -> dict:
     """Peak resident memory, MB, and processor seconds of a fresh process that evaluates `count` photographs."""
     command = [sys.executable, __file__, "--data", options.data, "--networks", name, "--scales", options.scales]
@@ -238,17 +250,15 @@ def compare(options: argparse.Namespace) -> None:
     files = [by_id[image] for image in dataset.ids]
     for name in options.networks.split(","):
         facts = {"benchmark": "sweep", "network": name, "scales": scales, "blurs": BLURS, "threads": options.threads,
-                 "ways": options.ways, "processor": processor(), "selection": dataset.fingerprint}  # fmt: skip
+                 "ways": "memory" if options.memory else options.ways, "processor": processor(),
+                 "selection": dataset.fingerprint}  # fmt: skip
         run_id = records.address(facts)
-        spent = measure(name, dataset, files, scales, options.ways.split(";"))
-        shown(name, scales, spent, count)
-        found = rows(name, scales, spent, run_id)
         if options.memory:
-            for n in (count, 4 * count):
-                about = peak(options, name, n)
-                print(f"  {n} photographs: peak {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds")
-                found.append(found[0] | {"metric": "megabytes", "view": f"peak, {n} photographs", "blur": "",
-                                         "value": about["mb"], "n": n})  # fmt: skip
+            found = memory(options, name, count, run_id)
+        else:
+            spent = measure(name, dataset, files, scales, options.ways.split(";"))
+            shown(name, scales, spent, count)
+            found = rows(name, scales, spent, run_id)
         if options.write:
             note = records.manifest(facts, device="cpu", threads=options.threads)
             records.write(Path(options.write) / "speed.csv", found, {run_id: note})

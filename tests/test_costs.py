@@ -49,7 +49,7 @@ def test_a_measured_scale_is_not_taken_in_proportion():
 
 def test_the_formula_names_what_is_measured_and_what_is_assumed():
     text = costs.formula(records.table(speed()))
-    assert "**Measured** (processor seconds, at least 4 photographs" in text
+    assert "**Measured** (processor seconds, n = 4 or more" in text
     assert "**Assumed**" in text
 
 

@@ -29,14 +29,17 @@ def _speed(records: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def _timed(records: pd.DataFrame) -> pd.DataFrame:
+    return selection.select(_speed(records), metric="seconds")
+
+
 def pipeline(records: pd.DataFrame) -> pd.DataFrame:
     """One line a network, scale and way: processor ms a photograph, times the plain way's, the network's share."""
     lines = []
-    for (network, scale), part in _speed(records).groupby(["network", "scale"], sort=False):
-        seconds = part[part["metric"] == "seconds"]
-        cost = seconds.groupby("view")["value"].sum()
-        n = int(seconds["n"].min())
-        ways = [view for view in dict.fromkeys(seconds["view"]) if view.startswith(("blurnb", "plain", "hand"))]
+    for (network, scale, _), part in _timed(records).groupby(["network", "scale", "run_id"], sort=False):
+        cost = part.groupby("view")["value"].sum()
+        n = int(part["n"].min())
+        ways = [view for view in dict.fromkeys(part["view"]) if view.startswith(("blurnb", "plain", "hand"))]
         plain = next((cost[way] for way in ways if way.startswith("plain")), None)
         for way in sorted(ways, key=lambda way: (not way.startswith("blurnb"), -cost[way])):
             forward = sum(cost.get(f"network {one}, {way}", 0.0) for one in scale.split("+"))
@@ -44,7 +47,7 @@ def pipeline(records: pd.DataFrame) -> pd.DataFrame:
                 "network": network,
                 "scales": scale.replace("+", ", "),
                 "way": way,
-                "ms a photograph": tables.number(1000 * cost[way], n, "seconds"),
+                "ms a photograph": f"{1000 * cost[way]:,.0f}",
                 "the plain way takes": "" if plain is None else f"{plain / cost[way]:.2f} times that",
                 "network's share": f"{forward / cost[way]:.0%}" if forward else "",
                 "n": f"{n:,}",
@@ -55,13 +58,13 @@ def pipeline(records: pd.DataFrame) -> pd.DataFrame:
 def parts(records: pd.DataFrame) -> pd.DataFrame:
     """Measured milliseconds a photograph of every part outside the network, blur by blur where there are several."""
     lines = []
-    for (network, scale), part in _speed(records).groupby(["network", "scale"], sort=False):
-        for one in part[part["metric"] == "seconds"].itertuples():
+    for (network, scale, _), part in _timed(records).groupby(["network", "scale", "run_id"], sort=False):
+        for one in part.itertuples():
             if one.view in ("decode", "frame", "blur") or one.view.startswith("resize"):
                 what = f"blur {one.blur}" if one.blur else one.view
                 lines.append({
                     "network": network, "scales": scale.replace("+", ", "), "part": what,
-                    "ms a photograph": tables.number(1000 * one.value, one.n, "seconds"), "n": f"{one.n:,}",
+                    "ms a photograph": f"{1000 * one.value:.1f}", "n": f"{one.n:,}",
                 })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -71,7 +74,7 @@ def memory(records: pd.DataFrame) -> pd.DataFrame:
     found = selection.select(_speed(records), metric="megabytes")
     lines = [
         {"network": one.network, "scales": one.scale.replace("+", ", "), "photographs": f"{one.n:,}",
-         "peak, MB": tables.number(one.value, one.n, "megabytes")}
+         "peak, MB": f"{one.value:,.0f}"}
         for one in found.sort_values(["network", "scale", "n"]).itertuples()
     ]  # fmt: skip
     return pd.DataFrame(lines, columns=["network", "scales", "photographs", "peak, MB"])
@@ -94,7 +97,7 @@ def paper(records: pd.DataFrame, blurs: int = 9) -> pd.DataFrame:
     Scales that were not measured are taken as the nearest measured one, in proportion to their pixels.
     """
     lines = []
-    speed = selection.select(_speed(records), metric="seconds")
+    speed = _timed(records)
     for network, part in speed.groupby("network", sort=False):
         cost = part.groupby("view")["value"].mean()
         ways = [view for view in dict.fromkeys(part["view"]) if view.startswith("blurnb")]
@@ -137,9 +140,9 @@ def _days(seconds: float) -> str:
 
 def formula(records: pd.DataFrame) -> str:
     """The sum behind `paper`, and which of its terms are measured."""
-    n = int(selection.select(_speed(records), metric="seconds")["n"].min())
+    n = int(_timed(records)["n"].min())
     return (
-        f"{FORMULA}\n\n**Measured** (processor seconds, at least {n} photographs after a first that is not counted): "
+        f"{FORMULA}\n\n**Measured** (processor seconds, n = {n} or more after a first that is not counted): "
         f"every $t$. **Counted**: $N$ = {PAPER['n']:,} photographs, nine blurs, scales {', '.join(PAPER['scales'])}, "
         f"$m$ = {PAPER['mirror']}; averaging two scales costs nothing more. **Assumed**: that processors share the "
         f"work evenly, and that a GPU runs a network {GPU_FACTOR:.0f} times as fast as one of these cores while one "

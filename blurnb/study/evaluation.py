@@ -48,8 +48,7 @@ class Protocol:
     view: "dense" (the whole image, scores averaged over positions) or "center-crop" (the middle 7/8, square).
     flip: average the class probabilities with those of the mirror image.
     border: what lies beyond the image's edge when it is blurred.
-    rounding: "none"; "8-bit blur" to round the blurred frame as a saved file would be; "8-bit" to round what is then
-        resized from it, too.
+    rounding: "none"; "8-bit blur": the blurred frame is rounded, as saved files are; "8-bit": the resized one, too.
     precision: "float32" or "bf16" (autocast).
     """
 

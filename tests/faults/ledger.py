@@ -35,6 +35,11 @@ class Ledger:
         if strange:
             self.failed("wrong numbers", f"{remark}: {next(iter(strange))}", strange.total())
 
+    def told(self) -> dict:
+        """Everything in it, for a part to hand over as JSON."""
+        counts = {name: dict(getattr(self, name)) for name in ("faults", "inputs", "failures")}
+        return {**counts, "remarks": self.remarks, "skipped": self.skipped}
+
     def add(self, other: dict) -> None:
         """Take over the counts of a part that ran in a process of its own."""
         for name in ("faults", "inputs", "failures"):

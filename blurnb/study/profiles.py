@@ -699,7 +699,7 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
         raise UserError(f"parameters {', '.join(explicit)}: too deep or too large ({type(error).__name__})") from None
     except ValidationError as error:
         first = error.errors()[0]
-        text = str(first.get("ctx", {}).get("error") or first["msg"])[:300]
+        text = str(first.get("ctx", {}).get("error") or first["msg"])[:1200]
         if not first["loc"]:
             raise UserError(text) from None
         where = str(first["loc"][0])

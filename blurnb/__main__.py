@@ -223,9 +223,10 @@ def data(
 
 
 def main() -> None:
-    """Entry point: a mistake of the user's is one line on stderr and exit code 2."""
+    """Entry point: a mistake of the user's is one line on stderr and exit code 2; runs that failed are exit code 1."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)  # typer hands back what typer.Exit was raised with
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

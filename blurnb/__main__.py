@@ -292,7 +292,7 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point: a mistake of the user's is one line on stderr and exit code 2."""
+    """Entry point: a mistake of the user's is one line on stderr and exit code 2; runs that failed are exit code 1."""
     try:
         code = app(standalone_mode=False)  # what typer.Exit was given
         sys.stdout.flush()

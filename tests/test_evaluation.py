@@ -139,7 +139,7 @@ def by_hand(network, image, label, sides, protocol, image_id) -> np.ndarray:
     """Class probabilities of one image, step by step as the method says."""
     image = to_frame(image[None], protocol.frame)
     seen = blur(image, label, frame=protocol.frame, border=protocol.border, seed=protocol.seed, image_ids=[image_id])
-    if protocol.rounding == "8-bit":
+    if protocol.rounding != "none":
         seen = (seen * 255).round() / 255
     parts = []
     for side in sides:
@@ -162,6 +162,7 @@ PROTOCOLS = {
     "flip": Protocol(frame=64, flip=True),
     "center-crop": Protocol(frame=64, flip=False, view="center-crop"),
     "8-bit": Protocol(frame=64, flip=False, rounding="8-bit"),
+    "8-bit blur": Protocol(frame=64, flip=False, rounding="8-bit blur"),
     "circular, seed 5": Protocol(frame=64, flip=False, border="circular", seed=5),
 }
 

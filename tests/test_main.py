@@ -9,6 +9,7 @@ import pytest
 
 from blurnb import __main__ as command
 from blurnb.errors import UserError
+from blurnb.study import sweeps
 
 NOTEBOOK = {
     "cells": [
@@ -59,6 +60,16 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["run", "missing.ipynb"], "no notebook at missing.ipynb"),
         (["run", "rq1", "-p", "blurs="], "-p blurs= has no value"),
         (["finetune", "-p", "profile=smoke", "--mix", "mux"], "'mux' is not among the chapter's mixes: sharp, mix"),
+        (
+            ["sweep", "rq1", "-p", "seed=0,1", "-p", "n_imges=3"],
+            "parameter 'n_imges' is unknown; did you mean n_images",
+        ),
+        (["sweep", "rq1", "-p", "blurs=[sharp"], "-p blurs=[sharp is no list of values"),
+        (["sweep", "rq1", "-f", "absent.yml"], "cannot read absent.yml"),
+        (["sweep", "rq1", "-p", "output_dir=x"], "give it as --output"),
+        (["status", "out"], "no sweep in out"),
+        (["run", "rq1", "--shard", "0/3"], "--shard 0/3"),
+        (["run", "rq1", "-p", "profile=smoke", "--shard", "4/3"], "shard 4/3 is none"),
         (["data", "imagnet"], "dataset 'imagnet' is unknown; did you mean imagenet"),
         (["data", "imagenet"], "data_root is needed for dataset 'imagenet'"),
         (["data", "imagenet", "--root", "absent"], "data_root 'absent' is not a folder"),
@@ -94,6 +105,21 @@ def test_a_data_set_is_described(monkeypatch, capfd):
     code, _, out = call(monkeypatch, capfd, "data", "foolbox20")
     assert code == 0
     assert out.startswith("foolbox20: 20 images of ")
+
+
+def test_status_fails_while_runs_are_missing_or_failed(chapters, monkeypatch, capfd):
+    (chapters / "sweep.json").write_text(json.dumps({"runs": {"a": {"seed": 1}, "b": {"seed": 2}}}))
+    for address, reason in (("a", ""), ("b", "it rained")):
+        code, _, out = call(monkeypatch, capfd, "status", ".")
+        assert code == 1
+        assert "missing" in out
+        result = {"reason": reason, "seconds": 1.0, "worker": "here", "files": {}}
+        sweeps._keep(chapters / "runs" / address, {}, result)
+    code, lines, out = call(monkeypatch, capfd, "status", ".")
+    assert (code, lines) == (1, ["failed: seed=2: it rained; see runs/b"])
+    assert "2 runs in .: 1 done, 1 failed" in out
+    sweeps._keep(chapters / "runs" / "b", {}, result | {"reason": ""})
+    assert call(monkeypatch, capfd, "status", ".")[0] == 0
 
 
 def test_pairs_keep_equal_signs_in_values():

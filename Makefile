@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 EXECUTED := _build/executed
 RECORDS := _build/records/$(PROFILE)
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-SOURCES := $(shell find blurnb -name '*.py' -o -name '*.csv' -o -name '*.txt')
+SOURCES := $(shell find blurnb -name '*.py' -o -name '*.csv' -o -name '*.txt' -o -name '*.css')
 export BLURNB_CACHE ?= $(CURDIR)/.cache
 export MPLBACKEND := agg
 

@@ -7,7 +7,7 @@ import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.report import claims, paper, rules
+from blurnb.report import claims, paper, rules, selection
 
 SURE, VAGUE = 0.01, 0.3  # half widths of the intervals
 
@@ -339,3 +339,31 @@ def test_scoreboard_has_every_claim_in_every_profile():
     found = claims.scoreboard(records.table(degradation()), ("embedded", "paper"))
     assert [(v.claim, v.profile) for v in found] == [(c, p) for c in range(1, 9) for p in ("embedded", "paper")]
     assert [v.verdict for v in found if v.verdict != "not run"] == ["reproduced"]
+
+
+def in_frame_of_128(rows):
+    """The classification rows as a data set blurred in a frame of 128 labels them: D2 there is D8 in the paper's."""
+    names = {"D8": "D2", "D4": "D1", "sharp": "sharp"}
+    return [
+        one | {"dataset": "tiny-imagenet, frame 128", "blur": names[one["blur"]]} if one["question"] == "rq2" else one
+        for one in rows
+    ]
+
+
+def test_segmentation_is_compared_with_classification_under_the_same_blur_whatever_its_label():
+    found = judge(8, in_frame_of_128(segmentation()))
+    assert found.verdict == "reproduced"
+    assert "under D4, D8 in a frame of 512" in found.note
+    # the label alone is no comparison: D8 in a frame of 128 is a blur that the segmenter never met
+    others = [
+        one | {"dataset": "tiny-imagenet, frame 128"} if one["question"] == "rq2" else one for one in segmentation()
+    ]
+    assert judge(8, others).verdict == "undecided"
+
+
+def test_labels_of_another_frame_are_renamed_and_those_without_a_size_left_out():
+    blurs = ["sharp", "D2", "G1.5", "M5@30", "shake", "shake24"]
+    rows = records.table([row("rq2", "mix", blur, "top1", 0.5, SURE, dataset="tiny, frame 128") for blur in blurs])
+    assert set(selection.in_papers_frame(rows)["blur"]) == {"sharp", "D8", "G6", "M20@30"}
+    same = records.table([row("rq2", "mix", blur, "top1", 0.5, SURE) for blur in blurs])
+    assert selection.in_papers_frame(same)["blur"].tolist() == same["blur"].tolist()

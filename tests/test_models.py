@@ -423,3 +423,17 @@ def test_blocks_cut_a_network_into_disjoint_parts_that_cover_it(name, count):
     assert set(parameters) == {id(p) for p in network.parameters()}
     order = [id(p) for p in network.parameters()]
     assert [order.index(p) for p in parameters] == sorted(order.index(p) for p in parameters)  # shallow to deep
+
+
+@pytest.mark.parametrize("name", ["vgg16_64", "vgg_mini", "efficientnet_lite0", "resnet18"])
+def test_every_named_activation_is_seen_when_the_network_answers(name):
+    network = models.load(name, "none", 4)
+    named, seen = models.activations(network), {}
+    for layer, module in named.items():
+        module.register_forward_hook(lambda _, __, output, layer=layer: seen.__setitem__(layer, output))
+    scores = network(torch.rand(2, 3, 64, 64))
+    assert list(named)
+    assert set(seen) == set(named)
+    if name.startswith("vgg"):
+        assert list(named)[-1] == "fc8"
+        assert torch.equal(seen["fc8"].flatten(2).mean(2), scores)

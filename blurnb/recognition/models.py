@@ -399,6 +399,8 @@ def activations(network: Network) -> dict[str, nn.Module]:
                     layer = follower
                 break
         found[name] = layer
+    if isinstance(body, DenseVGG):  # it applies its linear layers as convolutions, so their modules are never called
+        found[list(named)[-1]] = body
     return found
 
 

@@ -42,6 +42,25 @@ def strength(blur: str) -> float:
     return math.nan if found is None else float(found)
 
 
+def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with blur labels as the paper's frame of 512 would name them, so that equal labels are equal blurs.
+
+    A data set blurred in another frame says so in its name (`tiny-imagenet, frame 128`: D2 there is D8 here). Shake is
+    drawn on grids of given sizes and has no label in another frame; such rows are left out.
+    """
+    labels = [_renamed(blur, dataset) for blur, dataset in zip(rows["blur"], rows["dataset"])]
+    kept = np.array([label is not None for label in labels], dtype=bool)  # a list would, when empty, choose columns
+    return rows.assign(blur=labels)[kept]
+
+
+def _renamed(blur: str, dataset: str) -> str | None:
+    found = re.search(r", frame (\d+)$", dataset)
+    if found is None or blur == "sharp":
+        return blur
+    size = re.fullmatch(r"([DGM])(\d+(?:\.\d+)?)(@.*)?", blur)
+    return f"{size[1]}{float(size[2]) * 512 / int(found[1]):g}{size[3] or ''}" if size else None
+
+
 def in_order(blurs) -> list[str]:
     """Distinct blur labels in the order every table and figure uses: by family, then by strength."""
 

@@ -22,7 +22,7 @@ def test_a_number_is_read_with_and_without_its_interval():
 
 def test_a_change_is_asked_for_by_what_it_is_measured_from():
     found = rows("D8", metric="top1_change", view="dense vs sharp network", training="mix")
-    assert sentences.value(found, metric="top1_change", versus="sharp network").startswith("+61.0")
+    assert sentences.value(found, metric="top1_change", versus="sharp_network").startswith("+61.0")
 
 
 @pytest.mark.parametrize("wanted", [{}, {"blur": "D4"}, {"blur": "D8", "network": "other"}])

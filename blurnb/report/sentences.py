@@ -15,6 +15,8 @@ def value(records: pd.DataFrame, metric: str = "top1", form: str = "interval", *
     is measured from). Raises UserError unless rows of exactly one condition match.
     """
     wanted = {name: str(text) for name, text in wanted.items()}
+    if "versus" in wanted:  # a role's options hold no blanks
+        wanted["versus"] = wanted["versus"].replace("_", " ")
     found = selection.select(records, metric=metric, **{"versus": "", **wanted})
     found = found[found["seen"] == selection.main_view(found)]
     conditions = found[["question", "profile", "network", "dataset", "training", "scale", "blur"]].drop_duplicates()

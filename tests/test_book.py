@@ -438,6 +438,21 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     assert "0.25 points" in index.read_text()
 
 
+def test_a_build_after_one_that_was_killed_starts_from_nothing(small_book):
+    assert build(small_book) == ""
+    kept = small_book / "_build/doctrees"
+    assert not (kept / "unfinished").exists()
+    (kept / "unfinished").touch()  # what a killed build leaves: a mark, and a search index of half a file
+    index = small_book / "_build/html/searchindex.js"
+    whole = index.read_text()
+    index.write_text(whole[:40])
+    (small_book / "plain.md").write_text("# Plain\n\nMore.\n")
+    assert build(small_book) == ""
+    assert index.read_text().startswith("Search.setIndex(")
+    assert "notebooks/chapter" in index.read_text()
+    assert not (kept / "unfinished").exists()
+
+
 def test_a_page_follows_its_chapter_although_the_clock_was_set_back(small_book):
     assert build(small_book) == ""
     executed = small_book / "_build/executed/notebooks/chapter.ipynb"

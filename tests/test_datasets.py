@@ -488,7 +488,7 @@ def test_a_root_that_is_no_folder_is_one_line_that_names_it(name, root):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("count", [10**12, 10**5000, True, 2.5, "3"])
+@pytest.mark.parametrize("count", [10**12, 10**5000, True, 2.5, "3"], ids=lambda count: type(count).__name__)
 def test_more_scenes_than_memory_holds_are_refused(count):
     with pytest.raises(UserError, match="n_images="):
         load("scenes", n_images=count)
@@ -540,6 +540,19 @@ def test_a_folder_of_tiny_imagenet_that_may_not_be_listed_is_no_smaller_data_set
             os.seteuid(user)
         locked.chmod(0o755)
         shutil.rmtree(base)
+
+
+def test_a_flipped_bit_in_a_png_is_no_image(tmp_path):
+    file = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    whole = file.read_bytes()
+    for place in range(60, len(whole) - 20, 97):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UnreadableImage, match="a.png is not a whole image"):
+            decode(file)
+    file.write_bytes(whole)
+    assert torch.equal(decode(file), torch.from_numpy(noise).permute(2, 0, 1).float() / 255)
 
 
 def test_every_kind_of_file_is_tried_wherever_it_stands_in_the_list(tmp_path):

@@ -200,6 +200,7 @@ def test_a_single_seed_is_a_list_of_one():
         ("rq1", {"profile": 10**5000}, "is unknown"),
         ("rq1", {3: 4}, "parameter 3 is unknown"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "given",
 )
 def test_what_would_fail_hours_later_fails_now(question, given, message):
     with pytest.raises(UserError) as caught:

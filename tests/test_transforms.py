@@ -233,3 +233,22 @@ def test_the_loaders_seed_decides_in_every_worker():
     assert not torch.equal(runs[0], runs[2])
     for i, one in enumerate(runs[0]):
         assert not any(torch.equal(one, other) for other in runs[0][:i])
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        10**5000,
+        [10**5000],
+        {"D8": 10**400},
+        {"D8": 1e308, "D4": 1e308},
+        [("D8", 10**5000)],
+        [((10**5000,), None)],
+        "9" * 5000,
+    ],
+    ids=range(7),
+)
+def test_a_mix_of_numbers_that_cannot_be_printed_is_one_line(mix):
+    with pytest.raises(UserError, match="mix") as caught:
+        parse_mix(mix)
+    assert len(str(caught.value)) < 3000

@@ -13,10 +13,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, shown
 from blurnb.optics.blurring import FRAME, Blur, blur, parse
 from blurnb.optics.engines import BORDERS
 
+LARGEST_WEIGHT = 1e100  # of a label in a mix: the sum of a few must be a float
 SHARP_SHARE = 0.2
 """Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""
 
@@ -61,18 +62,19 @@ def parse_mix(mix: str | Sequence | Mapping[str, float]) -> tuple[tuple[Blur, fl
     elif isinstance(mix, Sequence):
         pairs = tuple((one, 1.0) if isinstance(one, str | Blur) else one for one in mix)
     else:
-        raise UserError(f"mix={mix!r}: give a name ({', '.join(MIXES)}), a label, a list, or {{label: weight}}")
+        raise UserError(f"mix={shown(mix)}: give a name ({', '.join(MIXES)}), a label, a list, or {{label: weight}}")
     if not pairs:
-        raise UserError(f"mix={mix!r} is empty: give at least one label, for instance 'sharp'")
+        raise UserError(f"mix={shown(mix)} is empty: give at least one label, for instance 'sharp'")
     for pair in pairs:
         if not (isinstance(pair, Sequence) and len(pair) == 2):
-            raise UserError(f"mix: {pair!r} is neither a label nor a pair (label, weight)")
+            raise UserError(f"mix: {shown(pair)} is neither a label nor a pair (label, weight)")
         label, weight = pair
-        if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
-            raise UserError(f"mix: the weight of {label} is {weight!r}; give a number from 0 up")
+        if not (isinstance(weight, int | float) and 0 <= weight <= LARGEST_WEIGHT):
+            named = label if isinstance(label, str) else shown(label)
+            raise UserError(f"mix: the weight of {named[:80]} is {shown(weight)}; give a number from 0 up")
     total = sum(weight for _, weight in pairs)
     if not 0 < total < math.inf:
-        raise UserError(f"mix: the weights sum to {total}; give at least one label a weight above 0")
+        raise UserError(f"mix: the weights sum to {shown(total)}; give at least one label a weight above 0")
     return tuple((one if isinstance(one, Blur) else parse(one), weight / total) for one, weight in pairs)
 
 
@@ -112,10 +114,10 @@ class RandomBlur(v2.Transform):
         border: str = "reflect",
     ) -> None:
         super().__init__()
-        if border not in BORDERS:
-            raise UserError(f"border={border!r}: give one of {', '.join(BORDERS)}")
-        if frame is not None and not 0 < frame < math.inf:
-            raise UserError(f"frame={frame!r}: give the frame's shorter side in pixels, or None")
+        if not isinstance(border, str) or border not in BORDERS:
+            raise UserError(f"border={shown(border)}: give one of {', '.join(BORDERS)}")
+        if frame is not None and not (isinstance(frame, int | float) and 0 < frame < math.inf):
+            raise UserError(f"frame={shown(frame)}: give the frame's shorter side in pixels, or None")
         self.mix, self.frame, self.border = mix, frame, border
         self._pool = parse_mix(mix)
 
@@ -163,5 +165,5 @@ def _label_or_name(word: str) -> str:
     try:
         return parse(word).label
     except UserError as error:
-        known = nearest(word, MIXES)
-        raise UserError(f"mix={word!r} is no mix ({', '.join(MIXES)}){known} and {error}") from None
+        known = nearest(word[:80], MIXES)
+        raise UserError(f"mix={shown(word)} is no mix ({', '.join(MIXES)}){known} and {error}") from None

@@ -111,9 +111,12 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with _open(source) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise UnreadableImage(f"{name} is too large ({image.width} x {image.height} pixels); make it smaller")
+            if image.format == "PNG":  # its checksums, which reading passes over: a flipped bit would be other pixels
+                with _open(source) as again:
+                    again.verify()
             image.load()
             image = ImageOps.exif_transpose(image)
             pixels = _rgb(image)
@@ -130,6 +133,10 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
     if not np.isfinite(pixels).all():
         raise UnreadableImage(f"{name} has pixels that are not finite; save it as 8 or 16 bit")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _open(source: str | Path | bytes) -> Image.Image:
+    return Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

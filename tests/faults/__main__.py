@@ -100,22 +100,26 @@ def feed(ledger: Ledger, seed: int, brief: bool) -> None:
     inputs.drawn(ledger, 40 if brief else 400, seed)
 
 
-def campaign(rounds: int, seed: int, brief: bool, only: str = "", at_once: int = 2) -> Ledger:
-    """Every part whose name begins with `only`, each in a process of its own; their counts together."""
+def campaign(rounds: int, seed: int, brief: bool, only: str, at_once: int, desk: Path) -> Ledger:
+    """Every part whose name begins with `only`, each in a process of its own; their counts together.
+
+    A part leaves its counts on `desk` when it is through and is not run again while they are there, so that a campaign
+    that was interrupted goes on.
+    """
     chosen = {name: part for name, part in parts(rounds, seed, brief).items() if name.startswith(only)}
-    waiting, running, whole = list(chosen.items()), {}, Ledger()
-    with tempfile.TemporaryDirectory(prefix="blurnb-ledger-") as desk:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                name, part = waiting.pop(0)
-                running[_alone(part, Path(desk, name))] = name, time.monotonic()
-            child, status = os.wait()
-            name, started = running.pop(child)
-            if status:
-                whole.failed("tracebacks", f"the part {name!r} of the campaign itself ended with status {status}")
-            else:
-                whole.add(json.loads(Path(desk, name).read_text()))
-            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    waiting, running, whole = [pair for pair in chosen.items() if not (desk / pair[0]).exists()], {}, Ledger()
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            name, part = waiting.pop(0)
+            running[_alone(part, desk / name)] = name, time.monotonic()
+        child, status = os.wait()
+        name, started = running.pop(child)
+        if status:
+            whole.failed("tracebacks", f"the part {name!r} of the campaign itself ended with status {status}")
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    for name in chosen:
+        if (desk / name).exists():
+            whole.add(json.loads((desk / name).read_text()))
     return whole
 
 
@@ -129,7 +133,7 @@ def _alone(part: Callable[[Ledger], None], page: Path) -> int:
     try:
         ledger = Ledger()
         part(ledger)
-        page.write_text(json.dumps(ledger.told()))
+        records.write_whole(page, json.dumps(ledger.told()))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -146,9 +150,16 @@ def main() -> int:
     reader.add_argument("--only", default="", help="the beginning of a part's name: kill, disks, damage, input ...")
     reader.add_argument("--at-once", type=int, default=2, help="parts that run side by side")
     reader.add_argument("--output", type=Path, help="write the totals there, as JSON")
+    reader.add_argument(
+        "--desk", type=Path, help="where parts leave their counts; those that are there are not run again"
+    )
     given = reader.parse_args()
     warnings.simplefilter("ignore")
-    ledger = campaign(6 if given.brief else given.rounds, given.seed, given.brief, given.only, given.at_once)
+    rounds = 6 if given.brief else given.rounds
+    with tempfile.TemporaryDirectory(prefix="blurnb-ledger-") as own:
+        desk = given.desk or Path(own)
+        desk.mkdir(parents=True, exist_ok=True)
+        ledger = campaign(rounds, given.seed, given.brief, given.only, given.at_once, desk)
     totals = ledger.totals()
     print(json.dumps(totals, indent=1))
     killed = sum(count for kind, count in ledger.faults.items() if kind.startswith("kill -9"))

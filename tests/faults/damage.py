@@ -146,10 +146,10 @@ def _once(file: Path) -> object:
 
 
 def _network(file: Path) -> object:
-    folder = file.parent
-    about = json.loads((folder / "manifest.json").read_text()) if file.name != "manifest.json" else None
-    facts = about["facts"] if about else FACTS.setdefault(file, json.loads(file.read_text())["facts"])
-    told_of = finetuning._told(folder / "weights.safetensors", folder / "manifest.json", facts)
+    about = file.with_name("manifest.json")
+    if about not in FACTS:  # first of all it is read whole
+        FACTS[about] = json.loads(about.read_text())["facts"]
+    told_of = finetuning._told(file.with_name("weights.safetensors"), about, FACTS[about])
     return None if told_of is None else json.dumps(told_of, sort_keys=True)
 
 

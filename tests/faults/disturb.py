@@ -113,15 +113,19 @@ def kill_a_command(ledger: Ledger, arguments: Callable[[Path], list[str]], kind:
         seconds = finish(place)
         expected = told(place)
     with folder() as place:
-        for _ in range(rounds):
+        killed = 0
+        for _ in range(4 * rounds):  # where other work has slowed the first run down, a later one may be through early
+            if killed == rounds:
+                break
             process = start(place)
             try:
-                process.wait(draw.uniform(0.3, 0.9) * seconds)
+                process.wait(draw.uniform(0.2, 0.7) * seconds)
             except subprocess.TimeoutExpired:
-                ledger.faults[f"kill -9, {kind}"] += 1
+                killed += 1
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        ledger.faults[f"kill -9, {kind}"] += killed
         finish(place)
         ledger.compare(told(place), expected, f"kill -9, {kind}")
 

@@ -151,7 +151,7 @@ def lie(ledger: Ledger) -> None:
 def _kill_downloads(ledger: Ledger, address: str, digest: str, expected: list[str]) -> None:
     for share in (0.3, 0.6, 0.9):
         with folder() as place:
-            outcome = forked(partial(fetch, place, f"{address}slow/", digest), kill_after=share)
+            outcome = forked(partial(fetch, place, f"{address}slow/", digest), kill_at=share)
             ledger.faults["kill -9, download"] += outcome.kind == "killed"
             outcome = forked(partial(fetch, place, f"{address}good/", digest))
             if outcome.kind != "done":

@@ -34,13 +34,14 @@ def forked(
     work: Callable[[], object],
     *,
     kill_after: float | None = None,
+    kill_at: float | None = None,
     user: int | None = None,
     largest_file: int | None = None,
     memory: int | None = None,
     patience: float = 600.0,
 ) -> Outcome:
     """Run `work` in a forked child, which has everything imported already; SIGKILL after `kill_after` seconds
-    of the processor.
+    of the processor, or at `kill_at` seconds of the clock.
 
     The parent has never computed anything, so that no thread of a library is lost in the fork.
     """
@@ -52,7 +53,7 @@ def forked(
         _run(work, said, user, largest_file, memory)
     os.close(said)
     os.set_blocking(heard, False)
-    status, seconds, text = _wait(child, heard, started, kill_after, patience)
+    status, seconds, text = _wait(child, heard, started, kill_after, kill_at, patience)
     os.close(heard)
     if status is None:
         return Outcome("hung", text, seconds)
@@ -99,7 +100,7 @@ def _run(work, said: int, user, largest_file, memory) -> None:
 
 
 def _wait(
-    child: int, heard: int, started: float, kill_after: float | None, patience: float
+    child: int, heard: int, started: float, kill_after: float | None, kill_at: float | None, patience: float
 ) -> tuple[int | None, float, str]:
     """(exit status or None where patience ran out, seconds of the processor, what was said)."""
     said = b""
@@ -107,6 +108,7 @@ def _wait(
         said += _drained(heard)
         done, status, used = os.wait4(child, os.WNOHANG)
         late = not done and kill_after is not None and _processor_seconds(child) >= kill_after
+        late |= not done and kill_at is not None and time.monotonic() - started >= kill_at
         tired = not done and time.monotonic() - started > patience
         if late or tired:
             os.kill(child, signal.SIGKILL)

@@ -79,3 +79,9 @@ def test_frozen_blocks_keep_the_weights_of_the_sharp_network(study):
         name.startswith(("features.conv1", "features.norm1", "features.conv2", "features.norm2")) for name in moved
     )
     assert "features.conv3_1.weight" in moved
+
+
+def test_calibration_is_drawn_from_the_answers_of_the_run(study):
+    _, run, _ = study
+    curves = recovery.calibration(run, ["sharp", "D8"])
+    assert set(curves) == {"sharp, sharp", "mix, sharp", "sharp, D8", "mix, D8"}

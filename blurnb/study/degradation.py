@@ -23,11 +23,14 @@ PAPER_CHECK = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002
 
 
 class Run(NamedTuple):
-    """What a chapter shows: its records, their manifests, and one answer an image."""
+    """What a chapter shows: its records, their manifests, and one answer an image.
+
+    The answers are by (network, data set), or, where a chapter has several trainings of one, by (training, seed).
+    """
 
     rows: pd.DataFrame
     manifests: dict[str, dict]
-    answers: dict[tuple[str, str], pd.DataFrame]
+    answers: dict[tuple, pd.DataFrame]
 
     def of(self, place: int) -> pd.DataFrame:
         """The records of one pair of network and data set, by its place in the run (0 first, -1 last)."""

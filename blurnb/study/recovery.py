@@ -144,8 +144,7 @@ class Book:
         )
 
     def closed(self) -> degradation.Run:
-        """Write ``<output_dir>/<question>.csv`` and return the run."""
+        """Write ``<output_dir>/<question>.csv`` and return the run, its answers by (training, seed)."""
         path = Path(self.parameters.output_dir) / f"{self.question}.csv"
         records.write(path, self.rows, self.manifests)
-        label = self.shared["dataset"]
-        return degradation.Run(records.table(self.rows), self.manifests, {(self.shared["network"], label): None})
+        return degradation.Run(records.table(self.rows), self.manifests, self.answers)

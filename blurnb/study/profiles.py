@@ -580,12 +580,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 "scales": ["96", "128", "96+128"],
                 "train_scales": [96, 128],
             },
-            "photographs": {
-                **_TINY_TRAINING,
-                "blurs": ["sharp", *_WIDER],
-                "scales": ["64", "96", "64+96"],
-                "train_scales": [64, 96],
-            },
+            "photographs": {**_TINY_TRAINING, "blurs": ["sharp", *_WIDER], "scales": ["64", "96", "64+96"]},
             "paper": {
                 **_PAPER_TRAINING,
                 "blurs": ["sharp", *_WIDER],

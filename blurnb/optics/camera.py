@@ -53,7 +53,7 @@ def blur_circle_mm(
     """Diameter on the sensor of the disk that a point at `subject_distance_m` becomes.
 
     The cone of light from the aperture, f/N wide, meets the sensor at s'_focus instead of at its tip s'_subject:
-    c = (f/N) |s'_subject - s'_focus| / s'_subject. Either distance may be infinite; in focus it is 0.
+    ``c = (f/N) |s'_subject - s'_focus| / s'_subject``. Either distance may be infinite; in focus it is 0.
     """
     _finite(f_number=f_number)
     sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)

@@ -209,7 +209,7 @@ def answers(
     scale: int,
     shape: tuple[int, int],
 ) -> np.ndarray:
-    """The class of every pixel (len(blurs), *shape), uint8, of one image (3, H, W) under each blur."""
+    """The class of every pixel, uint8 (len(blurs), height, width), of one image (3, H, W) under each blur."""
     device = next(network.parameters()).device
     seen = blurred(image, identity, blurs, protocol, scale).to(device, memory_format=torch.channels_last)
     with torch.inference_mode():

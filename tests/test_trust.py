@@ -256,7 +256,7 @@ TEXT = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
 def test_what_papermill_writes_into_a_notebook_is_a_literal(value):
     parameterize = pytest.importorskip("papermill.parameterize")
     cell = nbformat.v4.new_code_cell("data_root = ''", metadata={"tags": ["parameters"]})
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": KERNEL})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": KERNEL, "papermill": {}})
     made = parameterize.parameterize_notebook(notebook, {"data_root": value})
     statements = ast.parse(made.cells[1].source).body
     assert [type(one) for one in statements] == [ast.Assign]

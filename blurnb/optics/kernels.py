@@ -136,7 +136,7 @@ def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
     motion make the kernel anew from the scaled parameter instead. Raises UserError unless factor is positive and the
     result at most 1025 pixels a side.
     """
-    factor = _positive("factor", factor, math.inf)
+    factor = _positive("factor", factor, 1e6)
     if factor == 1:
         return kernel.astype(np.float32)
     halves = [size // 2 for size in kernel.shape]

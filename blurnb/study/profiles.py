@@ -133,7 +133,9 @@ class Evaluated(Common):
     def _known_weights(cls, value: list[str]) -> list[str]:
         for one in value:
             if one not in WEIGHTS and not _is_file(one):
-                raise ValueError(f"{shown(one)} is no file{nearest(one[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
+                raise ValueError(
+                    f"{shown(one[:80])} is no file{nearest(one[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}"
+                )
         return value
 
     @field_validator("blurs")

@@ -20,7 +20,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBL
 
 from blurnb import records  # noqa: E402
 
-from . import damage, disturb, inputs, mirrors, pages  # noqa: E402
+from . import chapters, damage, disturb, inputs, mirrors, pages  # noqa: E402
 from .ledger import FAILURES, Ledger  # noqa: E402
 
 
@@ -40,6 +40,7 @@ def parts(rounds: int, seed: int, brief: bool) -> dict[str, Callable[[Ledger], N
         found["damage checkpoints"] = partial(damage.checkpoints, count=4, draw=random.Random(seed))
         found["commands"] = partial(commands, draw=random.Random(seed))
         found["mirrors"] = mirrors.lie
+        found["threads"] = chapters.other_threads
         found["input roots"] = inputs.roots
     found["input images"] = inputs.images
     found["input"] = partial(feed, seed=seed, brief=brief)
@@ -50,7 +51,7 @@ MOMENTS = {
     "evaluation": [("write", n, after) for n in (1, 2) for after in (False, True)],
     "training": [("replace", n, after) for n in (2, 5, 8) for after in (False, True)]
     + [("fsync", n, False) for n in (1, 4)],
-    "record writing": [("replace", n, after) for n in (1, 2, 3, 4, 15, 16) for after in (False, True)],
+    "record writing": [("replace", n, after) for n in (3, 1, 2, 4, 15, 16) for after in (False, True)],
 }
 """System calls at which a kill hurts most: (call, which one, only after it was done)."""
 
@@ -70,8 +71,8 @@ def kill(ledger: Ledger, job: str, count: int, draw: random.Random, brief: bool)
 
 
 def commands(ledger: Ledger, draw: random.Random) -> None:
-    disturb.kill_a_command(ledger, disturb.chapter, "chapter run from the command line", 1, draw)
-    disturb.kill_sweeps(ledger, 1, draw)
+    disturb.kill_a_command(ledger, disturb.chapter, "out/rq1.running.ipynb", "chapter from the command line", 2, draw)
+    disturb.kill_sweeps(ledger, 2, draw)
 
 
 def book(ledger: Ledger, draw: random.Random, brief: bool) -> None:

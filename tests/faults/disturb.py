@@ -92,8 +92,10 @@ def kill_at_calls(ledger: Ledger, job: str, moments: list[tuple[str, int, bool]]
             settled(ledger, job, place, expected, fault)
 
 
-def kill_a_command(ledger: Ledger, arguments: Callable[[Path], list[str]], kind: str, rounds: int, draw) -> None:
-    """The command line in a process group of its own, killed as a whole, then run again."""
+def kill_a_command(
+    ledger: Ledger, arguments: Callable[[Path], list[str]], begun: str, kind: str, rounds: int, draw: random.Random
+) -> None:
+    """The command line in a process group of its own, killed as a whole soon after it wrote `begun`, then run again."""
 
     def start(place: Path) -> subprocess.Popen:
         environment = os.environ | {"BLURNB_CACHE": str(place / "cache"), "PYTHONPATH": str(ROOT)}
@@ -101,31 +103,26 @@ def kill_a_command(ledger: Ledger, arguments: Callable[[Path], list[str]], kind:
         log = open(place / "said.txt", "w")  # noqa: SIM115
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
-    def finish(place: Path) -> float:
-        started = time.monotonic()
-        code = start(place).wait(600)
+    def finish(place: Path) -> None:
+        code = start(place).wait(1200)
         said = (place / "said.txt").read_text()
         if code:
             ledger.failed("tracebacks", f"{kind}: exit code {code}: {said[-1200:]}")
-        return time.monotonic() - started
 
     with folder() as place:
-        seconds = finish(place)
+        finish(place)
         expected = told(place)
     with folder() as place:
-        killed = 0
-        for _ in range(4 * rounds):  # where other work has slowed the first run down, a later one may be through early
-            if killed == rounds:
-                break
+        for _ in range(rounds):
             process = start(place)
-            try:
-                process.wait(draw.uniform(0.2, 0.7) * seconds)
-            except subprocess.TimeoutExpired:
-                killed += 1
+            while process.poll() is None and not (place / begun).exists():
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0.0, 1.5))
+            ledger.faults[f"kill -9, {kind}"] += process.poll() is None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        ledger.faults[f"kill -9, {kind}"] += killed
+            (place / begun).unlink(missing_ok=True)
         finish(place)
         ledger.compare(told(place), expected, f"kill -9, {kind}")
 
@@ -148,7 +145,7 @@ def kill_sweeps(ledger: Ledger, rounds: int, draw: random.Random) -> None:
     if find_spec("blurnb.study.sweeps") is None:
         ledger.skip("kill -9, sweep: there is no sweep command here")
         return
-    kill_a_command(ledger, sweep, "sweep", rounds, draw)
+    kill_a_command(ledger, sweep, "out/sweep.json", "sweep", rounds, draw)
 
 
 # ------------------------------------------------------------------------------------------------ disks

@@ -1,0 +1,89 @@
+"""Every chapter on the smoke profile, smaller still: from nothing to its rows, with one thread or with two."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from blurnb import records
+from blurnb.study import profiles
+
+from .disturb import folder
+from .ledger import Ledger
+from .processes import forked
+
+STUDIES = {
+    "rq1": "degradation",
+    "rq2": "recovery",
+    "rq3": "generalization",
+    "rq4": "restoration",
+    "rq5": "segmentation",
+}
+SMALLER = {
+    "n_images": 16, "train_images": 32, "train_batch": 16, "base_epochs": 1, "epochs": 1, "layer_images": 8,
+    "tuning_images": 2, "repeats": 1, "frozen": [1],
+}  # fmt: skip
+OWN = {
+    "rq1": {"dataset": "scenes", "network": "vgg_mini", "weights": "none", "scales": "native"},
+    "rq2": {"mixes": "sharp,mix"},
+    "rq3": {"mixes": "sharp,mix", "scales": "96,96+128", "blurs": "sharp,shake"},
+    "rq4": {
+        **{"dataset": "scenes", "network": "vgg_mini", "weights": "none", "scales": "native", "trained": "rq2"},
+        **{"frame": 512, "blurs": "sharp,D8", "factors": ["exact", "noise 0.01"], "methods": "wiener"},
+        **{"photograph_methods": "wiener", "wrong_kernels": "wiener"},
+    },
+}
+# Threads divide sums: weights and probabilities differ in their last bits, and with them an answer now and then.
+ANSWERS, MEANS = 2, 0.02  # images of n whose answer may differ; share by which other means may differ
+
+
+def rows_of(question: str, place: Path, threads: int = 1) -> pd.DataFrame:
+    """The chapter's rows without measured seconds, computed from nothing in a cache of its own."""
+    os.environ["BLURNB_CACHE"] = str(place / "cache")
+    fields = profiles.DEFAULTS[question][0].model_fields
+    given = {name: value for name, value in SMALLER.items() if name in fields} | OWN.get(question, {})
+    given |= {"profile": "smoke", "precision": "float32", "output_dir": str(place)}
+    study = importlib.import_module(f"blurnb.study.{STUDIES[question]}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        study.run(profiles.validate(question, given))
+    finally:
+        torch.set_num_threads(before)
+    found = records.load(place, question)
+    return found[found["metric"] != "seconds"].reset_index(drop=True)
+
+
+def beyond_tolerance(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    """Rows that differ by more than another number of threads may make them; their run_ids may differ."""
+    identity = [*records.TEXT, "n", "seed"]
+    pairs = one.merge(other, on=identity, suffixes=("", "_other"))
+    found = [] if len(pairs) == len(one) == len(other) else [f"{len(one)} rows and {len(other)}, {len(pairs)} in both"]
+    for row in pairs[pairs["metric"] != "mcnemar_p"].itertuples():
+        if not abs(row.value - row.value_other) <= max(ANSWERS / max(row.n, 1), MEANS * abs(row.value)):
+            found.append(str(row))
+    return found
+
+
+def other_threads(ledger: Ledger) -> None:
+    """Each chapter with one thread and with two."""
+    for question in profiles.DEFAULTS:
+        with folder() as place:
+            for threads in (1, 2):
+                outcome = forked(partial(_kept, question, place, threads), patience=1800)
+                if outcome.kind != "done":
+                    ledger.failed("tracebacks", f"{question} with {threads} threads: {outcome.text[-1200:]}")
+            ledger.faults["other number of threads, chapter"] += 1
+            one, two = (pd.read_pickle(place / str(threads)) for threads in (1, 2))
+            strange = beyond_tolerance(one, two)
+            if strange:
+                ledger.failed("wrong numbers", f"{question} with 2 threads: {strange[0]}", len(strange))
+
+
+def _kept(question: str, place: Path, threads: int) -> None:
+    rows_of(question, place / f"run{threads}", threads).to_pickle(place / str(threads))

@@ -1,0 +1,86 @@
+"""The campaign runs, sees what is planted, and the book's totals are those of a whole one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blurnb.errors import UserError
+from blurnb.report import campaign
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments):
+    """The campaign in a process of its own: it forks, and this one has threads."""
+    command = [sys.executable, "-m", "tests.faults", "--brief", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_handful_of_kills_loses_nothing(tmp_path):
+    done = run("--only", "kill record", "--output", str(tmp_path / "totals.json"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads((tmp_path / "totals.json").read_text())
+    assert found["kills"] >= 4
+    assert all(found[name] == 0 for name in campaign.MUST_BE_ZERO)
+
+
+PLANTED = """
+import sys
+from blurnb import records
+from tests.faults import __main__ as entry, disturb, jobs
+
+checked, told, writing = records._checked, disturb.told, jobs.writing
+calls = []
+
+def told_twice(place):
+    calls.append(place)
+    return told(place) + told(place)[:1] * (len(calls) > 1)
+
+def once_only(place):
+    if (place / "out").exists():
+        raise RuntimeError("planted")
+    writing(place)
+
+def run():
+    sys.argv = ["faults", "--brief", "--only", "kill record"]
+    return entry.main()
+
+records._checked = lambda path, rows: checked(path, path)  # what a killed writer staged is not looked for
+print("EXIT lost records", run())
+records._checked, disturb.told = checked, told_twice
+print("EXIT wrong numbers", run())
+disturb.told, jobs.JOBS["record writing"] = told, once_only
+print("EXIT tracebacks", run())
+"""
+
+
+def test_the_campaign_sees_what_is_planted_and_fails():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PLANTED]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    for kind in campaign.MUST_BE_ZERO:
+        assert f"FAILED {kind}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+        assert f"EXIT {kind} 1" in done.stdout
+
+
+def test_the_books_totals_are_those_of_a_whole_campaign_without_a_failure():
+    found = campaign.kept(ROOT / campaign.FILE)
+    assert found["kills"] >= 50
+    assert [found[name] for name in campaign.MUST_BE_ZERO] == [0, 0, 0]
+    assert found["faults injected"] == sum(found["faults by kind"].values())
+    assert found["inputs tried"] == sum(found["inputs by kind"].values())
+    for job in ("evaluation", "training", "record writing", "book build"):
+        assert found["faults by kind"][f"kill -9, {job}"] > 0
+    table = campaign.totals(file=str(ROOT / campaign.FILE))
+    assert dict(zip(table[""], table["count"]))["wrong numbers"] == "0"
+    assert len(campaign.by_kind(of="inputs", file=str(ROOT / campaign.FILE))) == len(found["inputs by kind"])
+
+
+def test_a_missing_campaign_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match="run: make campaign"):
+        campaign.totals(file=str(tmp_path / "absent.json"))

@@ -351,7 +351,7 @@ def reliability(curves: Mapping[str, Mapping[str, np.ndarray]], source: str = ""
         axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=ink, elinewidth=1, alpha=0.7)
         axes.scatter(x, y, s=12 + 260 * np.asarray(curve["n"]) / n, color=ink, alpha=0.85, linewidth=0, zorder=3)
         gap = 100 * np.average(np.abs(np.asarray(curve["accuracy"]) - curve["confidence"]), weights=curve["n"])
-        axes.set_title(f"{name}: off by {gap:.1f} points", fontsize=9.5, color=ink)
+        axes.set_title(f"{name}\noff by {gap:.1f} points", fontsize=9.5, color=ink)
         axes.set_aspect("equal")
         axes.set_xlim(-3, 103)
         axes.set_ylim(-3, 103)

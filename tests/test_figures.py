@@ -290,7 +290,7 @@ def test_reliability_draws_the_curve():
     bins = statistics.reliability(stated, right)
     figure = figures.reliability({"D8": bins}, "vgg16 · imagenet")
     axes = figure.axes[0]
-    assert axes.get_title(loc="left") == f"D8: off by {100 * statistics.ece(stated, right):.1f} points"
+    assert axes.get_title(loc="left") == f"D8\noff by {100 * statistics.ece(stated, right):.1f} points"
     assert len(axes.collections[-1].get_offsets()) == len(bins["n"])
     assert "n = 600" in words(figure)
     with pytest.raises(UserError, match="curve"):

@@ -78,6 +78,13 @@ def test_the_drawn_figures_are_of_the_records_that_are_committed(file):
         assert image.info["Comment"] == readme.digest(select(RECORDS)), "run `make readme`"
 
 
+def test_every_committed_record_can_be_downloaded_from_the_book():
+    text = (ROOT / "book" / "tables.md").read_text()
+    for file in sorted(RECORDS.iterdir()):
+        if file.suffix in (".csv", ".json"):
+            assert f"<records/photographs/{file.name}>" in text
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_links_to_files_resolve(name):
     text = (ROOT / name).read_text()

@@ -133,15 +133,17 @@ RINGS = {"o": "ring", "s": "square", "^": "triangle", "D": "diamond"}
 def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "top1") -> Figure:
     """Share of the sharp score kept: mIoU (full) beside the accuracy of RQ2's networks (hollow), before and after.
 
-    `classification` are the rows of RQ2, a mark for each network and data set in it; empty leaves them out.
+    `classification` are the rows of RQ2, a mark for each network and data set in it; empty leaves them out. They stand
+    beside the same blur relative to the image: D2 in a frame of 128 beside D8.
     """
+    classification = selection.in_papers_frame(classification)
     found = _first_scale(need(rows, "share_kept", metric="miou", versus="", seen="all"), "miou")
     selection.one_source(found, "share_kept")
     blurs = [b for b in selection.in_order(found["blur"]) if b != "sharp"]
     beside = {
         source: _first_scale(part, metric)
         for source, part in classification.groupby(["network", "dataset"], sort=True)
-        if (part["metric"] == metric).any()
+        if (part["metric"] == metric).any() and set(part["blur"]) & set(blurs)
     }
     figure = card(0.34 * len(blurs) + 1.45)
     low = 100.0

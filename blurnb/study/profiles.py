@@ -604,7 +604,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 "tuning_images": 2,
                 "repeats": 2,
             },
-            "embedded": {**_EMBEDDED_TRAINING, **_RESTORED, "n_images": 256},
+            "embedded": {**_EMBEDDED_TRAINING, **_RESTORED, "n_images": 200},
             "photographs": {
                 **_TINY_TRAINING,
                 **_RESTORED,

@@ -79,15 +79,16 @@ APPENDER = """
 import sys
 from blurnb.study import journal
 for i in range(200):
-    journal.append(sys.argv[1], [(f"{sys.argv[2]}-{i}", {"256|D8": [i] * 40})])
+    journal.append(sys.argv[1], [(f"{sys.argv[2]}-{i}", {"256|D8": [i] * 20_000})])
 """
 
 
 def test_processes_that_append_at_once_lose_nothing(tmp_path):
+    # Lines of many pages: one that grows while another process looks must not be taken for a torn one.
     path = tmp_path / "abc.jsonl"
     writers = [subprocess.Popen([sys.executable, "-c", APPENDER, str(path), name]) for name in "ab"]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    assert journal.read(path) == {f"{name}-{i}": {"256|D8": [i] * 40} for name in "ab" for i in range(200)}
+    assert journal.read(path) == {f"{name}-{i}": {"256|D8": [i] * 20_000} for name in "ab" for i in range(200)}
     assert path.read_bytes().count(b"\n") == 400
 
 

@@ -108,13 +108,18 @@ def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) 
     for image, answers in entries:
         text = json.dumps([image, answers], separators=(",", ":"), ensure_ascii=False).encode()
         lines.append(b"%b\t%08x\n" % (text, zlib.crc32(text)))
+    # One writer at a time: one that looked while another's line was growing would take it for a torn one.
+    with records.locked(Path(path)):
+        _append(path, b"".join(lines))
+
+
+def _append(path: str | Path, data: bytes) -> None:
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             end = os.lseek(handle, 0, os.SEEK_END)
             torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"  # an earlier crash: do not glue onto its half line
-            data = (b"\n" if torn else b"") + b"".join(lines)
+            data = (b"\n" if torn else b"") + data
             while data:
                 data = data[os.write(handle, data) :]
         finally:

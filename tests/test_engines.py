@@ -85,6 +85,15 @@ def test_every_loop_is_chosen_by_some_kernel(name):
     assert plan_for(KERNELS[name] / KERNELS[name].sum()).loop == LOOPS[name]
 
 
+@pytest.mark.parametrize("sigma", [3, 4.4, 5, 7.7, 9.2, 12, 14])
+def test_a_wide_gaussian_is_made_at_few_rows_and_still_within_a_tenth(sigma):
+    kernel, images = gaussian(sigma), hard_images(2, 131, 150)
+    plan = plan_for(kernel)
+    assert plan.loop == "convolve_separably"
+    assert plan.arguments[0] >= sigma / 2  # rows from one to the next
+    assert np.abs(blur(images, kernel).numpy() - reference(images, kernel)).max() < 0.1 * LEVEL
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_torchs_path_agrees_with_float64(name):
     # The path a GPU takes, on the processor.

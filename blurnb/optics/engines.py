@@ -1,14 +1,16 @@
 """Engines: the ways to convolve a batch with its kernels, and the choice between them.
 
 On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with the cheapest of three plans for their
-kernel: its taps one by one (motion, shake); vertical runs (disks: most of a disk is one weight); or down and across
-(Gaussians, and other products of two profiles). Kernels with more taps than that is good for take a float32 FFT.
+kernel: its taps one by one (motion, shake), or the average of two where the kernel is its own mirror image (small
+disks); vertical runs (disks: most of a disk is one weight); or down and across (Gaussians, and other products of two
+profiles). Kernels with more taps than that is good for take a float32 FFT.
 Images on a GPU, values outside [0, 1] and tensors that want gradients go through torch.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 from collections import deque
@@ -28,12 +30,16 @@ ENGINES = ("auto", "torch")
 
 _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
-# Costs in units of one tap of `loops.weigh` on one row, 10 ns for 512 pixels on the machine they were measured on
-# (2 x AMD EPYC, AVX-512). They only choose the plan: being wrong by a third costs a few per cent.
+# Costs in units of one tap of `loops.weigh` on one row, 5.5 ns for 512 pixels on the machine they were measured on
+# (2 x AMD EPYC, AVX-512, quiet), beyond what every plan needs. They only choose the plan: being wrong by a third costs
+# a few per cent.
 _LOAD_COST = 0.68  # one tap of `weigh_pair`, for each of its rows
+_MIRROR_COST = 1.1  # the same, of the average of two pixels
 _GROUP_COST = 1.0
-_RUN_COST = 5.0
-_LINE_COST = 12.0
+_FIRST_RUN_COST = 24.0
+_RUN_COST = 4.0
+_LINE_COST = 25.0  # a row between down and across
+_BETWEEN_COST = 22.0  # a row between two coarse ones
 _FOURIER_COST = 400.0
 _SMALL_COST = 12.0
 
@@ -186,21 +192,34 @@ def _paired(levels: np.ndarray, taps: tuple, spacing: int) -> tuple[np.ndarray, 
     )
 
 
+def _folded(kernel: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(what is left of `kernel` when its right half is added to its mirror image, True); itself where it has none."""
+    if np.abs(kernel - kernel[:, ::-1]).max() > 1e-7:
+        return kernel, False
+    folded = kernel + kernel[:, ::-1]
+    middle = kernel.shape[1] // 2
+    folded[:, middle] = kernel[:, middle]
+    folded[:, middle + 1 :] = 0
+    return folded, True
+
+
 def _cost(taps: int) -> float:
     return taps + _GROUP_COST * math.ceil(taps / _GROUP)
 
 
 def _tap_plan(kernel: np.ndarray) -> Plan | None:
+    kernel, is_mirrored = _folded(kernel)
     columns, rows = np.nonzero(kernel.T)
     middle_row, middle_column = kernel.shape[0] // 2, kernel.shape[1] // 2
     below = np.vstack([kernel[1:], np.zeros_like(kernel[:1])])
     loads = np.count_nonzero((kernel > 0) | (below > 0)) + np.count_nonzero(kernel[0])
-    cost = _LOAD_COST * loads + _GROUP_COST * math.ceil(len(rows) / _GROUP)
+    load_cost = _MIRROR_COST if is_mirrored else _LOAD_COST
+    cost = load_cost * loads + _GROUP_COST * math.ceil(len(rows) / _GROUP)
     if cost >= _FOURIER_COST:
         return None
     half = max(middle_row, middle_column)
     taps = _taps(middle_column - columns, kernel[rows, columns])
-    return Plan("convolve", cost, half, half, _paired(middle_row - rows, taps, 1))
+    return Plan("convolve", cost, half, half, (*_paired(middle_row - rows, taps, 1), is_mirrored))
 
 
 def _run_plan(kernel: np.ndarray) -> Plan | None:
@@ -213,7 +232,7 @@ def _run_plan(kernel: np.ndarray) -> Plan | None:
     if steps.min() < -1e-7:
         return None
     lengths, columns = np.nonzero(steps > 1e-7)
-    cost = _cost(len(lengths)) + _RUN_COST * lengths.max()
+    cost = _cost(len(lengths)) + _FIRST_RUN_COST + _RUN_COST * lengths.max()
     if cost >= _FOURIER_COST:
         return None
     pixels = 2 * np.arange(lengths.max() + 1) + 1
@@ -227,11 +246,11 @@ def _run_plan(kernel: np.ndarray) -> Plan | None:
 
 
 def _separable_plan(kernel: np.ndarray) -> Plan | None:
-    """Down and across; a wide Gaussian only at every n-th row, and a narrow Gaussian between these."""
+    """Down and across; a wide Gaussian only at every n-th row, and few taps between these."""
     profile_down, profile_across = kernel.sum(1), kernel.sum(0)
     if np.abs(kernel - np.outer(profile_down, profile_across)).max() > 1e-7 or min(kernel.shape) == 1:
         return None
-    plans = [_decimated_plan(profile_down, profile_across, step) for step in (8, 6, 5, 4, 3, 2, 1)]
+    plans = [_decimated_plan(profile_down, profile_across, step) for step in range(1, 13)]
     return min((plan for plan in plans if plan), key=lambda plan: plan.cost, default=None)
 
 
@@ -250,7 +269,7 @@ def _decimated_plan(profile_down: np.ndarray, profile_across: np.ndarray, step: 
     reach = between.shape[1] // 2
     cost = (_LOAD_COST * _cost(len(first)) + _cost(len(profile_across)) + _LINE_COST) / step
     if step > 1:
-        cost += _cost(between.shape[1])
+        cost += _cost(between.shape[1]) + _BETWEEN_COST
     if cost >= _FOURIER_COST:
         return None
     sets = [_taps(np.arange(-reach, reach + 1), weights) for weights in between]
@@ -268,40 +287,42 @@ def _gaussian_parts(profile: np.ndarray, step: int) -> tuple[np.ndarray, np.ndar
     """(first Gaussian, weights of the coarse rows for each row after one) that make the Gaussian `profile`.
 
     Variances add up, so a Gaussian may be applied in two parts, and the first one leaves so little beyond the Nyquist
-    frequency of every `step`-th row that the second can bridge the gap. None if the profile is no Gaussian, or too
-    narrow: the parts are checked against it, at each place between two coarse rows.
+    frequency of every `step`-th row that the second can bridge the gap. The second one's weights are those that come
+    nearest to `profile` at each place between two coarse rows. None where they do not come near enough: the profile
+    is no Gaussian, or too narrow.
     """
-    offsets = np.arange(len(profile)) - len(profile) // 2
-    variance = float(profile @ offsets**2)
-    # Aliasing is exp(-2 pi^2 v1 v2 / (variance step^2)); 0.72^2 makes it 4e-5.
-    root = variance**2 / 4 - (0.72 * step) ** 2 * variance
-    if root <= 0:
-        return None
-    second = variance / 2 - math.sqrt(root)
-    first = _sampled_gaussian(np.arange(-math.ceil(4 * math.sqrt(variance - second)), 1), variance - second)
-    first = np.concatenate([first, first[-2::-1]])
+    for reach, share in itertools.product(_COARSE_REACHES, _FIRST_SHARES):
+        parts = _parts(profile, step, reach, share)
+        if parts:
+            return parts
+    return None
+
+
+_FIRST_SHARES = (0.62, 0.57, 0.67, 0.75)
+"""Of a Gaussian's variance, in the first part: where the profile is cut off decides which comes near enough."""
+_COARSE_REACHES = (3, 4)
+"""Coarse rows to each side that the second part weighs; fewer are never near enough."""
+
+
+def _parts(profile: np.ndarray, step: int, coarse_reach: int, share: float) -> tuple[np.ndarray, np.ndarray] | None:
+    middle = len(profile) // 2
+    variance = share * float(profile @ (np.arange(len(profile)) - middle) ** 2)
+    reach = math.ceil(3.5 * math.sqrt(variance))
+    first = np.exp(-0.5 * np.arange(-reach, reach + 1) ** 2 / variance)
     first /= first.sum()
-    reach = math.ceil(4 * math.sqrt(second) / step)
-    places = np.arange(step)[:, None] - step * np.arange(-reach, reach + 1)[None, :]
-    between = _sampled_gaussian(places, second)
-    between /= between.sum(axis=1, keepdims=True)
-    width = len(first) // 2 + step * (reach + 1)
+    width = max(middle, reach + step * (coarse_reach + 1))
+    target = np.pad(profile, width - middle)
+    between = np.empty((step, 2 * coarse_reach + 1))
     for phase, weights in enumerate(between):
-        made = np.zeros(2 * width + 1)
-        for row, weight in zip(range(-reach, reach + 1), weights):
-            start = width + step * row - phase - len(first) // 2
-            made[start : start + len(first)] += weight * first
-        beside = max(0, width - len(profile) // 2)
-        if len(made) - 2 * beside != len(profile):
-            return None
-        made[beside : len(made) - beside] -= profile
-        if np.abs(made).sum() > 5.5e-4:  # 0.07 of an 8-bit level on the worst image there is
+        made = np.zeros((len(weights), 2 * width + 1))
+        for row, line in enumerate(made):
+            start = width + step * (row - coarse_reach) - phase - reach
+            line[start : start + len(first)] = first
+        weights[:] = np.linalg.lstsq(made.T, target, rcond=None)[0].clip(0)
+        weights /= weights.sum()
+        if not np.abs(weights @ made - target).sum() <= 5e-4:  # 0.064 of an 8-bit level on the worst image there is
             return None
     return first, between
-
-
-def _sampled_gaussian(places: np.ndarray, variance: float) -> np.ndarray:
-    return np.exp(-0.5 * places**2 / variance)
 
 
 # ------------------------------------------------------------------------------------- the loops, in threads

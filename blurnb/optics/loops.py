@@ -93,18 +93,39 @@ def no_floats(typingctx):
 
 
 @intrinsic
-def add_product(typingctx, shorts, source, index, weight):
-    """`shorts` + (source[index : index + 32] * weight >> 16)"""
+def load(typingctx, source, index):
+    """source[index : index + 32]"""
 
     def code(context, builder, signature, arguments):
-        shorts, source, index, weight = arguments
-        address = _address(context, builder, signature.args[1], source, index, _SHORTS)
-        pixels = builder.zext(builder.load(address, align=2), _INTS)
-        product = builder.mul(pixels, builder.zext(_everywhere(builder, weight, _SHORTS), _INTS))
+        source, index = arguments
+        return builder.load(_address(context, builder, signature.args[0], source, index, _SHORTS), align=2)
+
+    return Shorts()(source, types.intp), code
+
+
+@intrinsic
+def average(typingctx, shorts, others):
+    """(`shorts` + `others` + 1) >> 1, one instruction too"""
+
+    def code(context, builder, signature, arguments):
+        sum_ = builder.add(*(builder.zext(one, _INTS) for one in arguments))
+        sum_ = builder.add(sum_, ir.Constant(_INTS, [1] * LANES))
+        return builder.trunc(builder.lshr(sum_, ir.Constant(_INTS, [1] * LANES)), _SHORTS)
+
+    return Shorts()(shorts, others), code
+
+
+@intrinsic
+def add_product(typingctx, shorts, pixels, weight):
+    """`shorts` + (`pixels` * weight >> 16)"""
+
+    def code(context, builder, signature, arguments):
+        shorts, pixels, weight = arguments
+        product = builder.mul(builder.zext(pixels, _INTS), builder.zext(_everywhere(builder, weight, _SHORTS), _INTS))
         high = builder.trunc(builder.lshr(product, ir.Constant(_INTS, [16] * LANES)), _SHORTS)
         return builder.add(shorts, high)
 
-    return Shorts()(shorts, source, types.intp, types.uint16), code
+    return Shorts()(shorts, pixels, types.uint16), code
 
 
 @intrinsic
@@ -146,8 +167,9 @@ def weigh(row, source, start, taps, unit):
             offsets, weights = taps.offsets[first:last], taps.weights[first:last]
             for tap in range(offsets.size):
                 index = start + offsets[tap] + x
-                left_sum = add_product(left_sum, source, index, weights[tap])
-                right_sum = add_product(right_sum, source, index + LANES, weights[tap])
+                left_pixels, right_pixels = load(source, index), load(source, index + LANES)
+                left_sum = add_product(left_sum, left_pixels, weights[tap])
+                right_sum = add_product(right_sum, right_pixels, weights[tap])
             scale = taps.scales[group] * unit
             left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
         store(row, x, left)
@@ -166,11 +188,42 @@ def weigh_pair(row, other, source, start, taps, unit):
             offsets, weights = taps.offsets[first:last], taps.weights[2 * first : 2 * last]
             for tap in range(offsets.size):
                 index = start + offsets[tap] + x
+                left_pixels, right_pixels = load(source, index), load(source, index + LANES)
                 weight, other_weight = weights[2 * tap], weights[2 * tap + 1]
-                left_sum = add_product(left_sum, source, index, weight)
-                right_sum = add_product(right_sum, source, index + LANES, weight)
-                other_left_sum = add_product(other_left_sum, source, index, other_weight)
-                other_right_sum = add_product(other_right_sum, source, index + LANES, other_weight)
+                left_sum = add_product(left_sum, left_pixels, weight)
+                right_sum = add_product(right_sum, right_pixels, weight)
+                other_left_sum = add_product(other_left_sum, left_pixels, other_weight)
+                other_right_sum = add_product(other_right_sum, right_pixels, other_weight)
+            scale = taps.scales[group] * unit
+            left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
+            other_left = add_scaled(other_left, other_left_sum, scale)
+            other_right = add_scaled(other_right, other_right_sum, scale)
+        store(row, x, left)
+        store(row, x + LANES, right)
+        store(other, x, other_left)
+        store(other, x + LANES, other_right)
+
+
+@compiled
+def weigh_mirrored_pair(row, other, source, start, taps, mirrors, unit):
+    """As `weigh_pair`, of the averages of the pixels at a tap's offset and at its mirror: half the products."""
+    for strip in range(0, row.size, STRIP):
+        x = min(strip, row.size - STRIP)
+        left, right, other_left, other_right = no_floats(), no_floats(), no_floats(), no_floats()
+        for group in range(taps.scales.size):
+            left_sum, right_sum, other_left_sum, other_right_sum = no_shorts(), no_shorts(), no_shorts(), no_shorts()
+            first, last = taps.groups[group], taps.groups[group + 1]
+            offsets, weights = taps.offsets[first:last], taps.weights[2 * first : 2 * last]
+            for tap in range(offsets.size):
+                index = start + offsets[tap] + x
+                mirror = start + mirrors[first + tap] + x
+                left_pixels = average(load(source, index), load(source, mirror))
+                right_pixels = average(load(source, index + LANES), load(source, mirror + LANES))
+                weight, other_weight = weights[2 * tap], weights[2 * tap + 1]
+                left_sum = add_product(left_sum, left_pixels, weight)
+                right_sum = add_product(right_sum, right_pixels, weight)
+                other_left_sum = add_product(other_left_sum, left_pixels, other_weight)
+                other_right_sum = add_product(other_right_sum, right_pixels, other_weight)
             scale = taps.scales[group] * unit
             left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
             other_left = add_scaled(other_left, other_left_sum, scale)
@@ -225,16 +278,18 @@ def average_runs(padded, start, stride, shares, total, runs):
 
 
 @compiled
-def convolve(planes, out, first, last, rows, columns, levels, taps):
+def convolve(planes, out, first, last, rows, columns, levels, taps, is_mirrored):
     """Rows first..last of the stacked `planes` (P, H, W), W >= STRIP, into `out`; whether all lay in [0, 1].
 
-    The taps weigh the pixel `levels` rows below and `offsets` to the right, for a row and the one below it.
+    The taps weigh the pixel `levels` rows below and `offsets` to the right, for a row and the one below it; with
+    `is_mirrored` the average of that pixel and the one as far to the left.
     """
     height, width = planes.shape[1], planes.shape[2]
     half = (columns.size - width) // 2
     stride = -(-columns.size // LANES) * LANES
     padded = np.empty((min(height, last - first) + 2 * half + 1) * stride, np.uint16)
     nowhere = np.empty(width, np.float32)
+    mirrors = levels * stride - taps.offsets
     taps = Taps(levels * stride + taps.offsets, taps.weights, taps.groups, taps.scales)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
@@ -242,7 +297,11 @@ def convolve(planes, out, first, last, rows, columns, levels, taps):
         is_normal &= pad(planes[plane], rows[top : bottom + 2 * half], columns, padded, stride)
         for y in range(top, bottom, 2):
             other = out[plane, y + 1] if y + 1 < bottom else nowhere
-            weigh_pair(out[plane, y], other, padded, (y - top + half) * stride + half, taps, UNIT)
+            start = (y - top + half) * stride + half
+            if is_mirrored:
+                weigh_mirrored_pair(out[plane, y], other, padded, start, taps, mirrors, UNIT)
+            else:
+                weigh_pair(out[plane, y], other, padded, start, taps, UNIT)
     return is_normal
 
 
@@ -284,6 +343,7 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
     line, row = np.empty(stride, np.uint16), np.empty(width, np.float32)
     pair = np.empty((2, columns.size), np.float32)
     down = Taps(down.offsets * stride, down.weights, down.groups, down.scales)
+    between = up.offsets * stride
     one = np.float32(1)
     is_normal = True
     for plane in range(first // height, (last - 1) // height + 1):
@@ -305,6 +365,6 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
         if step > 1:
             for y in range(top, bottom):
                 phase = y % step
-                taps = Taps(up.offsets[phase] * stride, up.weights[phase], up.groups[phase], up.scales[phase])
+                taps = Taps(between[phase], up.weights[phase], up.groups[phase], up.scales[phase])
                 weigh(out[plane, y], coarse, (y // step - start) * stride, taps, UNIT)
     return is_normal

@@ -55,6 +55,7 @@ def sharp(parameters: profiles.Trained, seed: int) -> tuple[models.Network, dict
             mix="sharp",
             epochs=parameters.base_epochs,
             learning_rate=parameters.base_learning_rate,
+            frozen_blocks=parameters.base_frozen,
             seed=seed,
         ),
         parameters,

@@ -232,6 +232,8 @@ class RQ1(Evaluated):
 class Trained(Evaluated):
     """What a chapter takes that also trains: a sharp network first (`base_*`), then each mix from there on.
 
+    While it learns sharp images its first `base_frozen` blocks keep the weights they came with.
+
     Of `train_seeds` the first trains every mix, the others sharp and mix alone.
     """
 
@@ -240,6 +242,7 @@ class Trained(Evaluated):
     train_seeds: Annotated[Numbers, Field(min_length=1)] = [0]
     base_epochs: int = Field(2, ge=0, le=10_000)
     base_learning_rate: float = Field(0.02, gt=0, le=10)
+    base_frozen: int = Field(0, ge=0, le=1000)
     epochs: int = Field(2, ge=1, le=10_000)
     learning_rate: float = Field(0.01, gt=0, le=10)
     train_batch: int = Field(64, ge=1, le=100_000)

@@ -1,33 +1,38 @@
 """How many images a second: our blur against the libraries that people use, in one interleaved run.
 
-    python benchmarks/blur.py [--seconds 1] [--threads 2] [--clock wall|cpu] [--sweep]
+    python benchmarks/blur.py [--seconds 1] [--threads 2] [--clock wall|cpu] [--sweep] [--write FOLDER]
 
 Images of 512 x 512 RGB with values in [0, 1], in the layout and type that each library likes best; every library
 gets its kernel ready-made, and the same two threads: its own where it has them, two Python threads beside it where it
 has not. Rounds are interleaved, so that whatever else the machine does hits all alike; the best round of each counts.
 Where others use the machine too, `--clock cpu` counts processor time, shared between the threads, instead of time on
 the wall. The error is the largest difference, over the pixels of one photograph-like image, to SciPy's convolution in
-float64 with the same border, in 8-bit levels (1/255).
+float64 with the same border, in 8-bit levels (1/255). `--sweep` takes every kind of kernel from 3 x 3 to 51 x 51.
+`--write` adds the numbers to speed.csv in that folder, with machine and date, from where the book shows them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 import scipy.signal
 import torch
+from sweep import processor
 
+from blurnb import records
 from blurnb.optics import blur, camera_shake, defocus, gaussian, linear_motion
 from blurnb.optics.engines import plan_for
+from blurnb.report.costs import BLUR_GOALS
 
 SIDE, COUNT = 512, 8
 
@@ -40,7 +45,6 @@ KERNELS = {
     "M21@30": (linear_motion(21, 30), None),
     "shake24": (camera_shake(11, 24), None),
 }
-GOALS = {"D2": 1.5, "D4": 2, "D8": 4, "G4": 2, "G8": 4, "M21@30": 4, "shake24": 4}
 
 
 def photographs(count: int, side: int) -> np.ndarray:
@@ -161,22 +165,28 @@ def exact(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return scipy.signal.fftconvolve(wide, kernel[None].astype(np.float64), mode="valid")
 
 
-def table(seconds: float, threads: int, clock: Callable[[], float]) -> None:
-    images = photographs(COUNT, SIDE)
+Speeds = dict[tuple[str, str, str], tuple[float, float | None]]
+"""(set of kernels, kernel, way) -> (images a second, largest error in 8-bit levels where it was measured)."""
+
+
+def table(seconds: float, threads: int, clock: Callable[[], float]) -> Speeds:
+    images, found = photographs(COUNT, SIDE), {}
     for label, (kernel, sigma) in KERNELS.items():
         named = list(ways(kernel, sigma, images, threads))
         truth = exact(images[0], kernel)
         errors = {name: np.abs(as_planes(way()) - truth).max() * 255 for name, way in named}
         shortest = race(named, seconds, clock)
+        found |= {("blurs", label, name): (COUNT / value, errors[name]) for name, value in shortest.items()}
         ours = shortest.pop("blurnb")
         best = min(shortest, key=shortest.get)
-        ratio, goal = shortest[best] / ours, GOALS[label]
+        ratio, goal = shortest[best] / ours, BLUR_GOALS[label]
         plan = plan_for(kernel)
         verdict = "reached" if ratio >= goal else "MISSED"
         print(f"\n{label}: {ratio:.2f} x the fastest peer; goal {goal} {verdict} ({plan.loop}, cost {plan.cost:.0f})")
         print(f"  {'':28}{'images/s':>9}{'blurnb is':>11}{'max error':>11}")
         for name, value in [("blurnb", ours), *sorted(shortest.items(), key=lambda item: item[1])]:
             print(f"  {name:28}{COUNT / value:9.0f}{value / ours:10.2f}x{errors[name]:11.4f}", flush=True)
+    return found
 
 
 def shapes(size: int) -> Iterator[tuple[str, np.ndarray, float | None]]:
@@ -196,8 +206,8 @@ def shapes(size: int) -> Iterator[tuple[str, np.ndarray, float | None]]:
     yield "dense", dense / dense.sum(), None
 
 
-def sweep(seconds: float, threads: int, clock: Callable[[], float]) -> None:
-    images, lowest = photographs(COUNT, SIDE), {"float": np.inf, "8-bit": np.inf}
+def sweep(seconds: float, threads: int, clock: Callable[[], float]) -> Speeds:
+    images, lowest, found = photographs(COUNT, SIDE), {"float": np.inf, "8-bit": np.inf}, {}
     print("Ratio to the fastest peer that keeps floats, and to the fastest that rounds to 8 bits (error 0.5).")
     print(f"{'kernel':10}{'size':>5}{'loop':>20}{'cost':>6}{'images/s':>10}{'error':>8}{'float':>8}{'8-bit':>8}")
     for size in (3, 5, 7, 9, 11, 15, 21, 27, 33, 41, 51):
@@ -210,6 +220,9 @@ def sweep(seconds: float, threads: int, clock: Callable[[], float]) -> None:
             error = np.abs(as_planes(named[0][1]()) - exact(images[0], kernel)).max() * 255
             shortest = race(named, seconds, clock)
             ours = shortest.pop("blurnb")
+            best = min(shortest, key=shortest.get)
+            found["shapes", f"{name} {size}", "blurnb"] = (COUNT / ours, error)
+            found["shapes", f"{name} {size}", best] = (COUNT / shortest[best], None)
             plan, ratios = plan_for(kernel), {}
             for kind in lowest:
                 times = [value for peer, value in shortest.items() if peer.endswith("uint8") == (kind == "8-bit")]
@@ -221,6 +234,25 @@ def sweep(seconds: float, threads: int, clock: Callable[[], float]) -> None:
                 flush=True,
             )
     print("lowest ratios: " + ", ".join(f"{value:.2f} ({kind})" for kind, value in lowest.items()))
+    return found
+
+
+def write(folder: str, found: Speeds, options: argparse.Namespace) -> None:
+    """Records of metrics `images_per_second` and `largest_error`: a row for each kernel and way."""
+    peers = ("opencv-python-headless", "scipy", "kornia", "albumentations", "torchvision", "numba")
+    facts = {"benchmark": "blur", "sweep": options.sweep, "side": SIDE, "images": COUNT, "threads": options.threads,
+             "seconds": options.seconds, "clock": options.clock, "processor": processor(),
+             "libraries": {name: metadata.version(name) for name in peers}}  # fmt: skip
+    run_id = records.address(facts)
+    shared = {"question": "speed", "dataset": "1/f noise and edges", "profile": "photographs", "run_id": run_id}
+    rows = [
+        records.row(metric=metric, network=way, view=kind, blur=kernel, scale=str(SIDE), value=value, n=COUNT, **shared)
+        for (kind, kernel, way), values in found.items()
+        for metric, value in zip(("images_per_second", "largest_error"), values)
+        if value is not None
+    ]
+    note = records.manifest(facts, device="cpu", threads=options.threads)
+    records.write(Path(folder) / "speed.csv", rows, {run_id: note})
 
 
 def main() -> None:
@@ -229,6 +261,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--sweep", action="store_true", help="all kinds of kernel from 3 x 3 to 51 x 51 instead")
+    parser.add_argument("--write", default="", help="folder of records")
     options = parser.parse_args()
 
     import cv2
@@ -236,12 +269,14 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(options.threads)
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {options.threads} threads, "
+        f"{processor()}, {os.cpu_count()} processors, {options.threads} threads, "
         f"{COUNT} images of {SIDE} x {SIDE} x 3, {options.seconds:g} s each by {options.clock} clock, "
         f"torch {torch.__version__}, OpenCV {cv2.__version__}, {time.strftime('%Y-%m-%d')}"
     )
     clocks = {"wall": time.perf_counter, "cpu": lambda: time.process_time() / options.threads}
-    (sweep if options.sweep else table)(options.seconds, options.threads, clocks[options.clock])
+    found = (sweep if options.sweep else table)(options.seconds, options.threads, clocks[options.clock])
+    if options.write:
+        write(options.write, found, options)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,15 @@ way is PIL, torch's conv2d and the network as it is, image by image; the hand-tu
 ways take turns at each photograph, so that whatever else the machine does hits all alike. Processor seconds are summed
 over threads; the network's share is its own forward time on the same inputs, over the whole.
 
-`--memory` instead runs our pipeline in fresh processes over n and 4 n photographs and compares their peaks.
+`--memory` instead runs our pipeline in fresh processes over n and 4 n photographs and compares their peaks, once as it
+is and once with few of oneDNN's compiled layers kept: photographs of many shapes fill its store.
 `--write` adds the numbers to speed.csv in that folder, with machine and date, from where the book shows them.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -46,6 +48,7 @@ OURS = {
 }
 PLAIN, TUNED = "plain: PIL, torch conv2d, eager", "hand-tuned: OpenCV, ONNX Runtime"
 BATCH = 4
+FEW_KEPT = "16"
 
 Seconds = dict[tuple[str, str], list[tuple[float, float]]]
 """(way or part, blur) -> (processor, wall) seconds, one entry a photograph."""
@@ -188,19 +191,22 @@ def rows(name: str, scales: list[str], spent: Seconds, run_id: str) -> list[dict
 def memory(options: argparse.Namespace, name: str, count: int, run_id: str) -> list[dict]:
     """Records of metric `megabytes`: the peak over `count` and over four times as many photographs."""
     shared = {"question": "speed", "dataset": "imagenet", "network": name, "profile": "photographs", "run_id": run_id}
+    shared |= {"scale": "+".join(options.scales.split(","))}
     found = []
-    for n in (count, 4 * count):
-        about = peak(options, name, n)
-        print(f"{name}, {n} photographs: peak {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds")
-        found.append(records.row(metric="megabytes", scale="+".join(options.scales.split(",")), view=f"peak of {n}",
-                                 value=about["mb"], n=n, **shared))  # fmt: skip
+    for kept, n in itertools.product(("", FEW_KEPT), (count, 4 * count)):
+        about = peak(options, name, n, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": kept} if kept else {})
+        view = f"peak of {n}" + (f", {kept} layers kept" if kept else "")
+        print(f"{name}, {view}: {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds", flush=True)
+        found.append(records.row(metric="megabytes", view=view, value=about["mb"], n=n, **shared))
+        found.append(records.row(metric="seconds", view=view, value=about["seconds"] / n, n=n, **shared))
     return found
 
 
-def peak(options: argparse.Namespace, name: str, count: int) -> dict:
+def peak(options: argparse.Namespace, name: str, count: int, environment: dict) -> dict:
     """Peak resident memory, MB, and processor seconds of a fresh process that evaluates `count` photographs."""
     command = [sys.executable, __file__, "--data", options.data, "--networks", name, "--scales", options.scales]
-    done = subprocess.run([*command, "--child", str(count)], capture_output=True, text=True, check=True)
+    command += ["--child", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 

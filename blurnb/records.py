@@ -44,6 +44,8 @@ METRICS = {
     "pixel_accuracy": "share of labelled pixels answered right",
     "psnr": "mean peak signal-to-noise ratio, dB",
     "seconds": "seconds per image",
+    "images_per_second": "images a second, all channels",
+    "largest_error": "largest difference from float64 over one image, levels of 8 bits",
     "megabytes": "peak resident memory of the process, MB",
     "cosine": "mean cosine similarity of a layer's activations, image against twin",
     "cka": "linear centred kernel alignment of a layer's activations, images against twins",

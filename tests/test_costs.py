@@ -88,3 +88,32 @@ def test_absent_records_are_said():
         costs.pipeline(empty)
     with pytest.raises(UserError, match="blurnb rounding"):
         costs.rounding(empty)
+
+
+def blur_speeds() -> list[dict]:
+    shared = {"question": "speed", "dataset": "noise", "profile": "photographs", "run_id": "r", "n": 8}
+    speeds = {("blurs", "D8", "blurnb"): 300.0, ("blurs", "D8", "slow"): 50.0, ("blurs", "D8", "less slow"): 100.0,
+              ("blurs", "D2", "blurnb"): 300.0, ("blurs", "D2", "slow"): 150.0, ("shapes", "disk 3", "blurnb"): 90.0,
+              ("shapes", "disk 3", "slow"): 100.0, ("shapes", "long disk 21", "blurnb"): 50.0,
+              ("shapes", "long disk 21", "slow"): 10.0}  # fmt: skip
+    return [
+        records.row(metric=metric, view=kind, blur=blur, network=way, scale="512", value=value, **shared)
+        for (kind, blur, way), speed in speeds.items()
+        for metric, value in (("images_per_second", speed), ("largest_error", 5 / speed))
+    ]
+
+
+def test_blur_is_held_against_its_fastest_peer_and_a_missed_goal_is_said():
+    found = costs.blurs(records.table(blur_speeds()))
+    assert found["kernel"].tolist() == ["D2", "D8"]
+    assert found["which"].tolist() == ["slow", "less slow"]
+    assert found["ratio"].tolist() == ["2.00", "3.00"]
+    assert found["goal"].tolist() == ["1.5", "4, missed"]
+    assert found["of the peer"].tolist() == ["0.033", "0.050"]
+
+
+def test_every_kind_of_kernel_has_its_ratio_by_side():
+    found = costs.blur_shapes(records.table(blur_speeds()))
+    assert found.columns.tolist() == ["kernel", "3", "21"]
+    assert found.set_index("kernel").loc["disk"].tolist() == ["0.9", ""]
+    assert found.set_index("kernel").loc["long disk", "21"] == "5.0"

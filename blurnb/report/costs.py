@@ -33,10 +33,16 @@ def _timed(records: pd.DataFrame) -> pd.DataFrame:
     return selection.select(_speed(records), metric="seconds")
 
 
+def _parts(records: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of ways and of their parts, without those of whole processes."""
+    found = _timed(records)
+    return found[~found["view"].str.startswith("peak")]
+
+
 def pipeline(records: pd.DataFrame) -> pd.DataFrame:
     """One line a network, scale and way: processor ms a photograph, times the plain way's, the network's share."""
     lines = []
-    for (network, scale, _), part in _timed(records).groupby(["network", "scale", "run_id"], sort=False):
+    for (network, scale, _), part in _parts(records).groupby(["network", "scale", "run_id"], sort=False):
         cost = part.groupby("view")["value"].sum()
         n = int(part["n"].min())
         ways = [view for view in dict.fromkeys(part["view"]) if view.startswith(("blurnb", "plain", "hand"))]
@@ -58,7 +64,7 @@ def pipeline(records: pd.DataFrame) -> pd.DataFrame:
 def parts(records: pd.DataFrame) -> pd.DataFrame:
     """Measured milliseconds a photograph of every part outside the network, blur by blur where there are several."""
     lines = []
-    for (network, scale, _), part in _timed(records).groupby(["network", "scale", "run_id"], sort=False):
+    for (network, scale, _), part in _parts(records).groupby(["network", "scale", "run_id"], sort=False):
         for one in part.itertuples():
             if one.view in ("decode", "frame", "blur") or one.view.startswith("resize"):
                 what = f"blur {one.blur}" if one.blur else one.view
@@ -70,14 +76,76 @@ def parts(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def memory(records: pd.DataFrame) -> pd.DataFrame:
-    """Peak memory of a process of its own, over n and over 4 n photographs."""
+    """Peak memory and time of a process of its own, over n and over 4 n photographs."""
     found = selection.select(_speed(records), metric="megabytes")
+    columns = ["network", "scale", "view"]
+    seconds = _timed(records).set_index(columns)["value"]
     lines = [
         {"network": one.network, "scales": one.scale.replace("+", ", "), "photographs": f"{one.n:,}",
-         "peak, MB": f"{one.value:,.0f}"}
-        for one in found.sort_values(["network", "scale", "n"]).itertuples()
+         "oneDNN keeps": one.view.partition(", ")[2].removesuffix(" kept") or "1,024 layers",
+         "peak, MB": f"{one.value:,.0f}",
+         "ms a photograph": f"{1000 * seconds[one.network, one.scale, one.view]:,.0f}"}
+        for one in found.sort_values(["network", "scale", "view"], key=_by_number).itertuples()
     ]  # fmt: skip
-    return pd.DataFrame(lines, columns=["network", "scales", "photographs", "peak, MB"])
+    return pd.DataFrame(lines)
+
+
+def _by_number(column: pd.Series) -> pd.Series:
+    """Views as (how many layers are kept, photographs): those that keep all first."""
+    if column.name != "view":
+        return column
+    counts = column.str.extract(r"peak of (\d+)")[0].astype(int)
+    return column.str.contains("kept") * 10**6 + counts
+
+
+BLUR_GOALS = {"D2": 1.5, "D4": 2.0, "D8": 4.0, "G4": 2.0, "G8": 4.0, "M21@30": 4.0, "shake24": 4.0}
+"""Times the fastest peer: what this project set out to reach."""
+
+
+def _blur_speeds(records: pd.DataFrame, kind: str) -> pd.DataFrame:
+    found = selection.select(_speed(records), metric="images_per_second", view=kind)
+    if found.empty:
+        raise UserError("no speeds of blur; run: python benchmarks/blur.py --write book/records/photographs")
+    return found
+
+
+def blurs(records: pd.DataFrame) -> pd.DataFrame:
+    """One line a kernel: images a second, the fastest peer's, their ratio, what was aimed at, and both errors."""
+    speeds = _blur_speeds(records, "blurs")
+    errors = selection.select(_speed(records), metric="largest_error", view="blurs").set_index(["blur", "network"])
+    lines = []
+    for blur in [one for one in BLUR_GOALS if one in set(speeds["blur"])]:
+        part = speeds[speeds["blur"] == blur].set_index("network")["value"]
+        ours, peers = part["blurnb"], part.drop("blurnb")
+        best = peers.idxmax()
+        ratio = ours / peers[best]
+        lines.append({
+            "kernel": blur,
+            "blurnb, images/s": f"{ours:,.0f}",
+            "fastest peer, images/s": f"{peers[best]:,.0f}",
+            "which": best,
+            "ratio": f"{ratio:.2f}",
+            "goal": f"{BLUR_GOALS[blur]:g}" + ("" if ratio >= BLUR_GOALS[blur] else ", missed"),
+            "largest error, blurnb": f"{errors.loc[(blur, 'blurnb'), 'value']:.3f}",
+            "of the peer": f"{errors.loc[(blur, best), 'value']:.3f}",
+            "peers": str(len(peers)),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def blur_shapes(records: pd.DataFrame) -> pd.DataFrame:
+    """Times as fast as the fastest peer: kinds of kernel down, their sides across."""
+    speeds = _blur_speeds(records, "shapes")
+    ratios = {}
+    for kernel, part in speeds.groupby("blur"):
+        ours = part.loc[part["network"] == "blurnb", "value"].iloc[0]
+        kind, _, side = kernel.rpartition(" ")
+        ratios[kind, int(side)] = ours / part.loc[part["network"] != "blurnb", "value"].max()
+    kinds = dict.fromkeys(kind for kind, _ in ratios)
+    sides = sorted({side for _, side in ratios})
+    return pd.DataFrame([
+        {"kernel": kind} | {str(side): _times(ratios.get((kind, side))) for side in sides} for kind in kinds
+    ])  # fmt: skip
 
 
 def machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -91,13 +159,29 @@ def machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.1f}"
+
+
+def blur_machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Where, when and against which libraries blur was measured."""
+    lines = [
+        {"kernels": "3 x 3 to 51 x 51" if about["sweep"] else "the paper's", "processor": about["processor"],
+         "threads": str(about["threads"]), "images": f"{about['images']} of {about['side']} x {about['side']} x 3",
+         "against": ", ".join(f"{name} {version}" for name, version in about["libraries"].items()),
+         "date": note["date"][:10]}
+        for note in manifests.values() if (about := note.get("parameters", {})).get("benchmark") == "blur"
+    ]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
 def paper(records: pd.DataFrame, blurs: int = 9) -> pd.DataFrame:
     """The paper's profile by the formula, from what was measured: one core here, this machine, a GPU, a cluster.
 
     Scales that were not measured are taken as the nearest measured one, in proportion to their pixels.
     """
     lines = []
-    speed = _timed(records)
+    speed = _parts(records)
     for network, part in speed.groupby("network", sort=False):
         cost = part.groupby("view")["value"].mean()
         ways = [view for view in dict.fromkeys(part["view"]) if view.startswith("blurnb")]
@@ -140,7 +224,7 @@ def _days(seconds: float) -> str:
 
 def formula(records: pd.DataFrame) -> str:
     """The sum behind `paper`, and which of its terms are measured."""
-    n = int(_timed(records)["n"].min())
+    n = int(_parts(records)["n"].min())
     return (
         f"{FORMULA}\n\n**Measured** (processor seconds, n = {n} or more after a first that is not counted): "
         f"every $t$. **Counted**: $N$ = {PAPER['n']:,} photographs, nine blurs, scales {', '.join(PAPER['scales'])}, "

@@ -43,6 +43,8 @@ def test_a_backend_has_answers_of_its_own_and_its_check_is_in_the_circumstances(
         check = about["backend_check"]
         assert (check["answers"], check["agreement"], check["side"]) == (18, 1.0, 48)
         assert check["largest_difference"] < 1e-3
+        first = plain[plain["scale"] == "48"]
+        assert check["top1"] == check["top1_float32"] == first["top1"].mean()
     assert (plain["predicted"] == quick["predicted"]).mean() > 0.9
     assert len(list((tmp_path / "answers").glob("*.jsonl"))) == 2
 
@@ -56,6 +58,14 @@ def test_a_backend_that_answers_otherwise_ends_the_run_before_it_answers(tmp_pat
     with pytest.raises(UserError, match=r"in 0\.0% of 18 cases, less than 95%"):
         evaluated(convolutional(), tmp_path, backend="openvino")
     assert not list((tmp_path / "answers").glob("*.jsonl"))
+
+
+def test_an_accuracy_out_of_its_interval_ends_the_run_too():
+    check = {"answers": 1000, "agreement": 0.96, "top1": 0.46, "top1_float32": 0.5}
+    check["top1_float32_interval"] = [0.469, 0.531]
+    with pytest.raises(UserError, match=r"from 50\.0% to 46\.0% of 1000 answers"):
+        evaluation._demand_agreement(check, "openvino", "small")
+    evaluation._demand_agreement(check | {"top1": 0.47}, "openvino", "small")
 
 
 @needs_openvino

@@ -232,6 +232,18 @@ def test_answers_do_not_depend_on_batch_or_workers(tmp_path, reference, data, op
     assert_same(found, reference[data.__name__])
 
 
+def test_large_images_are_shown_fewer_at_a_time_and_answered_the_same(tmp_path, monkeypatch):
+    whole, _ = evaluate(
+        convolutional(), photographs(), ["sharp", "D4", "D6", "D8"], ["48"], PLAIN, store=tmp_path / "a"
+    )
+    shown, network = [], convolutional()
+    network.register_forward_pre_hook(lambda module, inputs: shown.append(len(inputs[0])))
+    monkeypatch.setattr(evaluation, "CACHED_SIDE", 34)  # 48 has about twice its pixels
+    found, _ = evaluate(network, photographs(), ["sharp", "D4", "D6", "D8"], ["48"], PLAIN, store=tmp_path / "b")
+    assert set(shown) == {2}
+    assert_same(found, whole)
+
+
 @pytest.mark.parametrize("data", [photographs, small], ids=["photographs", "small"])
 def test_answers_do_not_depend_on_the_order_of_images_blurs_and_scales(tmp_path, reference, data):
     backwards = subset(data(), range(len(data()))[::-1])

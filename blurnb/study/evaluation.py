@@ -30,6 +30,8 @@ ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
 BLOCK = (
     64  # small images are decoded, blurred and answered in fixed blocks, so that a resumed run repeats a run exactly
 )
+CACHED_SIDE = 256
+"""Larger images are shown to the network fewer at a time: maps that outgrow the caches cost more than a batch saves."""
 
 
 AGREEMENT = 0.95
@@ -112,7 +114,8 @@ def evaluate(
     all scales, and memory is that of a few images, whatever n is.
 
     With another `backend` than torch itself ("eager"), its answers to the first images are first held against torch's
-    in float32; the manifest tells how many agree, and fewer than `AGREEMENT` of them end the run.
+    in float32; the manifest tells how many agree and how far the accuracy moves. Fewer than `AGREEMENT` of them, or an
+    accuracy out of its interval, end the run. `batch`: images at a time at sides up to `CACHED_SIDE`, fewer at larger.
 
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
@@ -157,7 +160,7 @@ def evaluate(
         circumstances["backend_check"] = journal.once(
             store,
             "checks",
-            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES]},
+            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES], "check": 2},
             lambda: _compared(quick(), network, dataset, labels, sides[0], protocol),
         )
         _demand_agreement(circumstances["backend_check"], backend, network.name)
@@ -211,7 +214,7 @@ def _give_back() -> None:
 def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int, protocol: Protocol) -> dict:
     """How a backend's answers to the first images agree with the network's own in float32."""
     exact = replace(protocol, precision="float32")
-    same, largest, count = 0, 0.0, 0
+    same, largest, count, right = 0, 0.0, 0, [0, 0]
     with torch.inference_mode():
         for index, image in enumerate(_decode_block(dataset, range(min(CHECKED_IMAGES, len(dataset))), protocol.frame)):
             if isinstance(image, UnreadableImage):
@@ -221,8 +224,17 @@ def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int,
                                      seed=protocol.seed, image_ids=[dataset.ids[index]])  # fmt: skip
                 mine, theirs = (probabilities(one, seen, side, p) for one, p in ((quick, protocol), (network, exact)))
                 same += int(mine.argmax() == theirs.argmax())
+                right = [n + int(one.argmax() == dataset.labels[index]) for n, one in zip(right, (mine, theirs))]
                 largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
-    return {"answers": count, "agreement": same / max(count, 1), "largest_difference": _short(largest), "side": side}
+    return {
+        "answers": count,
+        "agreement": same / max(count, 1),
+        "top1": right[0] / max(count, 1),
+        "top1_float32": right[1] / max(count, 1),
+        "top1_float32_interval": list(statistics.wilson(right[1], count)) if count else [0.0, 1.0],
+        "largest_difference": _short(largest),
+        "side": side,
+    }
 
 
 def _demand_agreement(check: Mapping, backend: str, name: str) -> None:
@@ -230,6 +242,13 @@ def _demand_agreement(check: Mapping, backend: str, name: str) -> None:
         raise UserError(
             f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
             f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
+        )
+    low, high = check["top1_float32_interval"]
+    if not low <= check["top1"] <= high:
+        raise UserError(
+            f"backend {backend!r} moves the top-1 accuracy of {name} from {check['top1_float32']:.1%} to "
+            f"{check['top1']:.1%} of {check['answers']} answers, out of its interval; use precision float32, or "
+            "backend eager"
         )
 
 
@@ -290,7 +309,10 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
         )
         if protocol.rounding != "none":
             blurred = rounded(blurred)
-        found = {side: probabilities(network, blurred, side, protocol) for side in sides}
+        found = {}
+        for side in sides:
+            parts = blurred.split(max(1, batch * CACHED_SIDE**2 // side**2) if side > CACHED_SIDE else len(blurred))
+            found[side] = torch.cat([probabilities(network, part, side, protocol) for part in parts])
         for scale in scales:
             mean = sum(found[side] for side in scale_parts(scale)) / len(scale_parts(scale))
             rows = scored(mean, truth.repeat(len(some)))

@@ -220,13 +220,13 @@ def sweep(seconds: float, threads: int, clock: Callable[[], float]) -> Speeds:
             error = np.abs(as_planes(named[0][1]()) - exact(images[0], kernel)).max() * 255
             shortest = race(named, seconds, clock)
             ours = shortest.pop("blurnb")
-            best = min(shortest, key=shortest.get)
             found["shapes", f"{name} {size}", "blurnb"] = (COUNT / ours, error)
-            found["shapes", f"{name} {size}", best] = (COUNT / shortest[best], None)
             plan, ratios = plan_for(kernel), {}
             for kind in lowest:
-                times = [value for peer, value in shortest.items() if peer.endswith("uint8") == (kind == "8-bit")]
-                ratios[kind] = min(times) / ours
+                times = {peer: value for peer, value in shortest.items() if peer.endswith("uint8") == (kind == "8-bit")}
+                best = min(times, key=times.get)
+                found["shapes", f"{name} {size}", best] = (COUNT / times[best], None)
+                ratios[kind] = times[best] / ours
                 lowest[kind] = min(lowest[kind], ratios[kind])
             print(
                 f"{name:10}{kernel.shape[0]:5}{plan.loop:>20}{plan.cost:6.0f}{COUNT / ours:10.0f}{error:8.4f}"

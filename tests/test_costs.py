@@ -95,7 +95,8 @@ def blur_speeds() -> list[dict]:
     speeds = {("blurs", "D8", "blurnb"): 300.0, ("blurs", "D8", "slow"): 50.0, ("blurs", "D8", "less slow"): 100.0,
               ("blurs", "D2", "blurnb"): 300.0, ("blurs", "D2", "slow"): 150.0, ("shapes", "disk 3", "blurnb"): 90.0,
               ("shapes", "disk 3", "slow"): 100.0, ("shapes", "long disk 21", "blurnb"): 50.0,
-              ("shapes", "long disk 21", "slow"): 10.0}  # fmt: skip
+              ("shapes", "long disk 21", "slow"): 10.0,
+              ("shapes", "disk 3", "bytes uint8"): 30.0, ("shapes", "long disk 21", "bytes uint8"): 200.0}  # fmt: skip
     return [
         records.row(metric=metric, view=kind, blur=blur, network=way, scale="512", value=value, **shared)
         for (kind, blur, way), speed in speeds.items()
@@ -115,5 +116,7 @@ def test_blur_is_held_against_its_fastest_peer_and_a_missed_goal_is_said():
 def test_every_kind_of_kernel_has_its_ratio_by_side():
     found = costs.blur_shapes(records.table(blur_speeds()))
     assert found.columns.tolist() == ["kernel", "3", "21"]
-    assert found.set_index("kernel").loc["disk"].tolist() == ["0.9", ""]
+    assert found.set_index("kernel").loc["disk"].tolist() == ["0.90", ""]
     assert found.set_index("kernel").loc["long disk", "21"] == "5.0"
+    found = costs.blur_shapes(records.table(blur_speeds()), pixels="8-bit").set_index("kernel")
+    assert (found.loc["disk", "3"], found.loc["long disk", "21"]) == ("3.0", "0.25")

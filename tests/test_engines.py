@@ -27,6 +27,8 @@ def dense(size: int) -> np.ndarray:
 
 
 KERNELS = {
+    "one row": np.pad(np.full((1, 13), 1 / 13, np.float32), ((6, 6), (0, 0))),
+    "one column of 61": np.pad(np.full((61, 1), 1 / 61, np.float32), ((0, 0), (30, 30))),
     "one tap, off centre": np.eye(5, 5, 1, dtype=np.float32) * np.float32([[0], [0], [1], [0], [0]]),
     "box 3": np.full((3, 3), 1 / 9, np.float32),
     "dense 9": dense(9),

@@ -307,6 +307,8 @@ _COARSE_REACHES = (3, 4)
 def _parts(profile: np.ndarray, step: int, coarse_reach: int, share: float) -> tuple[np.ndarray, np.ndarray] | None:
     middle = len(profile) // 2
     variance = share * float(profile @ (np.arange(len(profile)) - middle) ** 2)
+    if math.sqrt(variance) < step / 3:  # far too narrow to be sampled so coarsely, down to a single pixel
+        return None
     reach = math.ceil(3.5 * math.sqrt(variance))
     first = np.exp(-0.5 * np.arange(-reach, reach + 1) ** 2 / variance)
     first /= first.sum()

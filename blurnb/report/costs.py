@@ -133,14 +133,14 @@ def blurs(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def blur_shapes(records: pd.DataFrame) -> pd.DataFrame:
-    """Times as fast as the fastest peer: kinds of kernel down, their sides across."""
+def blur_shapes(records: pd.DataFrame, pixels: str = "float") -> pd.DataFrame:
+    """Times as fast as the fastest peer that gives float32 ("float") or bytes ("8-bit"): kinds of kernel by side."""
     speeds = _blur_speeds(records, "shapes")
     ratios = {}
     for kernel, part in speeds.groupby("blur"):
-        ours = part.loc[part["network"] == "blurnb", "value"].iloc[0]
+        ours, peers = part["network"] == "blurnb", part["network"].str.endswith("uint8") == (pixels == "8-bit")
         kind, _, side = kernel.rpartition(" ")
-        ratios[kind, int(side)] = ours / part.loc[part["network"] != "blurnb", "value"].max()
+        ratios[kind, int(side)] = part.loc[ours, "value"].iloc[0] / part.loc[peers & ~ours, "value"].max()
     kinds = dict.fromkeys(kind for kind, _ in ratios)
     sides = sorted({side for _, side in ratios})
     return pd.DataFrame([
@@ -148,19 +148,8 @@ def blur_shapes(records: pd.DataFrame) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Where and when each speed was measured."""
-    lines = [
-        {"network": note["parameters"]["network"], "scales": ", ".join(note["parameters"]["scales"]),
-         "processor": note["parameters"]["processor"], "threads": str(note["threads"]),
-         "torch": note["versions"]["torch"], "date": note["date"][:10]}
-        for note in manifests.values() if note.get("parameters", {}).get("benchmark") == "sweep"
-    ]  # fmt: skip
-    return pd.DataFrame(lines)
-
-
 def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.1f}"
+    return "" if ratio is None else f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}"
 
 
 def blur_machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:

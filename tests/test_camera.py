@@ -15,7 +15,7 @@ LENS = {"focal_length_mm": 50.0, "f_number": 2.0}
 @pytest.mark.parametrize(
     "focal_length_mm, distance_m, expected_mm",
     [
-        (100, 0.3, 150),  # 1/10 = 1/30 + 1/15 in cm, the usual first exercise (Hecht, section 5.2.3)
+        (100, 0.3, 150),  # 1/10 = 1/30 + 1/15 in cm, the usual first exercise (Hecht, ch. 5)
         (50, 0.1, 100),  # at twice the focal length the image is as large and as far
         (50, math.inf, 50),
         (50, 5.05, 50.5),
@@ -37,7 +37,7 @@ def test_hyperfocal_distances_of_manuals():
 
 @pytest.mark.parametrize("focus", [0.4, 1.0, 3.0, 9.0])
 def test_depth_of_field_is_that_of_the_handbook(focus):
-    """Ray, ch. 22, by the hyperfocal distance; written apart from the code, which goes by conjugates."""
+    """By the hyperfocal distance, as in Ray; written apart from the code, which goes by conjugates."""
     lens = {"focal_length_mm": 50, "f_number": 8, "largest_circle_mm": 0.03}
     h, f = camera.hyperfocal_m(**lens), 0.05
     near, far = camera.depth_of_field_m(focus_distance_m=focus, **lens)

@@ -95,6 +95,12 @@ def break_file(base):
     (base / "SegmentationClass/2007_000.png").write_bytes(b"\x89PNG nothing")
 
 
+def disguise_map(base):
+    """PostScript, which an image library would hand to an interpreter, under the name of a label map."""
+    text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n%%EndComments\nshowpage\n"
+    (base / "SegmentationClass" / "2007_000.png").write_text(text)
+
+
 def break_split(base):
     (base / "ImageSets/Segmentation/val.txt").unlink()
 
@@ -125,6 +131,7 @@ def read_all(root):
         (break_label, r"2007_000\.png holds label 3, the classes end at 2"),
         (break_mode, r"2007_000\.png is an image of mode RGB"),
         (break_file, r"2007_000\.png is not a whole image"),
+        (disguise_map, r"2007_000\.png is not a whole image \(UnidentifiedImageError\)"),
         (break_split, r"cannot read .*val\.txt"),
         (empty_split, r"val\.txt lists no image"),
         (break_classes, r"classes\.txt is missing"),

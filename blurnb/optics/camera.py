@@ -1,8 +1,8 @@
 """From a camera's situation to a blur label: thin lens and shutter, geometrical optics, units in every name.
 
 Distances are measured from the lens. The lens is thin and free of aberrations and the aperture round, so that an
-object point out of focus becomes a uniform disk (Ray, Applied Photographic Optics, 3rd ed., ch. 22; Hecht, Optics,
-5th ed., section 5.2). Diffraction is left out: near focus at high f-numbers the true blur is larger.
+object point out of focus becomes a uniform disk (Ray, Applied Photographic Optics; Hecht, Optics, ch. 5). Diffraction
+is left out: near focus at high f-numbers the true blur is larger.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _finite(**given: float) -> None:
 
 
 def image_distance_mm(*, focal_length_mm: float, distance_m: float) -> float:
-    """Distance behind the lens at which an object at `distance_m` is sharp: 1/f = 1/s + 1/s' (Hecht, eq. 5.17).
+    """Distance behind the lens at which an object at `distance_m` is sharp: 1/f = 1/s + 1/s' (Hecht, ch. 5).
 
     An object at infinity is sharp in the focal plane. Raises UserError for one at or inside the focal length, which
     has no real image.
@@ -62,7 +62,7 @@ def blur_circle_mm(
 
 
 def hyperfocal_m(*, focal_length_mm: float, f_number: float, largest_circle_mm: float) -> float:
-    """The focus distance from which infinity is just acceptably sharp: f^2 / (N c) + f (Ray, ch. 22)."""
+    """The focus distance from which infinity is just acceptably sharp: f^2 / (N c) + f (Ray)."""
     _finite(focal_length_mm=focal_length_mm, f_number=f_number, largest_circle_mm=largest_circle_mm)
     return (focal_length_mm**2 / (f_number * largest_circle_mm) + focal_length_mm) / 1000
 

@@ -177,7 +177,7 @@ def _pair_at(files: Sequence[tuple[Path, Path]], count: int, index: int) -> tupl
     image_file, map_file = files[index]
     image = datasets.decode(image_file)
     try:
-        with Image.open(map_file) as opened:
+        with Image.open(map_file, formats=datasets.FORMATS) as opened:
             mode, labels = opened.mode, np.array(opened)
     except Exception as error:  # a damaged file can end anywhere in a decoder
         raise UserError(f"{map_file} is not a whole image ({type(error).__name__}); fetch it again") from error

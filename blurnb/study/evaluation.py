@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import itertools
 import re
@@ -23,7 +21,7 @@ from blurnb.errors import UserError, shown
 from blurnb.optics import blurring
 from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
-from blurnb.study import journal
+from blurnb.study import journal, memory
 
 VERSION = 1  # raise it when a change to this file changes numbers: old answers are then not reused
 ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
@@ -153,6 +151,7 @@ def evaluate(
     ]
     skipped: dict[str, str] = {}
     started = time.perf_counter()
+    memory.keep_freed()
     network = network.to(device).eval()  # in training mode an answer would depend on its batch
     circumstances = {}
     if backend != "eager":
@@ -187,7 +186,7 @@ def evaluate(
                     known.setdefault(dataset.ids[index], {}).update(answer)
             bar.update(len(block))
             if bar.n % GIVE_BACK < len(block):
-                _give_back()
+                memory.give_back()
     frame = _frame(dataset, known, conditions)
     if frame.empty:
         raise UnreadableImage(
@@ -203,12 +202,6 @@ def evaluate(
         "batch": batch,
         **circumstances,
     }
-
-
-def _give_back() -> None:
-    """Return freed memory to the system: photographs of many sizes leave the heap of glibc full of holes."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int, protocol: Protocol) -> dict:

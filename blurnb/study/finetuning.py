@@ -27,6 +27,7 @@ from blurnb.optics import blurring
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
+from blurnb.study import memory
 from blurnb.study.evaluation import to_frame
 
 VERSION = 1  # raise it when a change to this file changes weights
@@ -350,6 +351,7 @@ def fit(
     the learning rate. batches(first) yields the batches from step `first` on. loss_of(step, batch) gives the loss
     and the weight of its gradient.
     """
+    memory.keep_freed()
     optimizer = _optimizer([{**group, "lr": recipe.learning_rate} for group in groups], recipe)
     trained = [parameter for group in groups for parameter in group["params"]]
     first, losses = _resume(checkpoint, module, optimizer)

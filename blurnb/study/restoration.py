@@ -21,7 +21,7 @@ from blurnb import records, statistics
 from blurnb.errors import UserError
 from blurnb.optics import blurring, deblurring
 from blurnb.recognition import datasets, models
-from blurnb.study import degradation, evaluation, journal, networks
+from blurnb.study import degradation, evaluation, journal, memory, networks
 from blurnb.study.profiles import RQ4
 
 VERSION = 1  # raise it when a change to this file or to optics.deblurring changes numbers: old answers are not reused
@@ -272,6 +272,7 @@ def answer(
     ]
     skipped: dict[str, str] = {}
     started = time.perf_counter()
+    memory.keep_freed()
     for one in asked.values():
         one.to(device).eval()
     bar = tqdm(total=sum(map(len, missing)) * len(ways), desc=f"rq4: {network.name} on {dataset.name}", unit="view",

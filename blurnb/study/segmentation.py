@@ -17,7 +17,7 @@ from blurnb import records
 from blurnb.errors import UserError
 from blurnb.optics import blurring
 from blurnb.recognition import datasets, label_maps, models, zoomout
-from blurnb.study import confusion, degradation, evaluation, journal, networks, segmenters
+from blurnb.study import confusion, degradation, evaluation, journal, memory, networks, segmenters
 from blurnb.study.profiles import RQ5
 
 VERSION = 1  # raise it when a change to this file or to study.confusion changes numbers: old answers are not reused
@@ -167,6 +167,7 @@ def evaluate(
     known = journal.read(path)
     missing = [i for i, one in enumerate(maps.ids) if not set(labels) <= set(known.get(one, ()))]
     started, network = time.perf_counter(), network.to(device).eval()
+    memory.keep_freed()
     for index in tqdm(missing, desc=title or network.name, unit="image", mininterval=1, disable=not missing):
         identity = maps.ids[index]
         todo = [label for label in labels if label not in known.get(identity, ())]

@@ -113,6 +113,18 @@ def test_blur_is_held_against_its_fastest_peer_and_a_missed_goal_is_said():
     assert found["of the peer"].tolist() == ["0.033", "0.050"]
 
 
+def test_each_benchmark_tells_its_machine_and_date():
+    made = {"date": "2026-01-02T03:04:05+00:00", "threads": 2, "versions": {"torch": "9.9"}}
+    pipeline = {"benchmark": "sweep", "network": "small", "scales": ["128", "256"], "processor": "a processor"}
+    blur = {"benchmark": "blur", "sweep": True, "side": 512, "images": 8, "threads": 2, "processor": "a processor",
+            "libraries": {"kornia": "0.1"}}  # fmt: skip
+    notes = {"a": made | {"parameters": pipeline}, "b": made | {"parameters": blur}, "c": {"parameters": {}}}
+    (line,) = costs.machines(notes).to_dict("records")
+    assert (line["scales"], line["torch"], line["date"]) == ("128, 256", "9.9", "2026-01-02")
+    (line,) = costs.blur_machines(notes).to_dict("records")
+    assert (line["kernels"], line["against"], line["date"]) == ("3 x 3 to 51 x 51", "kornia 0.1", "2026-01-02")
+
+
 def test_every_kind_of_kernel_has_its_ratio_by_side():
     found = costs.blur_shapes(records.table(blur_speeds()))
     assert found.columns.tolist() == ["kernel", "3", "21"]

@@ -152,6 +152,17 @@ def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}"
 
 
+def machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Where and when each speed was measured."""
+    lines = [
+        {"network": note["parameters"]["network"], "scales": ", ".join(note["parameters"]["scales"]),
+         "processor": note["parameters"]["processor"], "threads": str(note["threads"]),
+         "torch": note["versions"]["torch"], "date": note["date"][:10]}
+        for note in manifests.values() if note.get("parameters", {}).get("benchmark") == "sweep"
+    ]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
 def blur_machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
     """Where, when and against which libraries blur was measured."""
     lines = [

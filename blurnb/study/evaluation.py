@@ -159,6 +159,7 @@ def evaluate(
         circumstances["backend_check"] = journal.once(
             store,
             "checks",
+            # check 2: one that tells the accuracy too; what earlier ones kept does not
             facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES], "check": 2},
             lambda: _compared(quick(), network, dataset, labels, sides[0], protocol),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import logging
 import os
 import re
 import sys
@@ -99,6 +100,8 @@ def run(
     question = profiles.question_of(path.stem)
     checked = profiles.validate(question, given) if question in profiles.DEFAULTS else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
+    if checked:  # papermill calls unknown what a chapter's first cell leaves out, though its profile knows it
+        logging.getLogger("papermill").addFilter(lambda record: "unknown parameter" not in record.getMessage())
     _papermill(path, target, given)
 
 

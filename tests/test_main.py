@@ -129,9 +129,10 @@ def test_pairs_keep_equal_signs_in_values():
         command.pairs(["seed"])
 
 
-def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(chapters, monkeypatch, capfd):
-    code, _, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=3", "-p", "output_dir=here")
+def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(chapters, monkeypatch, capfd, caplog):
+    code, _, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=3", "-p", "output_dir=here", "-p", "n_images=9")
     assert code == 0
+    assert "unknown" not in caplog.text  # n_images is not in the chapter's first cell, but its profile knows it
     executed = json.loads((chapters / "here" / "rq1_degradation.ipynb").read_text())
     assert any("seed = 3" in "".join(cell["source"]) for cell in executed["cells"])
     code, lines, _ = call(monkeypatch, capfd, "run", "rq1", "-p", "seed=13")

@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from blurnb import records
@@ -84,8 +87,35 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
+def alive(process: psutil.Process) -> bool:
+    """A zombie has ended; only its parent, or whoever runs as process 1, has not asked for its exit code."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def runs_a_notebook(worker: psutil.Process) -> bool:
+    for child in worker.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended between the listing and the question, or is a zombie
+            if "ipykernel" in " ".join(child.cmdline()):
+                return True
+    return False
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_no_notebook():
+    child = subprocess.Popen([sys.executable, "-c", "pass # ipykernel"])
+    process = psutil.Process(child.pid)
+    wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)  # nobody has asked for its exit code yet
+    try:
+        assert not runs_a_notebook(SimpleNamespace(children=lambda recursive: [process]))
+        assert not alive(process)
+    finally:
+        child.wait()
+    assert not alive(process)
+
+
 def test_a_killed_worker_costs_nothing_but_time(short, monkeypatch):
-    import psutil
     from distributed import LocalCluster
 
     given = grids.sets({"seed": list(range(SETS)), "blurs": [["sharp", "D8", "shake"]]}, [GIVEN])
@@ -93,18 +123,19 @@ def test_a_killed_worker_costs_nothing_but_time(short, monkeypatch):
     with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster:
         address = cluster.scheduler_address
         workers = [dask("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2)]
+        wait_for(lambda: len(cluster.scheduler.workers) == 2)  # one alone might have done it all before the other came
         command = [sys.executable, "-m", "blurnb", "sweep", "rq1_short.ipynb", "-f", "grid.yml", "--output", "out"]
         running = subprocess.Popen([*command, "--scheduler", address], stderr=subprocess.PIPE, text=True)
         try:
             victim = psutil.Process(workers[0].pid)
             wait_for(lambda: list(Path("out").glob("runs/*/status.json")))
-            wait_for(lambda: any("ipykernel" in " ".join(p.cmdline()) for p in victim.children(recursive=True)))
+            wait_for(lambda: runs_a_notebook(victim))
             kernels = victim.children(recursive=True)
             assert len(list(Path("out").glob("runs/*/status.json"))) < SETS
             victim.send_signal(signal.SIGKILL)
             stderr = running.communicate(timeout=300)[1]
             assert running.returncode == 0, stderr[-2000:]
-            assert psutil.wait_procs(kernels, timeout=20)[1] == []  # none goes on without its worker
+            wait_for(lambda: not any(map(alive, kernels)), 20)  # none goes on without its worker
         finally:
             for process in (running, *workers):
                 process.kill()

@@ -23,6 +23,7 @@ from sphinx import application
 from sphinx.util.docutils import docutils_namespace
 
 from blurnb import records
+from blurnb.report.page import NOTHING
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = ROOT / "book" / "_ext"
@@ -231,6 +232,11 @@ def test_every_page_is_whole_and_legible(browser, book, served, width):
     pages = [path for path in pages_of(book) if path != Path("index.html")]
     assert pages
     assert faults_of(browser, served, pages, width) == []
+
+
+def test_no_figure_is_missing(book):
+    """`show` says on the page what a run lacks; the profiles that the book is built on lack nothing."""
+    assert [path.name for path in pages_of(book) if NOTHING in (book / path).read_text()] == []
 
 
 def test_every_link_leads_somewhere(book):

@@ -39,6 +39,14 @@ def test_two_scales_take_the_time_of_both(study):
     assert (times > 0).all()
 
 
+def test_without_the_mix_nothing_of_it_is_trained_or_timed(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    given = {"profile": "smoke", "output_dir": str(tmp_path), "train_images": 96, "base_epochs": 1, "n_images": 8}
+    run = generalization.run(profiles.validate("rq3", given | {"mixes": "sharp", "blurs": "sharp,D8"}))
+    assert set(run.rows["training"]) == {"sharp"}
+    assert len(list((tmp_path / "cache" / "networks").iterdir())) == 2  # where training starts, and sharp
+
+
 def test_each_scale_is_shown_to_its_own_network():
     networks = {side: models.load("vgg_mini", "none", 5).eval() for side in (64, 96)}
     with torch.no_grad():

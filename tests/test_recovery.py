@@ -3,6 +3,7 @@
 import pytest
 
 from blurnb import records
+from blurnb.errors import UserError
 from blurnb.study import evaluation, finetuning, networks, profiles, recovery
 
 
@@ -79,6 +80,20 @@ def test_frozen_blocks_keep_the_weights_of_the_sharp_network(study):
         name.startswith(("features.conv1", "features.norm1", "features.conv2", "features.norm2")) for name in moved
     )
     assert "features.conv3_1.weight" in moved
+
+
+def test_too_few_images_to_compare_layers_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="at least 8 images, scenes gives 3; raise n_images"):
+        recovery.run(profiles.validate("rq2", {"profile": "smoke", "output_dir": str(tmp_path), "n_images": 3}))
+    assert not (tmp_path / "cache" / "networks").exists()
+
+
+def test_without_the_mix_nothing_of_it_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    given = {"profile": "smoke", "output_dir": str(tmp_path), "train_images": 96, "base_epochs": 1, "n_images": 8}
+    run = recovery.run(profiles.validate("rq2", given | {"mixes": "sharp", "blurs": "D8", "layer_images": 8}))
+    assert set(run.rows["training"]) == {"sharp"}
 
 
 def test_calibration_is_drawn_from_the_answers_of_the_run(study):

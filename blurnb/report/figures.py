@@ -478,8 +478,8 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", trainings: Sequence[str
         seconds = times.loc[(times["training"] == training) & (times["scale"] == scale), "value"].mean()
         if np.isfinite(seconds):
             ways[training, scale] = (seconds, points(part, metric))
-    if len(ways) < 2:
-        raise UserError("scale_cost needs accuracy and seconds at two scales or more; run the chapter on scales")
+    if not ways:
+        raise UserError("scale_cost found no scale with accuracy and seconds; run the chapter on scales")
     shared = set.intersection(*(set(way[1]) for way in ways.values()))
     panels = {"sharp images": shared & {"sharp"}, "blurred images, mean": shared - {"sharp"}}
     panels = {title: blurs for title, blurs in panels.items() if blurs}

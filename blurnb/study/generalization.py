@@ -27,6 +27,8 @@ def run(parameters: RQ3) -> degradation.Run:
     for mix, seed in parameters.trainings():
         wanted = scales if mix in ("sharp", "mix") else [native]
         book.add(mix, seed, networks.tuned(parameters, mix, seed), parameters.blurs, wanted)
+    if "mix" not in parameters.mixes:
+        return book.closed()
     for seed in parameters.train_seeds:
         for scale in averaged:
             single = scale.split("+")[0]

@@ -28,6 +28,13 @@ def layer_names(network: models.Network, wanted: Sequence[str] | None = None) ->
     return list(wanted or known)
 
 
+def check(dataset: Dataset) -> None:
+    """Raise UserError for a data set too small to compare layers on."""
+    if len(dataset) < 8:
+        given = f"{dataset.name} gives {len(dataset)}"
+        raise UserError(f"comparing layers needs at least 8 images, {given}; raise n_images")
+
+
 def compare(
     network: models.Network,
     dataset: Dataset,
@@ -48,10 +55,7 @@ def compare(
     """
     names = layer_names(network, layers)
     labels = [blurring.parse(blur).label for blur in blurs if blur != "sharp"]
-    if len(dataset) < 8:
-        raise UserError(
-            f"comparing layers needs at least 8 images, {dataset.name} gives {len(dataset)}; raise layer_images"
-        )
+    check(dataset)
     cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *labels)}
     kernels = {key: np.zeros(3) for key in cosines}
     tapped: dict[str, torch.Tensor] = {}

@@ -19,11 +19,12 @@ def run(parameters: RQ2) -> degradation.Run:
     from the sharp network of the same seed and take the same number of further steps, "sharp" too.
     """
     book = Book(parameters, "rq2")
+    invariance.check(book.dataset)  # before hours of training, not after
     scales = degradation.scales_for(book.dataset, parameters.scales)
     for mix, seed in parameters.trainings():
         book.add(mix, seed, networks.tuned(parameters, mix, seed), parameters.blurs, scales)
     first = parameters.train_seeds[0]
-    for count in parameters.frozen:
+    for count in parameters.frozen if "mix" in parameters.mixes else ():
         frozen = networks.tuned(parameters, "mix", first, frozen=count)
         name = f"mix, {count} block{'s' if count > 1 else ''} frozen"
         book.add(name, first, frozen, parameters.blurs, scales)

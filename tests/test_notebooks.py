@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from papermill.__main__ import papermill
 
-from blurnb.report import page
+from blurnb.report.page import NOTHING
 from blurnb.study import profiles
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def test_a_chapter_ends_with_its_verdict_whatever_its_parameters_leave_out(chapt
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     outputs = [json.dumps(c["outputs"]) for c in code_cells(copy)]
-    assert any(page.NOTHING in output for output in outputs)
+    assert any(NOTHING in output for output in outputs)
     assert any("The rule." in output for output in outputs)
 
 
@@ -137,12 +137,12 @@ def test_plain_papermill_stops_at_a_mistyped_parameter_before_the_run(tmp_path):
 def documented_commands():
     """Every papermill command in the README and the book's pages, as the shell would split it."""
     commands = []
-    for sheet in (ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))):
-        for block in re.findall(r"```bash\n(.*?)```", sheet.read_text(), re.DOTALL):
+    for page in (ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))):
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words and words[0].rpartition("/")[2] == "papermill":
-                    commands.append(pytest.param(words[1:], id=f"{sheet.name}: {' '.join(words[3:])[:60]}"))
+                    commands.append(pytest.param(words[1:], id=f"{page.name}: {' '.join(words[3:])[:60]}"))
     return commands
 
 

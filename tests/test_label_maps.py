@@ -213,11 +213,15 @@ def test_a_downloaded_archive_is_unpacked_and_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not DATA, reason="BLURNB_DATA does not name a folder with VOCdevkit")
-def test_the_street_scenes_are_whole():
-    train, val = (label_maps.load("camvid", DATA, split=split) for split in ("train", "val"))
-    assert (len(train), len(val)) == (367, 101)
-    assert len(val.classes) == 11
+def test_voc2012_is_whole():
+    train, val = (label_maps.load("voc2012", DATA, split=split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (437, 445)
+    assert len(val.classes) == 21
     assert not set(train.ids) & set(val.ids)
-    for index in range(0, 101, 20):
+    seen = set()
+    for index in range(0, len(val), 40):
         image, labels = val.load(index)
-        assert image.shape[-2:] == labels.shape == (360, 480)
+        assert image.shape[-2:] == labels.shape
+        seen |= set(labels.unique().tolist())
+    assert label_maps.VOID in seen
+    assert seen <= {*range(21), label_maps.VOID}

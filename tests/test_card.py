@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from blurnb import __main__ as command
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import advice, card, classes, doses, selection
 from blurnb.study import profiles, robustness
@@ -33,7 +33,7 @@ def planted(
             shared = {"question": question, "dataset": dataset, "network": network, "training": training}
             shared |= {"scale": scale, "blur": blur, "view": "dense", "n": n, "profile": "photographs", "run_id": "r"}
             for metric, value in (("top1", share), ("top5", min(1, share + 0.05)), ("confidence", sure)):
-                low, high = statistics.wilson(round(value * n), n)
+                low, high = intervals.wilson(round(value * n), n)
                 rows.append(records.row(metric=metric, value=value, ci_low=low, ci_high=high, **shared))
             rows += [
                 records.row(metric=m, value=v, **shared) for m, v in (("ece", abs(sure - share)), ("entropy", 1.0))

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import doses
 from blurnb.study import degradation, recovery
@@ -54,7 +54,7 @@ def test_half_is_found_by_scale_and_not_beyond_what_was_measured():
         "256": {"sharp": 0.8, "D4": 0.7, "D8": 0.6},
     }.items():
         for blur, value in levels.items():
-            low, high = statistics.wilson(round(500 * value), 500)
+            low, high = intervals.wilson(round(500 * value), 500)
             rows.append(records.row(metric="top1", value=value, ci_low=low, ci_high=high, blur=blur, scale=scale,
                                     view="dense", **SHARED))  # fmt: skip
     found = doses.half_doses(records.table(rows), 0.0)

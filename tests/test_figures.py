@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 from skimage import color
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import figures, palette, paper, selection
 
@@ -287,10 +287,10 @@ def test_reliability_draws_the_curve():
     generator = np.random.default_rng(0)
     stated = generator.random(600)
     right = generator.random(600) < stated**2
-    bins = statistics.reliability(stated, right)
+    bins = intervals.reliability(stated, right)
     figure = figures.reliability({"D8": bins}, "vgg16 · imagenet")
     axes = figure.axes[0]
-    assert axes.get_title(loc="left") == f"D8\noff by {100 * statistics.ece(stated, right):.1f} points"
+    assert axes.get_title(loc="left") == f"D8\noff by {100 * intervals.ece(stated, right):.1f} points"
     assert len(axes.collections[-1].get_offsets()) == len(bins["n"])
     assert "n = 600" in words(figure)
     with pytest.raises(UserError, match="curve"):

@@ -9,18 +9,30 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "blurnb"
-SEAM = {"blurnb.errors", "blurnb.records", "blurnb.statistics"}
+SEAM = {
+    "blurnb.errors",
+    "blurnb.files",
+    "blurnb.intervals",
+    "blurnb.labels",
+    "blurnb.metrics",
+    "blurnb.provenance",
+    "blurnb.records",
+}
 ALLOWED = {  # a module may import its own wing and these
     "blurnb.errors": set(),
-    "blurnb.statistics": {"blurnb.errors"},
-    "blurnb.records": {"blurnb.errors"},
-    "blurnb.optics": {"blurnb.errors"},
-    "blurnb.recognition": {"blurnb.errors", "blurnb.optics"},
+    "blurnb.labels": {"blurnb.errors"},
+    "blurnb.metrics": {"blurnb.errors"},
+    "blurnb.files": {"blurnb.errors"},
+    "blurnb.provenance": {"blurnb.errors"},
+    "blurnb.intervals": {"blurnb.errors"},
+    "blurnb.records": {"blurnb.errors", "blurnb.files", "blurnb.metrics", "blurnb.provenance"},
+    "blurnb.optics": {"blurnb.errors", "blurnb.files", "blurnb.labels"},
+    "blurnb.recognition": {"blurnb.errors", "blurnb.files", "blurnb.labels", "blurnb.optics"},
     "blurnb.study": {*SEAM, "blurnb.optics", "blurnb.recognition"},
     "blurnb.report": SEAM,
 }
 FRAMEWORKS = {"torch", "torchvision", "safetensors", "deepinv"}
-WITHOUT_TORCH = ("blurnb.errors", "blurnb.statistics", "blurnb.records", "blurnb.report")
+WITHOUT_TORCH = ("blurnb.errors", "blurnb.intervals", "blurnb.records", "blurnb.report")
 
 
 def home(name: str) -> str:
@@ -79,7 +91,7 @@ def test_every_module_is_in_a_wing_or_on_the_seam():
         ("report/tables.py", "from blurnb.optics.blurring import parse", "blurnb.optics.blurring"),
         ("report/tables.py", "def late():\n    import torch", "torch"),
         ("records.py", "import torchvision.transforms", "torchvision.transforms"),
-        ("statistics.py", "from blurnb import records", "blurnb.records"),
+        ("intervals.py", "from blurnb import records", "blurnb.records"),
     ],
 )
 def test_a_planted_import_is_found(tmp_path, file, line, offence):
@@ -96,7 +108,7 @@ PROBE = """
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
 import blurnb
-names = ["blurnb.errors", "blurnb.records", "blurnb.statistics", "blurnb.report"]
+names = ["blurnb.errors", "blurnb.records", "blurnb.intervals", "blurnb.report"]
 names += [f"blurnb.report.{m.name}" for m in pkgutil.iter_modules([f"{sys.argv[1]}/blurnb/report"])]
 for name in names:
     importlib.import_module(name)

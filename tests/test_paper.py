@@ -70,7 +70,7 @@ def test_eight_claims_each_with_a_question_and_a_chapter():
 
 def test_the_account_needs_neither_torch_nor_the_other_wings():
     code = (
-        "import sys; import blurnb.statistics, blurnb.report.figures, blurnb.report.tables;"
+        "import sys; import blurnb.intervals, blurnb.report.figures, blurnb.report.tables;"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision') or "
         "m.startswith(('blurnb.optics', 'blurnb.recognition', 'blurnb.study'))]; sys.exit(', '.join(bad) or 0)"
     )

@@ -3,13 +3,13 @@ import math
 import pandas as pd
 import pytest
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import paper, tables
 
 
 def row(blur="sharp", value=0.8, n=500, metric="top5", **more):
-    low, high = statistics.wilson(round(value * n), n)
+    low, high = intervals.wilson(round(value * n), n)
     fields = {"question": "rq1", "dataset": "imagenet-sample", "network": "efficientnet_lite0", "training": "sharp"}
     fields |= {"scale": "128", "view": "dense", "profile": "photographs", "run_id": "r", "ci_low": low, "ci_high": high}
     return records.row(blur=blur, value=value, n=n, metric=metric, **(fields | more))

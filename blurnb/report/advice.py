@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.report import claims, figures, selection, tables
 
 EQUAL = (3.2, 5.0)  # standard deviations, frame pixels, that count as about equally strong; D8 and G4 have 4
@@ -109,7 +109,7 @@ def _scale(rows: pd.DataFrame, scales: list[str], n: int) -> list[str]:
         return [
             f"Show it images {sharp} pixels high: of {', '.join(scales)} that is best on sharp images and under {blur}."
         ]
-    gain = statistics.difference(level[under], level[sharp])
+    gain = intervals.difference(level[under], level[sharp])
     if gain[1] > 0:
         return [
             f"Show it sharp images {sharp} pixels high, but blurred ones {under}: under {blur} that is "
@@ -127,7 +127,7 @@ def _confidence(here: pd.DataFrame, n: int) -> list[str]:
     for blur in ("sharp", telling(here)):
         part = selection.select(plain, blur=blur)
         sure, right = (selection.estimate(selection.select(part, metric=m)) for m in ("confidence", "top1"))
-        found[blur] = None if sure is None else statistics.difference(sure, right)
+        found[blur] = None if sure is None else intervals.difference(sure, right)
     (_, before), (blur, after) = found.items()
     if after is None or not after[1] > OVERCONFIDENT:
         return []

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import advice, classes, figures, paper, selection, tables
 from blurnb.report import doses as strengths
@@ -61,7 +61,7 @@ def conditions(rows: pd.DataFrame) -> pd.DataFrame:
         measured = ("top1", "confidence", "ece")
         one = {m: selection.estimate(selection.select(part, metric=m)) for m in measured}
         sharp = selection.estimate(selection.select(here, blur="sharp", metric="top1", versus=""))
-        share = statistics.share_kept(sharp, one["top1"]) if blur != "sharp" else (math.nan,) * 3
+        share = intervals.share_kept(sharp, one["top1"]) if blur != "sharp" else (math.nan,) * 3
         lines.append(
             {
                 "condition": blur,
@@ -124,7 +124,7 @@ def _kept(rows: pd.DataFrame, blur: str, metric: str = "top1") -> str:
     ends = [selection.estimate(selection.select(rows, blur=b)) for b in ("sharp", blur)]
     if None in ends or not ends[0][0] > 0:
         return "–"
-    return _shares(statistics.share_kept(*ends), int(rows["n"].max()))
+    return _shares(intervals.share_kept(*ends), int(rows["n"].max()))
 
 
 def situations(rows: pd.DataFrame, note: Mapping) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.report import selection, tables
 
@@ -20,7 +20,7 @@ def curves(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     return records.table([*rows.to_dict("records"), *more.to_dict("records")])
 
 
-def half_doses(rows: pd.DataFrame, chance: float) -> dict[str, statistics.HalfDose]:
+def half_doses(rows: pd.DataFrame, chance: float) -> dict[str, intervals.HalfRadius]:
     """By scale, the defocus radius that takes accuracy midway from sharp to `chance`; without scales at chance."""
     found = {}
     plain = selection.select(rows, metric="top1", versus="")
@@ -31,7 +31,9 @@ def half_doses(rows: pd.DataFrame, chance: float) -> dict[str, statistics.HalfDo
         points = [selection.estimate(selection.select(here, blur=b)) for b in labels]
         if len(labels) > 2 and points[0][0] > chance:
             radii = [selection.strength(b) for b in labels]
-            found[scale] = statistics.half_dose(radii, *([p[i] for p in points] for i in range(3)), chance=chance)
+            found[scale] = intervals.half_accuracy_radius(
+                radii, *([p[i] for p in points] for i in range(3)), chance=chance
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.errors import UserError
 from blurnb.report import paper, rules, selection
 from blurnb.report.marks import (
@@ -289,7 +289,7 @@ def dose_response(
         axes.errorbar(doses, values, yerr=np.hstack(ends), fmt="o-", color=ink, markersize=4.5, label=name)
         known = not any(map(math.isnan, np.ravel(found_points)))
         columns = [[point[k] / factor for point in found_points] for k in range(3 if known else 1)]
-        half = statistics.half_dose(doses, *columns, chance=chance)
+        half = intervals.half_accuracy_radius(doses, *columns, chance=chance)
         if math.isfinite(half.radius):
             middle = (values[0] + factor * chance) / 2
             axes.plot(half.radius, middle, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
@@ -332,10 +332,10 @@ def _apart(places: Sequence[float], gap: float, top: float) -> list[float]:
 
 @styled
 def reliability(curves: Mapping[str, Mapping[str, np.ndarray]], source: str = "") -> Figure:
-    """Accuracy against stated confidence, a panel for each named curve of `statistics.reliability`; `source`
+    """Accuracy against stated confidence, a panel for each named curve of `intervals.reliability`; `source`
     names network and data. The area of a dot is its share of the images."""
     if not curves:
-        raise UserError("reliability needs at least one named curve of statistics.reliability")
+        raise UserError("reliability needs at least one named curve of intervals.reliability")
     columns = min(2, len(curves))
     lines = math.ceil(len(curves) / columns)
     figure = card(lines * (2.45 if columns == 2 else 4) + 0.5)
@@ -450,7 +450,7 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
         shared = set.intersection(*(set(way[1]) for way in ways.values())) if ways else set()
         if shared:
             drawn[factor] = [
-                (name, seconds, statistics.mean_of([found_[b] for b in shared]), mix)
+                (name, seconds, intervals.mean_of([found_[b] for b in shared]), mix)
                 for name, (seconds, found_, mix) in ways.items()
             ]
     if not drawn:
@@ -491,7 +491,7 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", trainings: Sequence[str
             (
                 scale + {"mix": "", "mix per scale": ", a network each"}.get(training, f", {training}"),
                 seconds,
-                statistics.mean_of([own[b] for b in blurs]),
+                intervals.mean_of([own[b] for b in blurs]),
                 training == "mix",
             )
             for (training, scale), (seconds, own) in ways.items()

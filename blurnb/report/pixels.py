@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.errors import UserError
 from blurnb.report import selection, tables
 from blurnb.report.marks import AXES, blur_axis, dots, need, one_scale, points, subtitle, whisker
@@ -116,7 +116,7 @@ def kept(rows: pd.DataFrame, metric: str, training: str) -> dict[str, tuple[floa
     if sharp is None or own.empty:
         return {}
     return {
-        blur: statistics.share_kept(sharp, selection.estimate(own[own["blur"] == blur]))
+        blur: intervals.share_kept(sharp, selection.estimate(own[own["blur"] == blur]))
         for blur in selection.in_order(own["blur"])
     }
 

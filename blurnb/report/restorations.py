@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.errors import UserError
 from blurnb.report import rules, selection, tables
 from blurnb.report.marks import AXES, PERCENT, Triple, blur_axis, need, one_scale, points, subtitle, whisker
@@ -85,7 +85,7 @@ def paired(rows: pd.DataFrame, versus: str = "mix network", metric: str = "top1_
             part = here[(here["training"] == training) & (here["method"] == method)]
             each = {b: selection.estimate(part[part["blur"] == b]) for b in selection.in_order(part["blur"])}
             n = int(part["n"].max())
-            mean = tables.interval(*statistics.mean_of(list(each.values())), n, metric, signed=True)
+            mean = tables.interval(*intervals.mean_of(list(each.values())), n, metric, signed=True)
             line = {"pixels": factor or "exact", "way": _way(training, method), "mean, points": mean}
             line |= {b: tables.interval(*one, n, metric, signed=True) for b, one in each.items()}
             lines.append(line | {"n": f"{n:,}"})

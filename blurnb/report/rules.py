@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.report import selection
 
 Triple = tuple[float, float, float]
@@ -74,7 +74,7 @@ def _gap(rows: pd.DataFrame, metric: str, here: dict, there: dict, versus: str) 
     if paired is not None:
         return paired
     plain = {"metric": metric, "versus": ""}
-    return statistics.difference(_estimate(rows, **plain, **here), _estimate(rows, **plain, **here | there))
+    return intervals.difference(_estimate(rows, **plain, **here), _estimate(rows, **plain, **here | there))
 
 
 def _minus(a: Triple) -> Triple:
@@ -117,7 +117,7 @@ def degradation(rows: pd.DataFrame, metric: str) -> list[Finding]:
         losses = [
             _minus(_gap(here, metric, {"seen": view, "blur": blur}, {"blur": "sharp"}, "sharp image")) for blur in doses
         ]
-        growth = statistics.difference(losses[-1], losses[0])
+        growth = intervals.difference(losses[-1], losses[0])
         parts = [
             Part(f"{doses[-1]} loses", losses[-1], margin=MARGIN),
             Part(f"{doses[-1]} loses more than {doses[0]}", growth, margin=MARGIN),
@@ -166,8 +166,8 @@ def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[st
         one = {"seen": view, "blur": blur}
         losses.append(_minus(_gap(here, metric, one | {"training": "sharp"}, {"blur": "sharp"}, "sharp image")))
         gains.append(_gap(here, metric, one | {"training": "mix"}, {"training": "sharp"}, "sharp network"))
-    loss = statistics.mean_of(losses)
-    return statistics.ratio(statistics.mean_of(gains), loss), loss, blurs
+    loss = intervals.mean_of(losses)
+    return intervals.ratio(intervals.mean_of(gains), loss), loss, blurs
 
 
 def invariance(rows: pd.DataFrame, metric: str) -> list[Finding]:
@@ -183,10 +183,10 @@ def invariance(rows: pd.DataFrame, metric: str) -> list[Finding]:
             answers = selection.select(here, seen=layer)
             moved = [_nearer(answers, layer, blur) for blur in blurs]
             if moved:
-                gains[layer.removeprefix("layer ")] = statistics.mean_of(moved)
+                gains[layer.removeprefix("layer ")] = intervals.mean_of(moved)
         if not gains:
             raise Missing(f"no {similarity} of layers under blur for both the sharp and the mix network")
-        overall = statistics.mean_of(list(gains.values()))
+        overall = intervals.mean_of(list(gains.values()))
         closer = [name for name, gain in gains.items() if gain[1] > 0]
         further = [name for name, gain in gains.items() if gain[2] < 0]
         note = (
@@ -209,8 +209,8 @@ def _nearer(here: pd.DataFrame, layer: str, blur: str) -> Triple:
         one = {"seen": layer, "training": training}
         twin = _one_minus(_estimate(here, versus="", blur=blur, **one))
         other = _one_minus(_estimate(here, versus="other image", blur="sharp", **one))
-        distances.append(statistics.ratio(twin, other))
-    return statistics.difference(*distances)
+        distances.append(intervals.ratio(twin, other))
+    return intervals.difference(*distances)
 
 
 def confidence(rows: pd.DataFrame, metric: str) -> list[Finding]:
@@ -222,7 +222,7 @@ def confidence(rows: pd.DataFrame, metric: str) -> list[Finding]:
         blurs = _shared_blurs(here, [{"training": "sharp"}, {"training": "mix"}], metric="entropy", seen=view)
         if not blurs:
             raise Missing("no entropy under blur for both the sharp and the mix network")
-        change = statistics.mean_of(
+        change = intervals.mean_of(
             [
                 _gap(
                     here,
@@ -258,9 +258,7 @@ def transfer(rows: pd.DataFrame, metric: str) -> list[Finding]:
             parts.append(Part(f"{trained} training helps against {other}", helped, margin=MARGIN))
             behind = _minus(_ahead(here, metric, view, trained, other, blurs))
             parts.append(Part(f"but less than {other} training", behind, margin=MARGIN))
-            shares[f"{trained} to {other}"] = statistics.ratio(
-                helped, _ahead(here, metric, view, other, "sharp", blurs)
-            )
+            shares[f"{trained} to {other}"] = intervals.ratio(helped, _ahead(here, metric, view, other, "sharp", blurs))
         weakest = min(shares, key=lambda k: shares[k][0] if math.isfinite(shares[k][0]) else -math.inf)
         note = f"scale {scale}, {weakest}, the weaker direction; tested on {', '.join(tested)}"
         unit = "% of what training on the tested type gains"
@@ -271,7 +269,7 @@ def transfer(rows: pd.DataFrame, metric: str) -> list[Finding]:
 def _ahead(here: pd.DataFrame, metric: str, view: str, training: str, rival: str, blurs: list[str]) -> Triple:
     """How far `training` is ahead of `rival`, mean over blurs."""
     one = {"seen": view, "training": training}
-    return statistics.mean_of(
+    return intervals.mean_of(
         [_gap(here, metric, one | {"blur": blur}, {"training": rival}, f"{rival} network") for blur in blurs]
     )
 
@@ -288,7 +286,7 @@ def one_scale(rows: pd.DataFrame, metric: str) -> list[Finding]:
         each = _added(own, metric, view, "mix per scale", several, single)
         if extra is None:
             raise Missing(f"no blur that the mix network was tested on at both {single} and {several}")
-        cost = statistics.ratio(_seconds(own, "mix", several), _seconds(own, "mix", single))
+        cost = intervals.ratio(_seconds(own, "mix", several), _seconds(own, "mix", single))
         parts = [
             Part(f"at {single} alone more than half of the loss is recovered", share, bar=0.5),
             Part(f"{several} adds less than two points", _minus(extra), bar=-MARGIN),
@@ -310,7 +308,7 @@ def _added(rows: pd.DataFrame, metric: str, view: str, training: str, several: s
     blurs = _shared_blurs(rows, [one, many], sharp=True, metric=metric, seen=view)
     versus = f"scale {single}" if training == "mix" else f"mix at scale {single}"
     gaps = [_gap(rows, metric, many | {"seen": view, "blur": b}, one, versus) for b in blurs]
-    return statistics.mean_of(gaps) if gaps else None
+    return intervals.mean_of(gaps) if gaps else None
 
 
 def _seconds(rows: pd.DataFrame, training: str, scale: str, **wanted) -> Triple:
@@ -358,13 +356,11 @@ def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
             means = {m: np.mean([_estimate(restored, method=m, blur=b)[0] for b in blurs]) for m in methods}
             best = max(means, key=means.get)
             one = {"training": "sharp", "method": best, "factors": factors}
-            lead = _minus(
-                statistics.mean_of([_gap(here, metric, one | {"blur": b}, mix, "mix network") for b in blurs])
-            )
+            lead = _minus(intervals.mean_of([_gap(here, metric, one | {"blur": b}, mix, "mix network") for b in blurs]))
             own_time = _seconds(here, "mix", scale, method="")
             if math.isnan(own_time[0]):
                 own_time = _seconds(here, "sharp", scale, method="")
-            cost = statistics.ratio(_seconds(here, "sharp", scale, method=best, factors=factors), own_time)
+            cost = intervals.ratio(_seconds(here, "sharp", scale, method=best, factors=factors), own_time)
             parts = [
                 Part("at least as accurate, within two points", lead, bar=-MARGIN),
                 Part("deblurring takes at least twice the time", cost, bar=2.0),
@@ -386,7 +382,7 @@ def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
         blurs = _shared_blurs(here, [{"training": "sharp"}, {"training": "mix"}], metric="miou")
         if not blurs:
             raise Missing("no blur that both the sharp and the mix network were tested on")
-        raised = statistics.mean_of(
+        raised = intervals.mean_of(
             [_gap(here, "miou", {"training": "mix", "blur": b}, {"training": "sharp"}, "sharp network") for b in blurs]
         )
         kept = _kept(here, "miou", blurs)
@@ -407,7 +403,7 @@ def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
         if rivals:
             # The classifier that keeps least is the hardest rival for the claim.
             rival, same, source, shared = min(rivals, key=lambda r: r[0][0] - r[1][0])
-            behind = statistics.difference(rival, same)
+            behind = intervals.difference(rival, same)
             note += f"; under {', '.join(shared)} in a frame of 512, {100 * same[0]:.0f} %, beside "
             note += f"{100 * rival[0]:.0f} % of {_title(metric)} by {source[0]} on {source[1]}"
         else:
@@ -423,8 +419,8 @@ def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
 def _kept(rows: pd.DataFrame, metric: str, blurs: list[str]) -> Triple:
     """What the fine-tuned network keeps under blur of the sharp network's score on sharp images."""
     plain = {"metric": metric, "versus": ""}
-    mixed = statistics.mean_of([_estimate(rows, training="mix", blur=b, **plain) for b in blurs])
-    return statistics.share_kept(_estimate(rows, training="sharp", blur="sharp", **plain), mixed)
+    mixed = intervals.mean_of([_estimate(rows, training="mix", blur=b, **plain) for b in blurs])
+    return intervals.share_kept(_estimate(rows, training="sharp", blur="sharp", **plain), mixed)
 
 
 RULES: dict[int, tuple[str, Callable[[pd.DataFrame, str], list[Finding]]]] = {

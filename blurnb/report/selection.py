@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.errors import UserError
 
 FAMILIES = ("sharp", "defocus", "gaussian", "motion", "shake", "inertial")
@@ -139,7 +139,7 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
         if n < counts.max():
             continue
         if math.isnan(low) and metric in PROPORTIONS and n > 0:
-            low, high = statistics.wilson(round(value * n), int(n))
+            low, high = intervals.wilson(round(value * n), int(n))
         triples.append((value, low, high))
     values, lows, highs = zip(*triples)
     if any(map(math.isnan, lows + highs)):

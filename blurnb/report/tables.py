@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from blurnb import statistics
+from blurnb import intervals
 from blurnb.errors import UserError
 from blurnb.report import claims, paper, selection
 
@@ -128,7 +128,7 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool =
             line |= {"n": f"{n:,}", name(metric): interval(*one, n, metric)}
             share = None
             if metric in selection.PROPORTIONS + ("miou",) and not sharp.empty and blur != "sharp":
-                share = statistics.share_kept(selection.estimate(sharp), one)
+                share = intervals.share_kept(selection.estimate(sharp), one)
                 line["share of sharp kept, %"] = number(share[0], n)
             if compare_with_paper:
                 theirs = paper.published(scale, blur, training)
@@ -203,7 +203,7 @@ def _counterparts(records: pd.DataFrame, profile: str, row, kept: float) -> list
         sharp = selection.select(
             _sharp_partner(records, profile, part, row.scale), metric=metric, network=network, dataset=dataset
         )
-        share = statistics.share_kept(selection.estimate(sharp), one)[0] if not sharp.empty else math.nan
+        share = intervals.share_kept(selection.estimate(sharp), one)[0] if not sharp.empty else math.nan
         compared = not (row.training == "sharp" and row.blur == "sharp") and not math.isnan(share)
         found.append(
             {

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError, shown
 from blurnb.optics import blurring
 from blurnb.recognition import backends, models
@@ -225,7 +225,7 @@ def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int,
         "agreement": same / max(count, 1),
         "top1": right[0] / max(count, 1),
         "top1_float32": right[1] / max(count, 1),
-        "top1_float32_interval": list(statistics.wilson(right[1], count)) if count else [0.0, 1.0],
+        "top1_float32_interval": list(intervals.wilson(right[1], count)) if count else [0.0, 1.0],
         "largest_difference": _short(largest),
         "side": side,
     }
@@ -401,13 +401,13 @@ def summarise(answers: pd.DataFrame, protocol: Protocol, **fields) -> list[dict]
 def measures(part: pd.DataFrame, seed: int) -> dict[str, dict]:
     measured = {}
     for metric in ("top1", "top5"):
-        low, high = statistics.wilson(int(part[metric].sum()), len(part))
+        low, high = intervals.wilson(int(part[metric].sum()), len(part))
         measured[metric] = {"value": float(part[metric].mean()), "ci_low": low, "ci_high": high}
     for metric in ("entropy", "p_true"):
-        value, low, high = statistics.bootstrap_mean(part[metric].to_numpy(), seed)
+        value, low, high = intervals.bootstrap_mean(part[metric].to_numpy(), seed)
         measured[metric] = {"value": value, "ci_low": low, "ci_high": high}
     confidence = part["confidence"].clip(0, 1).to_numpy()
-    measured["ece"] = {"value": statistics.ece(confidence, part["top1"].to_numpy())}
+    measured["ece"] = {"value": intervals.ece(confidence, part["top1"].to_numpy())}
     return measured
 
 
@@ -419,9 +419,9 @@ def changes(part: pd.DataFrame, other: pd.DataFrame, protocol: Protocol, against
     rows = []
     for metric in ("top1", "top5", "entropy"):
         mine, theirs = part[metric].to_numpy(float), other[metric].to_numpy(float)
-        value, low, high = statistics.paired_difference(mine, theirs, protocol.seed)
+        value, low, high = intervals.paired_difference(mine, theirs, protocol.seed)
         rows.append(records.row(metric=f"{metric}_change", value=value, ci_low=low, ci_high=high, **shared))
-    p_value = statistics.mcnemar(part["top1"].to_numpy(), other["top1"].to_numpy())
+    p_value = intervals.mcnemar(part["top1"].to_numpy(), other["top1"].to_numpy())
     return [*rows, records.row(metric="mcnemar_p", value=p_value, **shared)]
 
 
@@ -447,11 +447,11 @@ def by_class(
         name = " ".join(classes[label].split()).replace(" vs ", " v ")
         view = f"{protocol.view_name}, class {name}"
         part = part.loc[twin.index]
-        low, high = statistics.wilson(int(part["top1"].sum()), len(part))
+        low, high = intervals.wilson(int(part["top1"].sum()), len(part))
         shared = {"scale": scale, "seed": protocol.seed, "n": len(part)} | fields
         rows.append(records.row(metric="top1", value=float(part["top1"].mean()), ci_low=low, ci_high=high,
                                 blur="sharp", view=view, **shared))  # fmt: skip
-        value, low, high = statistics.paired_difference(
+        value, low, high = intervals.paired_difference(
             twin["top1"].to_numpy(float), part["top1"].to_numpy(float), protocol.seed
         )
         rows.append(records.row(metric="top1_change", value=value, ci_low=low, ci_high=high,

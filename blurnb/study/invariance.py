@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError, nearest
 from blurnb.optics import blurring
 from blurnb.recognition import models
@@ -80,7 +80,7 @@ def compare(
         for hook in hooks:
             hook.remove()
     return {
-        key: {"cosine": statistics.bootstrap_mean(values, protocol.seed), "cka": (_cka(kernels[key]), np.nan, np.nan)}
+        key: {"cosine": intervals.bootstrap_mean(values, protocol.seed), "cka": (_cka(kernels[key]), np.nan, np.nan)}
         for key, values in cosines.items()
     }
 

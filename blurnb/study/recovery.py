@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.recognition import datasets
 from blurnb.study import degradation, evaluation, invariance, journal, networks
 from blurnb.study.profiles import RQ2, Trained
@@ -35,7 +35,7 @@ def run(parameters: RQ2) -> degradation.Run:
 
 
 def calibration(run: degradation.Run, blurs: list[str], trainings: tuple[str, ...] = ("sharp", "mix")) -> dict:
-    """`statistics.reliability` of each training (its first seed) under each blur at the first scale, by "mix, D8"."""
+    """`intervals.reliability` of each training (its first seed) under each blur at the first scale, by "mix, D8"."""
     curves = {}
     for blur in blurs:
         for training in trainings:
@@ -45,7 +45,7 @@ def calibration(run: degradation.Run, blurs: list[str], trainings: tuple[str, ..
             here = answers[(answers["blur"] == blur) & (answers["scale"] == answers["scale"].iloc[0])]
             if len(here):
                 sure = here["confidence"].clip(0, 1).to_numpy()
-                curves[f"{training}, {blur}"] = statistics.reliability(sure, here["top1"].to_numpy(), bins=10)
+                curves[f"{training}, {blur}"] = intervals.reliability(sure, here["top1"].to_numpy(), bins=10)
     return curves
 
 

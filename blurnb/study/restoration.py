@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring, deblurring
 from blurnb.recognition import datasets, models
@@ -382,7 +382,7 @@ def summarise(found: pd.DataFrame, protocol: evaluation.Protocol, **shared) -> l
                 made += evaluation.changes(part, parts[key], protocol, versus, **own)
         made = [row | {"view": _viewed(row["view"], way, protocol)} for row in made if row["metric"] in KEPT]
         if training == "sharp" and part["psnr"].notna().all():
-            value, low, high = statistics.bootstrap_mean(part["psnr"].to_numpy(), protocol.seed)
+            value, low, high = intervals.bootstrap_mean(part["psnr"].to_numpy(), protocol.seed)
             quality = {"value": value, "ci_low": low, "ci_high": high, "n": len(part)}
             made.append(
                 records.row(**own | {"training": ""}, metric="psnr", view=way.view(protocol.view_name), **quality)

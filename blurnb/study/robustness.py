@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring, camera
 from blurnb.recognition import datasets, guests, models
@@ -39,7 +39,7 @@ def run(parameters: YourNetwork) -> degradation.Run:
     }
     rows = evaluation.summarise(found, protocol, **shared)
     for (scale, blur), part in found.groupby(["scale", "blur"], sort=False):
-        value, low, high = statistics.bootstrap_mean(part["confidence"].to_numpy(), protocol.seed)
+        value, low, high = intervals.bootstrap_mean(part["confidence"].to_numpy(), protocol.seed)
         rows.append(records.row(metric="confidence", value=value, ci_low=low, ci_high=high, scale=scale, blur=blur,
                                 view=protocol.view_name, n=len(part), seed=protocol.seed, **shared))  # fmt: skip
     rows += evaluation.by_class(

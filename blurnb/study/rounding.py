@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from blurnb import records, statistics
+from blurnb import intervals, records
 from blurnb.study import degradation, evaluation, networks
 from blurnb.study.profiles import RQ1
 
@@ -64,7 +64,7 @@ def _rows(found: pd.DataFrame, exact: pd.DataFrame, protocol, view: str, way: st
             rows.append(row | {"view": f"{view} vs {against}"})
         both = part.index.intersection(theirs.index, sort=False)
         same = int((part.loc[both, "predicted"] == theirs.loc[both, "predicted"]).sum())
-        low, high = statistics.wilson(same, len(both))
+        low, high = intervals.wilson(same, len(both))
         agreement = {"value": same / len(both), "ci_low": low, "ci_high": high, "n": len(both)}
         rows.append(records.row(metric="agreement", view=f"{view} vs {against}", **agreement, **own))
     return rows

@@ -200,7 +200,7 @@ def recovered_share(sharp_sharp: float | Triple, sharp_blur: float | Triple, mix
     return ratio(difference(mix_blur, sharp_blur), difference(sharp_sharp, sharp_blur))
 
 
-class HalfDose(NamedTuple):
+class HalfRadius(NamedTuple):
     """The radius at which half the sharp accuracy is gone; infinite where it lies beyond `largest`, the last tested."""
 
     radius: float
@@ -220,7 +220,7 @@ class HalfDose(NamedTuple):
         return f"{text(self.radius)} [{text(self.low)}, {text(self.high)}]"
 
 
-def half_dose(
+def half_accuracy_radius(
     radii: Sequence[float],
     accuracies: Sequence[float],
     lows: Sequence[float] | None = None,
@@ -229,7 +229,7 @@ def half_dose(
     chance: float = 0.0,
     seed: int = 0,
     draws: int = 1000,
-) -> HalfDose:
+) -> HalfRadius:
     """Where accuracy, made monotone by isotonic regression and joined linearly, crosses half of that at radius 0.
 
     `radii` must hold 0 (sharp). With `chance` the accuracy above it is halved. With `lows` and `highs` the 95 %
@@ -250,7 +250,7 @@ def half_dose(
     largest = float(radii[-1])
     point = _crossing(radii, accuracies, chance)
     if lows is None or highs is None:
-        return HalfDose(point, math.nan, math.nan, largest)
+        return HalfRadius(point, math.nan, math.nan, largest)
     lows, highs = _finite("lows", lows, least=2)[order], _finite("highs", highs, least=2)[order]
     z = _z(0.95)
     noise = np.random.default_rng(seed).standard_normal((draws, radii.size))
@@ -258,7 +258,7 @@ def half_dose(
     curves = accuracies + noise * np.where(noise < 0, (accuracies - lows) / z, (highs - accuracies) / z)
     found = np.sort([_crossing(radii, curve, chance) for curve in np.clip(curves, 0, 1)])
     low, high = found[int(0.025 * draws)], found[min(draws - 1, math.ceil(0.975 * draws))]
-    return HalfDose(point, float(min(low, point)), float(max(high, point)), largest)
+    return HalfRadius(point, float(min(low, point)), float(max(high, point)), largest)
 
 
 def _crossing(radii: np.ndarray, accuracies: np.ndarray, chance: float) -> float:

@@ -1,0 +1,112 @@
+"""Files that appear whole or not at all, locks that a killed process lets go of, and the folder of what is kept."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from blurnb.errors import UserError
+
+
+def cache_folder() -> Path:
+    """Where downloads, trained networks and finished answers are kept: $BLURNB_CACHE, else the user's cache folder."""
+    import pooch
+
+    named = os.environ.get("BLURNB_CACHE") or pooch.os_cache("blurnb")
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"BLURNB_CACHE={named}: there is no such home folder; give another") from error
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
+    name = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+        _put(handle, content)
+        os.replace(name, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder for it"
+        ) from error
+    finally:
+        if name:
+            Path(name).unlink(missing_ok=True)
+
+
+def write_together(contents: Mapping[Path, str]) -> None:
+    """Write files that belong together, in their order; the caller holds their lock.
+
+    All are on disk before the first takes its place: a disk that fills up costs none, and a crash between two renames
+    leaves what was not yet renamed at `staged`, where a reader finds it.
+    """
+    where = Path()
+    try:
+        for where, content in contents.items():
+            _put(os.open(staged(where), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), content)
+    except OSError as error:
+        for one in contents:
+            staged(one).unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {where}: {error.strerror}; free some space or choose another output_dir"
+        ) from error
+    for where in contents:
+        os.replace(staged(where), where)
+
+
+def staged(path: Path) -> Path:
+    """Where a file waits until all that belong to it are on disk."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _put(handle: int, content: str | bytes) -> None:
+    with os.fdopen(handle, "wb") as file:
+        # Names of files may hold bytes that are no text; they must come back as they were.
+        file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o644)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock under which all processes write `path`; a killed one lets go of it."""
+    from filelock import FileLock
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another "
+            "folder (output_dir, BLURNB_CACHE)"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what killed processes left of `path`; the caller holds the lock under which all write it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        left.unlink(missing_ok=True)
+
+
+def state(*paths: Path) -> list:
+    """What changes when another process writes one of the files."""
+    found = []
+    for one in paths:
+        try:
+            stat = one.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found

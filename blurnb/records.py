@@ -1,201 +1,182 @@
-"""The seam between computing and telling: one row is one number, in plain CSV, with a manifest beside it.
+"""The seam between computing and telling: one row is one number, one fact a column, in plain CSV.
 
-``rq1.csv`` holds the rows, ``rq1.json`` one manifest for each `run_id` in it: everything that decided its
-numbers, the machine that made them, and a digest of the rows, so that a half-written, edited or mixed-up
-file is noticed when it is read and not when it is cited.
+``rq1.csv`` holds the rows of the experiment rq1, ``rq1.json`` one manifest for each `run_id` in it: everything that
+decided its numbers, the machine that made them, and a digest of the rows, so that a half-written, edited or mixed-up
+file is noticed when it is read and not when it is cited. No cell is ever taken apart.
 """
 
 from __future__ import annotations
 
-import glob
+import csv
 import hashlib
+import io
 import json
 import math
-import os
-import platform
-import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
-from blurnb.errors import UserError
+from blurnb import files, provenance
+from blurnb.errors import UserError, nearest
+from blurnb.metrics import METRICS, STATISTICS
 
-TEXT = ("question", "dataset", "network", "training", "scale", "blur", "view", "metric")
-NUMBERS = ("value", "ci_low", "ci_high")
-COLUMNS = (*TEXT, *NUMBERS, "n", "seed", "profile", "run_id")
-KEY = (*TEXT, "seed", "profile", "run_id")
+# Types: text; whole (Int64); number (float64); yes (true or false). An empty cell means "does not apply"; in a
+# `versus_` column, "the same as this side". Where nothing was done the word is `none`.
+ANSWERS = {
+    "experiment": "text", "profile": "text", "dataset": "text", "folder": "text",
+    "network": "text", "weights": "text", "training": "text", "train_seed": "whole", "frozen": "text",
+    "per_scale": "yes",
+    "blur": "text", "frame": "whole", "border": "text", "resample": "text", "rounding": "text", "noise_sd": "number",
+    "method": "text", "kernel": "text",
+    "scale": "text", "view": "text", "flip": "yes", "precision": "text",
+    "part_kind": "text", "part": "text",
+    "metric": "text", "statistic": "text",
+    "versus_training": "text", "versus_frozen": "text", "versus_per_scale": "yes", "versus_scale": "text",
+    "versus_blur": "text", "versus_rounding": "text", "versus_precision": "text", "versus_method": "text",
+    "versus_image": "text",
+    "value": "number", "ci_low": "number", "ci_high": "number", "n": "whole", "seed": "whole", "run_id": "text",
+}  # fmt: skip
+SPEED = {
+    "experiment": "text", "profile": "text", "benchmark": "text", "dataset": "text", "network": "text",
+    "library": "text", "function": "text", "pixels": "text", "backend": "text", "precision": "text",
+    "blur": "text", "kernel_kind": "text", "kernel_side": "whole", "scale": "text",
+    "stage": "text", "stage_scale": "text", "kept_layers": "whole",
+    "metric": "text", "value": "number", "n": "whole", "seed": "whole", "run_id": "text",
+}  # fmt: skip
+EXPERIMENTS = ("rq1", "doses", "rounding", "rq2", "rq3", "rq4", "rq5", "card")
+VERSUS = tuple(name for name in ANSWERS if name.startswith("versus_"))
 
-METRICS = {
-    "top1": "share of images whose most probable class is the true one",
-    "top5": "share of images whose true class is among the five most probable",
-    "entropy": "mean entropy of the class probabilities, nats",
-    "p_true": "mean probability of the true class",
-    "confidence": "mean probability of the answer given",
-    "ece": "expected calibration error, 15 equal-width bins",
-    "spread": "standard deviation of a kernel, frame pixels, root mean square over axes and images",
-    "miou": "mean intersection over union, one confusion matrix over the set",
-    "iou": "intersection over union of one class, named in `view`",
-    "pixel_accuracy": "share of labelled pixels answered right",
-    "psnr": "mean peak signal-to-noise ratio, dB",
-    "seconds": "seconds per image",
-    "images_per_second": "images a second, all channels",
-    "largest_error": "largest difference from float64 over one image, levels of 8 bits",
-    "megabytes": "peak resident memory of the process, MB",
-    "cosine": "mean cosine similarity of a layer's activations, image against twin",
-    "cka": "linear centred kernel alignment of a layer's activations, images against twins",
-    "top1_change": "paired difference in top1 from the condition that `view` names after 'vs'",
-    "top5_change": "paired difference in top5 from the condition that `view` names after 'vs'",
-    "entropy_change": "paired difference in entropy from the condition that `view` names after 'vs'",
-    "miou_change": "paired difference in miou from the condition that `view` names after 'vs'",
-    "agreement": "share of images given the same most probable class as in the condition that `view` names after 'vs'",
-    "mcnemar_p": "exact McNemar p-value of the paired top1 difference that `view` names",
-}
-
-PACKAGES = ("blurnb", "torch", "torchvision", "numpy", "scipy", "numba", "pandas")
+_DTYPES = {"text": "object", "whole": "Int64", "number": "float64", "yes": "boolean"}
+_MEASURED = ("value", "ci_low", "ci_high", "n")
 
 
-def address(facts: Mapping) -> str:
-    """Content address of JSON-like `facts`: 12 hex digits that do not depend on the order of keys."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def key(columns: Mapping[str, str]) -> list[str]:
+    """The columns that tell one record from another: all but the number, its interval and its n."""
+    return [name for name in columns if name not in _MEASURED]
 
 
 def row(**fields) -> dict:
-    """One record; fields without meaning for its metric stay empty (text) or NaN (interval)."""
-    unknown = set(fields) - set(COLUMNS)
+    """One record, of ANSWERS or, with a `benchmark`, of SPEED; what is left out is empty."""
+    columns = _columns_of(fields)
+    unknown = sorted(set(fields) - set(columns))
     if unknown:
-        raise UserError(f"record field {sorted(unknown)[0]!r} is unknown; the fields are {', '.join(COLUMNS)}")
-    blank = (
-        dict.fromkeys(TEXT, "") | dict.fromkeys(NUMBERS, math.nan) | {"n": 0, "seed": 0, "profile": "", "run_id": ""}
+        raise UserError(f"record field {unknown[0]!r} is unknown{nearest(unknown[0], columns)}")
+    return fields
+
+
+def _columns_of(names: Iterable[str]) -> Mapping[str, str]:
+    return SPEED if "benchmark" in names else ANSWERS
+
+
+def table(rows: Iterable[Mapping] | pd.DataFrame) -> pd.DataFrame:
+    """The rows as a checked frame in canonical order, whatever order they were computed in.
+
+    Columns and types are those of ANSWERS, or of SPEED where the rows name a `benchmark`. Raises UserError for an
+    unknown metric or statistic, a comparison with itself, and two values for one record that cannot both be true.
+    """
+    given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
+    columns = _columns_of(set().union(*given[:1]))
+    filled = [{name: _typed(one.get(name), kind) for name, kind in columns.items()} for one in given]
+    for one in filled:
+        _check(one)
+    kept: dict[tuple, dict] = {}
+    names = key(columns)
+    for one in filled:
+        place = tuple(_text(one[name]) for name in names)
+        if place in kept and not _agree(one, kept[place]):
+            first = kept[place]
+            what = ", ".join(str(one[c]) for c in ("experiment", "network", "scale", "blur", "metric") if one[c])
+            raise UserError(
+                f"two different values for one record ({what}, run {one['run_id']}: {first['value']:g} of "
+                f"{first['n']}, {one['value']:g} of {one['n']}); they cannot both be true, remove the wrong file"
+            )
+        kept.setdefault(place, one)
+    ordered = [kept[place] for place in sorted(kept)]
+    return pd.DataFrame(
+        {name: pd.Series([one[name] for one in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
     )
-    return blank | fields
 
 
-def table(rows: Iterable[Mapping]) -> pd.DataFrame:
-    """The rows as a checked frame in canonical order, whatever order they were computed in."""
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    for column in (*TEXT, "profile", "run_id"):
-        frame[column] = frame[column].astype(str)
-    for column in NUMBERS:
-        frame[column] = frame[column].astype("float64")
-    for column in ("n", "seed"):
-        frame[column] = frame[column].astype("int64")
-    unknown = sorted(set(frame["metric"]) - set(METRICS))
-    if unknown:
-        raise UserError(f"metric {unknown[0]!r} is not one that records may hold: {', '.join(METRICS)}")
-    again = frame[frame.duplicated(list(KEY))]
-    if len(again):
-        first = frame.drop_duplicates(list(KEY)).set_index(list(KEY))
-        for one, kept in zip(again.itertuples(), first.loc[again.set_index(list(KEY)).index].itertuples()):
-            if one.n != kept.n or not _agree(one.metric, one.value, kept.value, one.n):
-                raise UserError(
-                    f"two different values for one record ({one.question}, {one.network}, {one.scale}, {one.blur}, "
-                    f"{one.metric}, run {one.run_id}: {kept.value:g}, {one.value:g}); they cannot both be true, "
-                    "remove the wrong file"
-                )
-    return frame.drop_duplicates(list(KEY)).sort_values(list(KEY), kind="stable").reset_index(drop=True)
+def _typed(value: object, kind: str) -> object:
+    """One cell: text is never missing ("" is empty), numbers are NaN and whole numbers and truths None where empty."""
+    if kind == "text":
+        return "" if value is None or value is pd.NA or value != value else str(value)
+    if value is None or value is pd.NA or value == "" or value != value:
+        return math.nan if kind == "number" else None
+    return {"whole": int, "number": float, "yes": bool}[kind](value)
 
 
-def _agree(metric: str, one: float, other: float, n: int) -> bool:
+def _check(one: Mapping) -> None:
+    if one["metric"] not in METRICS:
+        known = ", ".join(METRICS)
+        raise UserError(f"metric {one['metric']!r} is not one that records may hold: {known}")
+    if one.get("statistic", "estimate") not in STATISTICS:
+        raise UserError(f"statistic {one['statistic']!r} is none of {', '.join(STATISTICS)}")
+    for name in VERSUS:
+        if one.get(name) not in (None, "") and one[name] == one.get(name.removeprefix("versus_")):
+            raise UserError(f"a record is compared with itself: {name} and {name[7:]} are both {one[name]!r}")
+
+
+def _agree(one: Mapping, other: Mapping) -> bool:
     """Whether two computations of one number may differ by the order of their sums (batch, threads, machine) alone.
 
     That changes the answers to an image or two of n, and other means by a thousandth; the first one stays.
     """
-    if metric == "mcnemar_p" or (math.isnan(one) and math.isnan(other)):  # derived from the answers, steep in them
+    if one["n"] != other["n"]:
+        return False
+    a, b = one["value"], other["value"]
+    if one.get("statistic") == "p_value" or (math.isnan(a) and math.isnan(b)):  # derived, and steep in the answers
         return True
-    return abs(one - other) <= max(2 / max(n, 1), 1e-3 * abs(other))
+    return abs(a - b) <= max(2 / max(one["n"] or 1, 1), 1e-3 * abs(b))
+
+
+# -- files
+
+
+def _text(cell: object) -> str:
+    if cell is None or cell is pd.NA or cell != cell:
+        return ""
+    return ("true" if cell else "false") if isinstance(cell, bool) else str(cell)
+
+
+_RUN_BY_SPREADSHEETS = re.compile(r"['=+\-@\t\r]")
+
+
+def _guarded(text: str) -> str:
+    """A name that a spreadsheet would take for a formula, with an apostrophe before it; `_bare` takes it off."""
+    text = f"'{text}" if _RUN_BY_SPREADSHEETS.match(text) else text
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix("'")
+
+
+def _cells(frame: pd.DataFrame) -> list[list[str]]:
+    return [[_text(cell) for cell in line] for line in frame.astype(object).itertuples(index=False)]
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    """The file's text. Columns of text are guarded, numbers are written to the last digit."""
+    kinds = list(_columns_of(frame.columns).values())
+    lines = [",".join(frame.columns)]
+    for cells in _cells(frame):
+        lines.append(",".join(_guarded(cell) if kind == "text" else cell for cell, kind in zip(cells, kinds)))
+    return "\n".join(lines) + "\n"
 
 
 def _digests(frame: pd.DataFrame) -> dict[str, dict]:
-    return {
-        run_id: {"rows": len(part), "sha256": hashlib.sha256(_csv(part).encode()).hexdigest()}
-        for run_id, part in frame.groupby("run_id", sort=True)
-    }
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
-    name = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-        _put(handle, content)
-        os.replace(name, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free some space or choose another folder for it"
-        ) from error
-    finally:
-        if name:
-            Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock under which all processes write `path`; a killed one lets go of it."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UserError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another "
-            "folder (output_dir, BLURNB_CACHE)"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def forget_unfinished(path: Path) -> None:
-    """Remove what killed processes left of `path`; the caller holds the lock under which all write it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
-        left.unlink(missing_ok=True)
-
-
-def _put(handle: int, content: str | bytes) -> None:
-    with os.fdopen(handle, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o644)
-
-
-def _staged(path: Path) -> Path:
-    """Where a file waits until all that belong to it are on disk; `read` looks there after a crash."""
-    return path.with_name(f".{path.name}.new")
-
-
-def _write_pair(path: Path, rows: str, notes: str) -> None:
-    """Write the manifests and the rows that they describe; the caller holds the lock.
-
-    Both are on disk before the first takes its place: a disk that fills up costs neither, and a crash between the two
-    renames leaves the new rows beside the new manifests, where `read` finds them.
-    """
-    contents = {path.with_suffix(".json"): notes, path: rows}
-    where = path
-    try:
-        for where, content in contents.items():
-            _put(os.open(_staged(where), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), content)
-    except OSError as error:
-        for where in contents:
-            _staged(where).unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {where}: {error.strerror}; free some space or choose another output_dir"
-        ) from error
-    for where in contents:
-        os.replace(_staged(where), where)
+    """By run, its number of rows and a digest of their filled cells: an empty column added later changes nothing."""
+    digests, counts = {}, {}
+    for cells in _cells(frame):
+        one = {name: cell for name, cell in zip(frame.columns, cells) if cell}
+        run = one.get("run_id", "")
+        line = json.dumps(one, sort_keys=True, ensure_ascii=True) + "\n"
+        digests.setdefault(run, hashlib.sha256()).update(line.encode())
+        counts[run] = counts.get(run, 0) + 1
+    return {run: {"rows": counts[run], "sha256": digests[run].hexdigest()} for run in sorted(digests)}
 
 
 def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -207,27 +188,24 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
     path = Path(path)
     if path.suffix != ".csv":
         raise UserError(f"records are .csv files, not {path.name!r}")
-    new = table(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows)
-    with locked(path):
-        old_rows, old_manifests = ([], {})
+    new = table(rows)
+    with files.locked(path):
+        frame, known = new, dict(manifests)
         if path.exists():
-            old, old_manifests = read(path, with_manifests=True)
-            old_rows = old.to_dict("records")
-        frame = table([*old_rows, *new.to_dict("records")])
-        known = {**old_manifests, **manifests}
+            old, before = read(path, with_manifests=True)
+            frame, known = _together([old, new]), {**before, **manifests}
         missing = sorted(set(frame["run_id"]) - set(known))
         if missing:
             raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
         digests = _digests(frame)
-        notes = {run_id: _sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
-        _write_pair(path, _csv(frame), json.dumps(notes, indent=1, sort_keys=True) + "\n")
+        notes = {run_id: provenance.sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
+        beside = json.dumps(notes, indent=1, sort_keys=True) + "\n"
+        files.write_together({path.with_suffix(".json"): beside, path: _csv(frame)})
     return frame
 
 
-def _sealed(notes: Mapping) -> dict:
-    """The manifest with a digest of itself: what decided a number must not change unseen either."""
-    bare = {name: value for name, value in notes.items() if name != "seal"}
-    return {**bare, "seal": hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()[:16]}
+def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return table(one for frame in frames for one in frame.to_dict("records"))
 
 
 def read(path: str | Path, *, with_manifests: bool = False):
@@ -237,17 +215,18 @@ def read(path: str | Path, *, with_manifests: bool = False):
     match their digest (a half-written or edited file).
     """
     path = Path(path)
-    state = _state(path)
+    both = (path, path.with_suffix(".json"))
+    state = files.state(*both)
     while True:
         try:
             found = _checked(path, path)
         except UserError:
-            now = _state(path)
+            now = files.state(*both)
             if now != state:  # another process wrote meanwhile: the halves that were read did not belong together
                 state = now
                 continue
             try:  # a process was killed when it had renamed the manifests: the rows still wait in their staging place
-                found = _checked(path, _staged(path))
+                found = _checked(path, files.staged(path))
             except UserError:
                 found = None
             if found is None:
@@ -255,39 +234,21 @@ def read(path: str | Path, *, with_manifests: bool = False):
         return found if with_manifests else found[0]
 
 
-def _state(path: Path) -> list:
-    """What changes when another process writes the file or its manifests."""
-    found = []
-    for one in (path, path.with_suffix(".json")):
-        try:
-            stat = one.stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        except OSError:
-            found.append(None)
-    return found
-
-
 def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     """The records in `rows` and the manifests of `path`, if they agree."""
     beside = path.with_suffix(".json")
     try:
-        frame = pd.read_csv(rows, keep_default_na=False, dtype=str)  # text: pandas' own parser may round the last digit
+        lines = list(csv.reader(io.StringIO(rows.read_bytes().decode(errors="surrogateescape"), newline="")))
         manifests = json.loads(beside.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UserError(
             f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
         ) from error
-    if tuple(frame.columns) != COLUMNS:
-        raise UserError(f"{path} is not a file of records: its columns are not {', '.join(COLUMNS)}")
-    try:
-        numbers = {column: [float(text or "nan") for text in frame[column]] for column in NUMBERS}
-        frame = table(frame.assign(**numbers, n=frame["n"].map(int), seed=frame["seed"].map(int)).to_dict("records"))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
+    frame = _parsed(path, lines)
     if not (isinstance(manifests, dict) and all(isinstance(notes, dict) for notes in manifests.values())):
         raise UserError(f"{beside} holds no manifests; delete it and {path} and run again")
     digests = _digests(frame)
@@ -298,67 +259,62 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
                 f"{path}: run {run_id} is incomplete or altered (its manifest states other rows); "
                 "delete both files and run again"
             )
-        if "seal" in manifests[run_id] and _sealed(manifests[run_id]) != manifests[run_id]:
+        if not provenance.is_sealed(manifests[run_id]):
             raise UserError(f"{beside}: the manifest of run {run_id} was altered; delete both files and run again")
     return frame, manifests
 
 
-def load(directory: str | Path, question: str = "rq") -> pd.DataFrame:
-    """All records below `directory` whose file name begins with `question`, merged; empty if there are none."""
-    frames = [read(path) for path in sorted(Path(directory).rglob(f"{question}*.csv"))]
-    return table(record for frame in frames for record in frame.to_dict("records"))
+def _parsed(path: Path, lines: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """The frame that the lines of a file spell; a column that the file does not know yet is empty."""
+    header = lines[0] if lines else []
+    columns = _columns_of(header)
+    foreign = sorted(set(header) - set(columns))
+    if foreign or not {"metric", "value", "run_id"} <= set(header) or len(set(header)) < len(header):
+        wrong = f"{foreign[0]!r} is no column of it" if foreign else "metric, value or run_id is missing"
+        raise UserError(f"{path} is not a file of records: {wrong}")
+    try:
+        rows = [
+            {name: _read(text, columns[name]) for name, text in zip(header, line, strict=True)} for line in lines[1:]
+        ]
+        if "benchmark" in header:
+            rows = [{"benchmark": "", **one} for one in rows]
+        return table(rows)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
+
+
+def _read(text: str, kind: str) -> object:
+    if kind == "text":
+        return _bare(text)
+    if kind == "yes" and text not in ("", "true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return {"true": True, "false": False}.get(text, text) if kind == "yes" else text
+
+
+def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = False):
+    """All records of an experiment below `folder`, merged; of every one but speed where none is named.
+
+    Returns an empty frame where there are none; with `with_manifests` a pair (frame, manifests by run_id).
+    """
+    wanted = [experiment] if experiment else EXPERIMENTS
+    paths = sorted(path for one in wanted for path in Path(folder).rglob(f"{one}.csv"))
+    found = [read(path, with_manifests=True) for path in paths]
+    frame = _together([one for one, _ in found])
+    return (frame, {run: note for _, notes in found for run, note in notes.items()}) if with_manifests else frame
 
 
 def committed(profile: str) -> Path:
     """Folder of the repository's own records of a profile, found from the working directory upwards."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        found = folder / "book" / "records" / profile
+        found = folder.joinpath(*provenance.REFERENCE, profile)
         if found.is_dir():
             return found
     raise UserError(f"no book/records/{profile} in {here} or above; run from the repository, or run that profile first")
 
 
-def manifests(directory: str | Path, question: str = "rq") -> dict[str, dict]:
-    """The manifests of those records, by run_id."""
-    found: dict[str, dict] = {}
-    for path in sorted(Path(directory).rglob(f"{question}*.csv")):
-        found |= read(path, with_manifests=True)[1]
-    return found
-
-
 def merge(paths: Sequence[str | Path], into: str | Path) -> pd.DataFrame:
     """Merge record files into one: byte for byte the CSV that a single run over all their rows would have written."""
     found = [read(path, with_manifests=True) for path in paths]
-    rows = [record for frame, _ in found for record in frame.to_dict("records")]
-    return write(into, rows, {run: note for _, notes in found for run, note in notes.items()})
-
-
-def manifest(parameters: Mapping, **circumstances) -> dict:
-    """What decided a run's numbers (`parameters`) and what surrounded it (versions, machine, commit, date)."""
-    return {
-        "parameters": dict(parameters),
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
-        "git_commit": _git_commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **circumstances,
-    }
-
-
-def _git_commit() -> str:
-    here = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return answer.stdout.strip() or "unknown"
+    manifests = {run: note for _, notes in found for run, note in notes.items()}
+    return write(into, _together([frame for frame, _ in found]), manifests)

@@ -1,128 +1,63 @@
-"""Which rows answer which question: one reading of `view`, `scale` and `blur` for tables, figures and verdicts."""
+"""Which rows answer which question, and the one number that several of them stand for."""
 
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pandas as pd
 
-from blurnb import intervals
+from blurnb import intervals, labels, records
 from blurnb.errors import UserError
+from blurnb.metrics import METRICS
 
-FAMILIES = ("sharp", "defocus", "gaussian", "motion", "shake", "inertial")
-VIEWS = ("dense", "dense+flip", "center-crop", "center-crop+flip", "all")
-PROPORTIONS = ("top1", "top5", "pixel_accuracy")
-
-_PATTERNS = (
-    ("defocus", re.compile(r"D(?P<strength>\d+(\.\d+)?)")),
-    ("gaussian", re.compile(r"G(?P<strength>\d+(\.\d+)?)")),
-    ("motion", re.compile(r"M(?P<strength>\d+(\.\d+)?)@(?P<angle>-?\d+(\.\d+)?)")),
-    ("shake", re.compile(r"shake(?P<strength>\d+)?")),
-    ("inertial", re.compile(r"inertial(?P<strength>\d+(\.\d+)?)?")),
-    ("sharp", re.compile(r"sharp")),
-)
-
-
-def family(blur: str) -> str:
-    """The family of a blur label (``D8`` -> ``defocus``)."""
-    for name, pattern in _PATTERNS:
-        if pattern.fullmatch(blur):
-            return name
-    raise UserError(f"blur label {blur!r} is none of sharp, D8, G4, M21@30, shake, shake24, inertial")
-
-
-def strength(blur: str) -> float:
-    """Radius, sigma, length or grid of a blur label; 0 for sharp, NaN where the label states none."""
-    kind = family(blur)
-    if kind == "sharp":
-        return 0.0
-    found = dict(_PATTERNS)[kind].fullmatch(blur).group("strength")
-    return math.nan if found is None else float(found)
-
-
-def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with blur labels as the paper's frame of 512 would name them, so that equal labels are equal blurs.
-
-    A data set blurred in another frame says so in its name (`tiny-imagenet, frame 128`: D2 there is D8 here). Shake is
-    drawn on grids of given sizes and has no label in another frame; such rows are left out.
-    """
-    labels = [_renamed(blur, dataset) for blur, dataset in zip(rows["blur"], rows["dataset"])]
-    kept = np.array([label is not None for label in labels], dtype=bool)  # a list would, when empty, choose columns
-    return rows.assign(blur=labels)[kept]
-
-
-def _renamed(blur: str, dataset: str) -> str | None:
-    found = re.search(r", frame (\d+)$", dataset)
-    if found is None or blur == "sharp":
-        return blur
-    size = re.fullmatch(r"([DGM])(\d+(?:\.\d+)?)(@.*)?", blur)
-    return f"{size[1]}{float(size[2]) * 512 / int(found[1]):g}{size[3] or ''}" if size else None
-
-
-def in_order(blurs) -> list[str]:
-    """Distinct blur labels in the order every table and figure uses: by family, then by strength."""
-
-    def place(blur: str):
-        dose = strength(blur)
-        return FAMILIES.index(family(blur)), -1.0 if math.isnan(dose) else dose, blur
-
-    return sorted(dict.fromkeys(blurs), key=place)
-
-
-def scales_in_order(scales) -> list[str]:
-    """Distinct scales, single ones by size, then averages such as 256+512."""
-    return sorted(
-        dict.fromkeys(scales), key=lambda s: (s.count("+"), [int(p) if p.isdigit() else 0 for p in s.split("+")])
-    )
-
-
-def training_place(training: str) -> tuple:
-    """Sort key of trainings: sharp, mix, families, single degrees, then whatever else."""
-    first = ("sharp", "mix", *FAMILIES[1:])
-    if training in first:
-        return 0, first.index(training), 0.0, training
-    try:
-        return 1, FAMILIES.index(family(training)), strength(training), training
-    except UserError:
-        return 2, 0, 0.0, training
-
-
-def layers_in_order(layers) -> list[str]:
-    """Layer names by their numbers (conv2_1 before conv10_1), convolutions before what follows them."""
-
-    def place(layer: str):
-        head = re.match(r"[a-z]*", layer.lower()).group()
-        rank = 0 if head in ("conv", "stem", "features") else 2 if head in ("fc", "classifier", "head") else 1
-        # A tag keeps numbers and words comparable where names differ in shape.
-        return rank, [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", layer) if p]
-
-    return sorted(dict.fromkeys(layers), key=place)
-
-
-def split_view(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `seen` and `versus`: the parts of `view` before and after " vs " (empty without)."""
-    parts = [view.partition(" vs ") for view in rows["view"]]
-    return rows.assign(seen=[part[0] for part in parts], versus=[part[2] for part in parts])
-
-
-def main_view(rows: pd.DataFrame) -> str:
-    """The view that stands for a network measured in several: dense before center-crop, plain before flipped."""
-    seen = set(split_view(rows)["seen"])
-    return next((view for view in VIEWS if view in seen), sorted(seen)[0] if seen else "")
+SOURCE = ["network", "dataset", "folder", "frame"]
+"""Columns that say whose answers a row tells, and about which images."""
+PREFERRED = {
+    "view": ("dense", "center-crop"),
+    "flip": (False, True),
+    "rounding": ("none", "8-bit blur", "8-bit"),
+    "border": ("reflect", "replicate", "circular"),
+    "resample": ("bicubic", "bilinear"),
+    "precision": ("float32", "bf16"),
+}
+"""Of a network measured under several protocols, the one that stands for it: the first of these that is there."""
 
 
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
-    """Rows whose columns equal `wanted` (a list: any of them); `seen` and `versus` are the parts of `view`."""
-    frame = rows if "seen" in rows.columns else split_view(rows)
-    kept = np.ones(len(frame), dtype=bool)
+    """Rows whose columns equal `wanted` (a list: any of them; None: empty).
+
+    Raises UserError for a column that records do not have.
+    """
+    kept = np.ones(len(rows), dtype=bool)
     for column, value in wanted.items():
-        if column not in frame.columns:
+        if column not in rows.columns:
             raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")
-        cells = frame[column]
-        kept &= (cells.isin(value) if isinstance(value, list | tuple | set) else cells == value).to_numpy()
-    return frame[kept]
+        cells = rows[column]
+        if value is None:
+            found = cells.isna() | (cells.astype(object) == "")
+        else:
+            found = cells.isin(value) if isinstance(value, list | tuple | set) else cells == value
+        kept &= found.fillna(False).to_numpy(dtype=bool)
+    return rows[kept]
+
+
+def estimates(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """`select`, of the numbers about all images: no comparison, no class, layer or region."""
+    alone = dict.fromkeys(records.VERSUS) | {"statistic": "estimate", "part_kind": None}
+    return select(rows, **{**alone, **wanted})
+
+
+def main_protocol(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`)."""
+    kept = pd.Series(False, index=rows.index)
+    for _, part in rows.groupby(["experiment", *SOURCE], sort=False, dropna=False):
+        for column, order in PREFERRED.items():
+            have = set(part[column].dropna())
+            best = next((value for value in order if value in have), None)
+            part = part if best is None else part[(part[column] == best).fillna(False).to_numpy(dtype=bool)]
+        kept[part.index] = True
+    return rows[kept.to_numpy()]
 
 
 def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
@@ -135,10 +70,12 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     if rows.empty:
         return None
     triples, counts = [], rows["n"].to_numpy()
-    for value, low, high, metric, n in zip(rows["value"], rows["ci_low"], rows["ci_high"], rows["metric"], counts):
+    for value, low, high, metric, statistic, n in zip(
+        rows["value"], rows["ci_low"], rows["ci_high"], rows["metric"], rows["statistic"], counts
+    ):
         if n < counts.max():
             continue
-        if math.isnan(low) and metric in PROPORTIONS and n > 0:
+        if math.isnan(low) and statistic == "estimate" and METRICS[metric].is_proportion and n > 0:
             low, high = intervals.wilson(round(value * n), int(n))
         triples.append((value, low, high))
     values, lows, highs = zip(*triples)
@@ -147,10 +84,33 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     return sum(values) / len(values), min(lows), max(highs)
 
 
+def main_scale(rows: pd.DataFrame) -> str:
+    """256, the paper's main scale, where it was measured; else the first."""
+    scales = labels.scales_in_order(scale for scale in rows["scale"] if scale)
+    return "256" if "256" in scales or not scales else scales[0]
+
+
+def data_name(dataset: str, folder: str, frame: int) -> str:
+    """The images as a reader knows them; a frame other than the paper's is said."""
+    name = f"{dataset} {folder}" if folder else dataset
+    return name if frame == labels.FRAME else f"{name}, frame {frame}"
+
+
 def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
-    """The (network, dataset) of rows that must come from one; a figure of two would mix what cannot be compared."""
-    sources = rows[["network", "dataset"]].drop_duplicates()
-    if len(sources) != 1:
-        names = ", ".join(f"{s.network} on {s.dataset}" for s in sources.itertuples())
-        raise UserError(f"{what} needs rows of one network on one dataset, not {len(sources)} ({names}); select one")
-    return sources.iloc[0]["network"], sources.iloc[0]["dataset"]
+    """The (network, data) of rows that must come from one; a figure of two would mix what cannot be compared."""
+    sources = rows[SOURCE].drop_duplicates()
+    named = [(one.network, data_name(one.dataset, one.folder, one.frame)) for one in sources.itertuples()]
+    if len(named) != 1:
+        names = ", ".join(f"{network} on {data}" for network, data in named)
+        raise UserError(f"{what} needs rows of one network on one dataset, not {len(named)} ({names}); select one")
+    return named[0]
+
+
+def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with blur labels as the paper's frame would name them, so that equal labels are equal blurs.
+
+    Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
+    """
+    named = [labels.renamed(blur, frame) for blur, frame in zip(rows["blur"], rows["frame"])]
+    kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
+    return rows.assign(blur=named)[kept]

@@ -1,0 +1,30 @@
+"""One way to print a number, with its interval, everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from blurnb.metrics import METRICS
+
+MANY = 200
+"""Images from which on a share is printed with a decimal."""
+
+
+def number(value: float, n: int, metric: str = "top1", signed: bool = False) -> str:
+    """One number as printed: percent with a decimal from 200 images on, without below; other units to three digits."""
+    if value is None or math.isnan(value):
+        return "–"
+    kind = METRICS[metric]
+    if kind.is_share:
+        text = f"{100 * value + 0.0:{'+' if signed else ''}.{1 if n >= MANY else 0}f}"
+    else:
+        text = f"{value:{'+' if signed else ''}#.{kind.digits}g}".rstrip(".")
+    return "0" + text[2:] if text.startswith("-0") and float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(value: float, low: float, high: float, n: int, metric: str = "top1", signed: bool = False) -> str:
+    """`61.0 [56.6, 65.2]`; the value alone where there is no interval."""
+    text = number(value, n, metric, signed)
+    if math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{number(low, n, metric, signed)}, {number(high, n, metric, signed)}]"

@@ -108,8 +108,8 @@ def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> float:
 def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> dict[str, np.ndarray]:
     """Accuracy against stated confidence in equal-width bins ``(low, high]``; empty bins are left out.
 
-    `confidence` is the probability of the answer given, in [0, 1]. Arrays of equal length: `confidence` (mean),
-    `accuracy`, its Wilson ends `ci_low` and `ci_high`, and `n`.
+    `confidence` is the probability of the answer given, in [0, 1]. Arrays of equal length: `bin` (from 1),
+    `confidence` (mean), `accuracy`, its Wilson ends `ci_low` and `ci_high`, and `n`.
     """
     confidence, correct = _finite("confidence", confidence), _finite("correct", correct) > 0
     if confidence.shape != correct.shape:
@@ -125,6 +125,7 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int 
     mean = np.bincount(place, weights=confidence, minlength=bins)[kept] / n[kept]
     ends = np.array([wilson(int(k), int(m)) for k, m in zip(right, n[kept])])
     return {
+        "bin": np.flatnonzero(kept) + 1,
         "confidence": mean,
         "accuracy": right / n[kept],
         "ci_low": ends[:, 0],

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from blurnb import intervals, records
+from blurnb import intervals, labels, records
 from blurnb.errors import UserError, nearest
-from blurnb.optics import blurring
-from blurnb.recognition import models
+from blurnb.optics import blurring, resampling
+from blurnb.recognition import decoding, models
 from blurnb.recognition.datasets import Dataset
-from blurnb.study.evaluation import Protocol, to_frame
+from blurnb.study import treatments
+from blurnb.study.protocol import Protocol
 
 VERSION = 1
 BATCH = 64  # also the batch of the CKA estimate, so part of its definition
@@ -54,9 +55,9 @@ def compare(
     memory is that of one batch however many images there are. `side`: scale of the images, 0 as they are.
     """
     names = layer_names(network, layers)
-    labels = [blurring.parse(blur).label for blur in blurs if blur != "sharp"]
+    wanted = [labels.parse(blur).label for blur in blurs if blur != "sharp"]
     check(dataset)
-    cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *labels)}
+    cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *wanted)}
     kernels = {key: np.zeros(3) for key in cosines}
     tapped: dict[str, torch.Tensor] = {}
     modules = models.activations(network)
@@ -69,7 +70,7 @@ def compare(
                 sharp = _activations(network, images, side, protocol, tapped, device)
                 for name in names:
                     _add(cosines, kernels, (name, ""), sharp[name], sharp[name].roll(-1, 0))
-                for label in labels:
+                for label in wanted:
                     seen = blurring.blur(images, label, frame=protocol.frame, border=protocol.border,
                                          seed=protocol.seed, image_ids=ids)  # fmt: skip
                     twin = _activations(network, seen, side, protocol, tapped, device)
@@ -95,7 +96,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
         for index in chosen:
             image = dataset.load(index)
             if not dataset.native_side:
-                image = to_frame(image[None], protocol.frame)[0]
+                image = resampling.resized(image[None], protocol.frame)[0]
                 top, left = ((s - protocol.frame) // 2 for s in image.shape[-2:])
                 image = image[:, top : top + protocol.frame, left : left + protocol.frame]
             images.append(image)
@@ -103,7 +104,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
 
 
 def _activations(network, images, side, protocol, tapped, device) -> dict[str, torch.Tensor]:
-    images = to_frame(images, side) if side else images
+    images = resampling.resized(images, side) if side else images
     images = images.to(device, memory_format=torch.channels_last)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=protocol.precision == "bf16"):
         network(images)
@@ -133,12 +134,22 @@ def _cka(sums: np.ndarray) -> float:
     return float(across / np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
 
 
-def rows(compared: Iterable, **shared) -> list[dict]:
-    """Records of (layer, blur, measures); `shared` are the columns all have (question, network, training, ...)."""
+def rows(compared: Iterable, shared: dict) -> list[dict]:
+    """Records of (layer, blur, measures); `shared` are the columns all have, the network's, the data's, the scale."""
     found = []
-    for layer, blur, measures in compared:
-        view = f"layer {layer}" if blur else f"layer {layer} vs other image"
-        for metric, (value, low, high) in measures.items():
-            measured = {"metric": metric, "value": value, "ci_low": low, "ci_high": high}
-            found.append(records.row(**measured, view=view, blur=blur or "sharp", **shared))
+    for layer, blur, measured in compared:
+        versus = {"blur": blur, "versus_blur": "sharp"} if blur else {"blur": "sharp", "versus_image": "other"}
+        for metric, (value, low, high) in measured.items():
+            named = {**shared, **versus, "part_kind": "layer", "part": layer, "metric": metric}
+            found.append(records.row(**named, statistic="estimate", value=value, ci_low=low, ci_high=high))
     return found
+
+
+def versions(network: models.Network) -> dict[str, int]:
+    """The versions of the modules that compute a comparison."""
+    return {
+        "study.similarity": VERSION,
+        "recognition.decoding": decoding.VERSION,
+        **treatments.versions(()),
+        **models.versions(network),
+    }

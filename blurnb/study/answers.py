@@ -184,7 +184,7 @@ def _windows(images, computing: Computing) -> list[range]:
     return [range(i, min(i + step, len(images))) for i in range(0, len(images), step)]
 
 
-def blocks(images, computing: Computing, place: int, count: int) -> range:
+def part_of(images, computing: Computing, place: int, count: int) -> range:
     """Part `place` (1 first) of the `count` into which whole windows of the images are dealt; may be empty."""
     windows = _windows(images, computing)
     mine = windows[len(windows) * (place - 1) // count : len(windows) * place // count]

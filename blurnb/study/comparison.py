@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from blurnb import labels
 from blurnb.study import answers, classification, measures
 from blurnb.study.answers import Condition
 from blurnb.study.runs import Opened, Recorder
@@ -67,9 +68,9 @@ class Comparison:
     def scales(self, name: Trained, rival: Trained) -> None:
         """The averaged scales of a network against the first scale of each, as the network `rival` answers it."""
         pairs = (
-            (one, one._replace(scale=one.scale.split("+")[0], training=rival.training))
+            (one, one._replace(scale=str(labels.sides(one.scale)[0]), training=rival.training))
             for one in self.tables[name]
-            if "+" in one.scale
+            if len(labels.sides(one.scale)) > 1
         )
         self.recorder.add(self._differences(name, rival, pairs), self._runs[name])
 
@@ -81,3 +82,9 @@ class Comparison:
                 here, there = ({**self.opened.columns, **who.columns(), **what.columns()} for who, what in sides)
                 rows += measures.difference(self.tables[name][mine], self.tables[rival][theirs], here, there)
         return rows
+
+    def calibration(self, name: Trained, scale: str) -> None:
+        """Accuracy by confidence of a network at one scale, under every blur."""
+        tables = {one: part for one, part in self.tables[name].items() if one.scale == scale}
+        shared = {**self.opened.columns, **name.columns()}
+        self.recorder.add(measures.of_bins(tables, shared), self._runs[name])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from blurnb import intervals, labels, records
+from blurnb import intervals, records
 from blurnb.study import answers, confusion
 from blurnb.study.answers import Condition
 

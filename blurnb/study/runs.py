@@ -40,6 +40,10 @@ class Opened:
         """The same pair on other images."""
         return replace(self, images=images)
 
+    def under(self, protocol: Protocol) -> Opened:
+        """The same pair under another protocol."""
+        return replace(self, protocol=protocol, columns={**self.columns, **protocol.columns()})
+
 
 class Run(NamedTuple):
     """What a chapter shows: its records, their manifests, and whose they are."""
@@ -69,26 +73,11 @@ class Recorder:
         provenance.demand_clean(parameters.output_dir)
         self.parameters, self.experiment = parameters, experiment
         opener = opener or opened_images
-        self.pairs = tuple(self._opened(pair, opener(parameters, pair)) for pair in parameters.pairs)
+        self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
         self.computing = Computing(**parameters.computing())
         self.manifests: dict[str, dict] = {}
         self._rows: list[dict] = []
         self.run = Run(records.table([]), {}, self.pairs)
-
-    def _opened(self, pair: Pair, images) -> Opened:
-        protocol = self.parameters.protocol(pair)
-        columns = {
-            "experiment": self.experiment,
-            "profile": self.parameters.profile,
-            "dataset": images.name,
-            "folder": folder_name(self.parameters.data_root) if images.name == "folder" else "",
-            "network": pair.network,
-            "weights": pair.weights if pair.weights in WEIGHTS else "own",
-            "frozen": "none",
-            "per_scale": False,
-            **protocol.columns(),
-        }
-        return Opened(pair, images, protocol, scales_for(images, pair.scales), columns)
 
     def __enter__(self) -> Recorder:
         return self
@@ -116,6 +105,29 @@ class Recorder:
     def add(self, rows: Iterable[Mapping], run_id: str) -> None:
         """Rows of one run."""
         self._rows += [{**row, "run_id": run_id} for row in rows]
+
+
+def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened:
+    """A pair with its images: protocol, scales and the columns that all its rows share."""
+    protocol = parameters.protocol(pair)
+    columns = {
+        "experiment": experiment,
+        "profile": parameters.profile,
+        "dataset": images.name,
+        "folder": folder_name(parameters.data_root) if images.name == "folder" else "",
+        "network": pair.network,
+        "weights": pair.weights if pair.weights in WEIGHTS else "own",
+        "frozen": "none",
+        "per_scale": False,
+        **protocol.columns(),
+    }
+    return Opened(pair, images, protocol, scales_for(images, pair.scales), columns)
+
+
+def to_look_at(parameters: Evaluated, place: int = 0, opener: Callable | None = None) -> Opened:
+    """One pair of a chapter, by its place, for pictures: nothing is recorded."""
+    pair = parameters.pairs[place]
+    return opened(parameters, "", pair, (opener or opened_images)(parameters, pair))
 
 
 def _without_paths(origin: Mapping) -> dict:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+from collections.abc import Callable
 
 import numpy as np
 
 from blurnb.errors import UserError, shown
+from blurnb.labels import GRIDS
 
-GRIDS = (8, 16, 24)
-"""Sides of the camera-shake grids in Chakrabarti 2016."""
-
+VERSION = 1
 LARGEST_HALF = 512
 """Half side of the largest kernel anyone needs here; more is a slip of the pen and would eat the memory."""
 
@@ -146,6 +146,23 @@ def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
     new = np.arange(-half, half + 2) - 0.5
     rows, columns = (_overlap(factor * (np.arange(-h, h + 2) - 0.5), new) for h in halves)
     return _normalised(_centred(rows @ kernel.astype(np.float64) @ columns.T))
+
+
+def _draw_shake(given: dict[str, float], factor: float, generator: np.random.Generator) -> np.ndarray:
+    grid = given.get("grid") or int(generator.choice(GRIDS))
+    return rescale(camera_shake(generator, grid), factor)
+
+
+MAKERS: dict[str, Callable[..., np.ndarray]] = {
+    "sharp": lambda given, factor: np.ones((1, 1), dtype=np.float32),
+    "defocus": lambda given, factor: defocus(given["radius"] * factor),
+    "gaussian": lambda given, factor: gaussian(given["sigma"] * factor),
+    "motion": lambda given, factor: linear_motion(given["length"] * factor, given["angle"]),
+    "shake": _draw_shake,
+    "inertial": lambda given, factor, generator: rescale(camera_shake_inertial(generator), factor),
+}
+"""Family of `labels.FAMILIES` -> its kernel, from the parameters of a Blur and the factor (image side / frame side);
+families that are random take a generator too."""
 
 
 def _is_number(value: object) -> bool:

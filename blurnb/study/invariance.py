@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from blurnb import intervals, records
 from blurnb.errors import UserError, nearest
-from blurnb.optics import blurring
+from blurnb.labels import parse
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
-from blurnb.study.evaluation import Protocol, to_frame
+from blurnb.study.evaluation import Protocol
 
 VERSION = 1
 BATCH = 64  # also the batch of the CKA estimate, so part of its definition
@@ -54,7 +55,7 @@ def compare(
     memory is that of one batch however many images there are. `side`: scale of the images, 0 as they are.
     """
     names = layer_names(network, layers)
-    labels = [blurring.parse(blur).label for blur in blurs if blur != "sharp"]
+    labels = [parse(blur).label for blur in blurs if blur != "sharp"]
     check(dataset)
     cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *labels)}
     kernels = {key: np.zeros(3) for key in cosines}
@@ -95,7 +96,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
         for index in chosen:
             image = dataset.load(index)
             if not dataset.native_side:
-                image = to_frame(image[None], protocol.frame)[0]
+                image = resampling.resized(image[None], protocol.frame)[0]
                 top, left = ((s - protocol.frame) // 2 for s in image.shape[-2:])
                 image = image[:, top : top + protocol.frame, left : left + protocol.frame]
             images.append(image)
@@ -103,7 +104,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
 
 
 def _activations(network, images, side, protocol, tapped, device) -> dict[str, torch.Tensor]:
-    images = to_frame(images, side) if side else images
+    images = resampling.resized(images, side) if side else images
     images = images.to(device, memory_format=torch.channels_last)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=protocol.precision == "bf16"):
         network(images)

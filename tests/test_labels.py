@@ -177,9 +177,7 @@ def test_sides_of_a_scale():
     assert labels.sides("64+96+4096") == (64, 96, 4096)
 
 
-@pytest.mark.parametrize(
-    "scale", ["", "31", "4097", "256+256", "256+", "+256", "256 + 512", "native", "256.0", 256, None]
-)
+@pytest.mark.parametrize("scale", ["", "31", "4097", "256+256", "256+", "+256", "256 + 512", "native", "256.0", None])
 def test_what_is_no_scale_is_one_line_that_names_it(scale):
     with pytest.raises(UserError, match="is not a side between 32 and 4096") as caught:
         labels.sides(scale)

@@ -15,6 +15,8 @@ from blurnb.errors import UserError, shown
 from blurnb.labels import FRAME, Blur, parse
 from blurnb.optics import engines, kernels
 
+VERSION = 1
+
 
 def kernel_for(blur_or_label: Blur | str, factor: float = 1.0, seed: int = 0, image_id: object = "") -> np.ndarray:
     """The kernel of a blur, for an image `factor` times the frame.

@@ -108,7 +108,7 @@ def depth_of_field_m(
     --------
     >>> lens = {"focal_length_mm": 50, "f_number": 8, "largest_circle_mm": 0.03}
     >>> [round(end, 2) for end in depth_of_field_m(focus_distance_m=3, **lens)]
-    [2.34, 4.17]
+    [2.34, 4.19]
     >>> depth_of_field_m(focus_distance_m=11, **lens)[1]
     inf
     """
@@ -221,7 +221,7 @@ def camera_turn_mm(
     --------
     >>> lens = {"focal_length_mm": 50, "focus_distance_m": math.inf, "exposure_s": 1 / 30}
     >>> round(camera_turn_mm(turn_deg_per_s=60, **lens), 3)
-    1.745
+    1.746
     """
     _finite(exposure_s=exposure_s)
     if not 0 <= turn_deg_per_s * exposure_s < 180:

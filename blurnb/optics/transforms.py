@@ -18,6 +18,7 @@ from blurnb.labels import FRAME, Blur, parse
 from blurnb.optics.blurring import blur
 from blurnb.optics.engines import BORDERS
 
+VERSION = 1
 LARGEST_WEIGHT = 1e100  # of a label in a mix: the sum of a few must be a float
 SHARP_SHARE = 0.2
 """Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""

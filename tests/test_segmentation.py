@@ -11,6 +11,7 @@ from torch import nn
 
 from blurnb import records
 from blurnb.errors import UserError
+from blurnb.labels import parse
 from blurnb.optics import blurring
 from blurnb.recognition import label_maps, models, zoomout
 from blurnb.study import confusion, evaluation, finetuning, profiles, segmentation, segmenters
@@ -56,7 +57,7 @@ def best_shift(truth: np.ndarray, answer: np.ndarray, count: int) -> tuple[int, 
 def test_kernels_are_centred_so_labels_do_not_shift(blur):
     image, labels = block_images(1, 96).load(0)
     truth = labels.numpy()
-    seeds = range(12) if blurring.parse(blur).is_random else range(1)
+    seeds = range(12) if parse(blur).is_random else range(1)
     moves = []
     for seed in seeds:
         seen = blurring.blur(image[None], blur, frame=512, seed=seed, image_ids=["a"])[0, 0]

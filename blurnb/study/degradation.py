@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.optics import blurring
+from blurnb.labels import FRAME, parse
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import datasets, models
 from blurnb.study import evaluation, journal, networks
 from blurnb.study.profiles import RQ1
@@ -118,10 +119,10 @@ def doses(parameters: RQ1) -> Run:
 
 def spread(label: str, ids: Sequence[str], seed: int) -> float:
     """Standard deviation of a blur's kernel, frame pixels: root mean square over both axes and, for shake, images."""
-    blur = blurring.parse(label)
+    blur = parse(label)
     moments = []
     for image_id in ids if blur.is_random else ids[:1]:
-        kernel = blur.kernel(seed=seed, image_id=image_id).astype(float)
+        kernel = blurring.kernel_for(blur, seed=seed, image_id=image_id).astype(float)
         places = np.arange(len(kernel))
         for along in (kernel.sum(0), kernel.sum(1)):
             moments.append(along @ places**2 - (along @ places) ** 2)
@@ -130,7 +131,7 @@ def spread(label: str, ids: Sequence[str], seed: int) -> float:
 
 def matched(spreads: Mapping[str, float]) -> list[tuple[str, str]]:
     """(blur, disk) for every blur of another family that is as wide as a disk, by standard deviation."""
-    family = {label: blurring.parse(label).family for label in spreads}
+    family = {label: parse(label).family for label in spreads}
     return [
         (blur, disk)
         for disk in spreads
@@ -225,7 +226,7 @@ def main_scale(scales: list[str]) -> str:
 
 def dataset_label(dataset: datasets.Dataset, protocol: evaluation.Protocol) -> str:
     """The data set as records name it; another frame than the paper's is said in the name."""
-    return dataset.name if protocol.frame == blurring.FRAME else f"{dataset.name}, frame {protocol.frame}"
+    return dataset.name if protocol.frame == FRAME else f"{dataset.name}, frame {protocol.frame}"
 
 
 def _check_against_torchvision(pair, dataset, network: models.Network, parameters: RQ1) -> None:
@@ -259,12 +260,12 @@ def examples(parameters: RQ1, dataset: str, count: int = 3) -> tuple[list[list[n
     for index in picks:
         image = chosen.load(int(index))[None]
         if not chosen.native_side:
-            image = evaluation.to_frame(image, parameters.frame)
+            image = resampling.resized(image, parameters.frame)
         line = []
         for label in parameters.blurs:
             seen = blurring.blur(image, label, frame=parameters.frame, border=parameters.border, seed=parameters.seed,
                                  image_ids=[chosen.ids[index]])  # fmt: skip
-            line.append(square(seen if chosen.native_side else evaluation.to_frame(seen, 256)))
+            line.append(square(seen if chosen.native_side else resampling.resized(seen, 256)))
         sheet.append(line)
         titles.append(chosen.classes[chosen.labels[index]])
     return sheet, titles, list(parameters.blurs)
@@ -279,4 +280,4 @@ def square(images: torch.Tensor) -> np.ndarray:
 
 def kernels(parameters: RQ1) -> dict[str, np.ndarray]:
     """The kernel of each blur in the frame; for shake, the one that the first image gets."""
-    return {label: blurring.parse(label).kernel(seed=parameters.seed) for label in parameters.blurs if label != "sharp"}
+    return {label: blurring.kernel_for(label, seed=parameters.seed) for label in parameters.blurs if label != "sharp"}

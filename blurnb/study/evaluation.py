@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import torch
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from blurnb import intervals, records
 from blurnb.errors import UserError, shown
-from blurnb.optics import blurring
+from blurnb.labels import FRAME, parse
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
 from blurnb.study import journal, memory
@@ -52,7 +52,7 @@ class Protocol:
     precision: "float32" or "bf16" (autocast).
     """
 
-    frame: int = blurring.FRAME
+    frame: int = FRAME
     view: str = "dense"
     flip: bool = True
     border: str = "reflect"
@@ -65,16 +65,6 @@ class Protocol:
         """The view as records name it: rounded images are not to be taken for the others."""
         name = f"{self.view}+flip" if self.flip else self.view
         return name if self.rounding == "none" else f"{name}, {self.rounding}"
-
-
-def to_frame(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Resize (N, 3, H, W) so that the shorter side is `side`, antialiased bilinear, aspect ratio kept."""
-    height, width = images.shape[-2:]
-    if min(height, width) == side:
-        return images
-    factor = side / min(height, width)
-    size = (max(side, round(height * factor)), max(side, round(width * factor)))
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def scale_parts(scale: str) -> tuple[int, ...]:
@@ -120,7 +110,7 @@ def evaluate(
     """
     if not dataset.native_side and protocol.frame > LARGEST_FRAME:
         raise UserError(f"frame={protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels; use less")
-    labels = list(dict.fromkeys(blurring.parse(blur).label for blur in blurs))  # "D8.0" is D8: count it once
+    labels = list(dict.fromkeys(parse(blur).label for blur in blurs))  # "D8.0" is D8: count it once
     scales = list(dict.fromkeys(str(scale) for scale in scales))
     sides = sorted({side for scale in scales for side in scale_parts(scale)})
     if max(dataset.labels, default=0) >= network.class_count:
@@ -270,7 +260,7 @@ def _decode_block(dataset: Dataset, block: Iterable[int], frame: int) -> list[to
     for index in block:
         try:
             image = dataset.load(index)
-            images.append(image if dataset.native_side else to_frame(image[None], frame)[0])
+            images.append(image if dataset.native_side else resampling.resized(image[None], frame)[0])
         except UnreadableImage as error:
             images.append(error)
     return images
@@ -302,7 +292,7 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
             ]
         )
         if protocol.rounding != "none":
-            blurred = rounded(blurred)
+            blurred = resampling.rounded(blurred)
         found = {}
         for side in sides:
             parts = blurred.split(max(1, batch * CACHED_SIDE**2 // side**2) if side > CACHED_SIDE else len(blurred))
@@ -316,15 +306,11 @@ def _answers(network, dataset, group, blurs, scales, sides, protocol, device, ba
     return answers
 
 
-def rounded(images: torch.Tensor) -> torch.Tensor:
-    return (images * 255).round_().clamp_(0, 255) / 255
-
-
 def probabilities(network, blurred: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
     """Class probabilities (N, classes), float64, at one scale."""
-    images = to_frame(blurred, side)
+    images = resampling.resized(blurred, side)
     if protocol.rounding == "8-bit":
-        images = rounded(images)
+        images = resampling.rounded(images)
     if protocol.view == "center-crop":
         crop = max(1, round(side * 7 / 8))
         top, left = ((s - crop) // 2 for s in images.shape[-2:])

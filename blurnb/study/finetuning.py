@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.optics import blurring
+from blurnb.labels import FRAME
+from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
 from blurnb.study import memory
-from blurnb.study.evaluation import to_frame
 
 VERSION = 1  # raise it when a change to this file changes weights
 PRELOAD_BYTES = 1_500_000_000
@@ -60,7 +60,7 @@ class Recipe:
     label_smoothing: float = 0.0
     scale: int = 0
     shift: int = 4
-    frame: int = blurring.FRAME
+    frame: int = FRAME
     border: str = "reflect"
     precision: str = "float32"
     seed: int = 0
@@ -110,7 +110,7 @@ class Draws(torch.utils.data.Dataset):
         image = self.preloaded[index] if self.preloaded else self.dataset.load(index)
         if image.dtype == torch.uint8:
             image = image.float() / 255
-        image = image[None] if self.dataset.native_side else to_frame(image[None], recipe.frame)
+        image = image[None] if self.dataset.native_side else resampling.resized(image[None], recipe.frame)
         image = blurring.blur(
             image,
             blur,
@@ -120,7 +120,7 @@ class Draws(torch.utils.data.Dataset):
             image_ids=[f"{identity}#{self.epoch}"],
         )
         if recipe.scale:
-            image = to_frame(image, recipe.scale)
+            image = resampling.resized(image, recipe.scale)
         if generator.random() < 0.5:
             image = image.flip(-1)
         if recipe.symmetry == "square":

@@ -8,6 +8,7 @@ import time
 import torch
 
 from blurnb import records
+from blurnb.optics import resampling
 from blurnb.recognition import datasets, models
 from blurnb.study import degradation, evaluation, journal, networks
 from blurnb.study.profiles import RQ3
@@ -58,7 +59,7 @@ def _add_seconds(book: Book, network: models.Network, scales: list[str]) -> None
     """Seconds a network takes for one image at each scale: median of repeats, batch 1, blur not counted."""
     image = book.dataset.load(0)[None]
     if not book.dataset.native_side:
-        image = evaluation.to_frame(image, book.protocol.frame)
+        image = resampling.resized(image, book.protocol.frame)
     facts = {"seconds": 1, "network": network.name, "threads": torch.get_num_threads(), "image": book.dataset.ids[0]}
     facts |= evaluation.asdict(book.protocol)
     run_id = records.address(facts)

@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.optics import blurring, deblurring, transforms
+from blurnb.labels import FRAME, parse
+from blurnb.optics import deblurring, transforms
 from blurnb.recognition import datasets, label_maps, models
 from blurnb.study import evaluation
 
@@ -111,7 +112,7 @@ class Evaluated(Common):
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     n_images: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)]
-    frame: int = Field(blurring.FRAME, ge=16, le=65536)
+    frame: int = Field(FRAME, ge=16, le=65536)
     border: Literal["reflect", "replicate", "circular"] = "reflect"
     rounding: Literal["none", "8-bit", "8-bit blur"] = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
@@ -141,7 +142,7 @@ class Evaluated(Common):
     @field_validator("blurs")
     @classmethod
     def _known_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+        return list(dict.fromkeys(parse(one).label for one in value))
 
     @field_validator("scales")
     @classmethod
@@ -221,7 +222,7 @@ class RQ1(Evaluated):
     @field_validator("dose_blurs")
     @classmethod
     def _known_dose_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+        return list(dict.fromkeys(parse(one).label for one in value))
 
     @field_validator("dose_scales")
     @classmethod
@@ -283,7 +284,7 @@ class RQ2(Trained):
     @field_validator("layer_blurs")
     @classmethod
     def _known_layer_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(blurring.parse(one).label for one in value))
+        return list(dict.fromkeys(parse(one).label for one in value))
 
     @field_validator("frozen")
     @classmethod
@@ -321,7 +322,7 @@ class RQ4(Trained):
     PAIRED: ClassVar[tuple[str, ...]] = (*Evaluated.PAIRED, "frame", "scales", "trained")
 
     trained: Words
-    frame: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)] = blurring.FRAME
+    frame: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)] = FRAME
     methods: Words
     photograph_methods: Words
     factors: Words
@@ -465,7 +466,7 @@ class YourNetwork(Evaluated):
     @field_validator("blurs")
     @classmethod
     def _known_blurs(cls, value: list[str]) -> list[str]:
-        found = list(dict.fromkeys(["sharp", *(blurring.parse(one).label for one in value)]))
+        found = list(dict.fromkeys(["sharp", *(parse(one).label for one in value)]))
         if len(found) < 2:
             raise ValueError("give at least one blur beside sharp")
         return found
@@ -612,7 +613,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 **_TINY_TRAINING,
                 **_RESTORED,
                 **{"dataset": ["tiny-imagenet", "imagenet"], "network": ["efficientnet_lite0"] * 2},
-                **{"trained": ["rq2", "as-is"], "frame": [128, blurring.FRAME], "scales": ["native", "256"]},
+                **{"trained": ["rq2", "as-is"], "frame": [128, FRAME], "scales": ["native", "256"]},
                 "methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus"],
                 "blurs": ["sharp", "D2", "D4", "D8", "M21@30", "shake"],
                 "n_images": [256, 60],

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from blurnb import intervals, records
 from blurnb.errors import UserError
-from blurnb.optics import blurring, deblurring
+from blurnb.labels import parse
+from blurnb.optics import blurring, deblurring, resampling
 from blurnb.recognition import datasets, models
 from blurnb.study import degradation, evaluation, journal, memory, networks
 from blurnb.study.profiles import RQ4
@@ -135,21 +136,21 @@ def ways_for(parameters: RQ4, methods: Sequence[str]):
 def wrong_kernels(blur: str) -> list[str]:
     """Kernels that one could mistake for that of `blur`: a radius off by 1 and 2 frame pixels, an angle off by 15
     degrees, the shake of another picture; none for the other families."""
-    parsed = blurring.parse(blur)
+    parsed = parse(blur)
     given = dict(parsed.parameters)
     if parsed.family == "defocus":
         radii = [given["radius"] + error for error in (-2, -1, 1, 2)]
-        return [blurring.parse(f"D{radius:g}").label for radius in radii if radius > 0]
+        return [parse(f"D{radius:g}").label for radius in radii if radius > 0]
     if parsed.family == "motion":
-        return [blurring.parse(f"M{given['length']:g}@{given['angle'] + 15:g}").label]
+        return [parse(f"M{given['length']:g}@{given['angle'] + 15:g}").label]
     return [ANOTHER_SHAKE] if parsed.is_random else []
 
 
 def kernel_for(way: Way, factor: float, seed: int, image_id: str) -> np.ndarray:
     """The kernel that the restorer is given for one image, `factor` times the frame."""
     if way.kernel == ANOTHER_SHAKE:
-        return blurring.parse(way.blur).kernel(factor, seed, f"{image_id}, another")
-    return blurring.parse(way.kernel or way.blur).kernel(factor, seed, image_id)
+        return blurring.kernel_for(way.blur, factor, seed, f"{image_id}, another")
+    return blurring.kernel_for(way.kernel or way.blur, factor, seed, image_id)
 
 
 def degraded(images: torch.Tensor, way: Way, ids: Sequence[str], protocol: evaluation.Protocol) -> torch.Tensor:
@@ -158,7 +159,7 @@ def degraded(images: torch.Tensor, way: Way, ids: Sequence[str], protocol: evalu
         images, way.blur, frame=protocol.frame, border=protocol.border, seed=protocol.seed, image_ids=ids
     )
     if way.factor == "8-bit":
-        return evaluation.rounded(blurred)
+        return resampling.rounded(blurred)
     if way.noise_sd:
         draws = [blurring.generator_for(protocol.seed, one, f"{way.blur}, {way.factor}") for one in ids]
         noise = np.stack([draw.normal(0, way.noise_sd, blurred.shape[1:]).astype(np.float32) for draw in draws])
@@ -202,7 +203,7 @@ def tuned_weights(parameters: RQ4, methods: Sequence[str]) -> dict[tuple[str, fl
         if not pixels:
             pixels.append(torch.stack([images.load(i) for i in range(len(images))]))
         factor = images.native_side / parameters.frame
-        kernels = [blurring.parse(blur).kernel(factor, parameters.seed, "tuning") for blur in facts["blurs"]]
+        kernels = [blurring.kernel_for(blur, factor, parameters.seed, "tuning") for blur in facts["blurs"]]
         found = deblurring.tune(pixels[0], kernels, method, noise, seed=parameters.seed)
         return [found.weight, sorted(found.psnr.items())]
 
@@ -408,7 +409,7 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
     (side,) = evaluation.scale_parts(scale)
     chosen = [way for way in ways if way.method and not way.kernel]
     image = dataset.load(0)[None]
-    image = (image if dataset.native_side else evaluation.to_frame(image, protocol.frame)).to(parameters.device)
+    image = (image if dataset.native_side else resampling.resized(image, protocol.frame)).to(parameters.device)
     facts = {
         "restoration seconds": VERSION,
         "network": next(iter(known.values()))[0].name,
@@ -477,7 +478,7 @@ def examples(parameters: RQ4) -> tuple[list[list[np.ndarray]], list[str], list[s
     sheet, captions = [], []
     for blur, index in zip(blurs, picks):
         sharp = dataset.load(int(index))[None]
-        sharp = sharp if dataset.native_side else evaluation.to_frame(sharp, protocol.frame)
+        sharp = sharp if dataset.native_side else resampling.resized(sharp, protocol.frame)
         ids = [dataset.ids[index]]
         seen = degraded(sharp, Way(blur, "8-bit"), ids, protocol)
         line = [seen, *(restored(seen, Way(blur, "8-bit", m), ids, priors, protocol) for m in methods), sharp]

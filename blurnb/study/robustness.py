@@ -6,15 +6,13 @@ from pathlib import Path
 
 from blurnb import intervals, records
 from blurnb.errors import UserError
-from blurnb.optics import blurring, camera
+from blurnb.optics import camera
 from blurnb.recognition import datasets, guests, models
 from blurnb.study import degradation, evaluation
 from blurnb.study.profiles import YourNetwork
 
 TRAINING = "as given"
-OFF_FOCUS_M = (-0.1, 0.1, 0.5, float("inf"))
-SPEEDS_M_PER_S = {"a person walking across the view": 1.4, "a person running across the view": 5.0}
-TURNS_DEG_PER_S = {"a camera panned over the scene": 20.0}
+CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "exposure_s", "sensor_height_mm")
 
 
 def run(parameters: YourNetwork) -> degradation.Run:
@@ -55,7 +53,7 @@ def run(parameters: YourNetwork) -> degradation.Run:
         normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
         classes=network.class_count,
         most_frequent_class=float(found.drop_duplicates("image")["label"].value_counts(normalize=True).max()),
-        camera=situations(parameters),
+        camera=camera.situations(**{name: getattr(parameters, name) for name in CAMERA}),
         **circumstances,
     )
     records.write(Path(parameters.output_dir) / "card.csv", rows, {run_id: notes})
@@ -89,44 +87,3 @@ def opened_network(parameters: YourNetwork, dataset: datasets.Dataset) -> models
 def _drawn(dataset: datasets.Dataset, parameters: YourNetwork) -> datasets.Dataset:
     wanted = parameters.evidence()[0]["n_images"]
     return datasets.sample(dataset, min(wanted, len(dataset)), parameters.seed)
-
-
-def situations(parameters: YourNetwork) -> dict:
-    """What the camera of the parameters does to a subject off focus, crossing the view, or while it is turned.
-
-    ``{"camera": text, "situations": [{"situation": text, "blur": label or ""}]}``; without a label the blur would be
-    wider than the frame, or the situation cannot be.
-    """
-    lens = {"focal_length_mm": parameters.focal_length_mm, "focus_distance_m": parameters.focus_distance_m}
-    sensor = {"sensor_height_mm": parameters.sensor_height_mm}
-    found = []
-    for away in OFF_FOCUS_M:
-        where = f"subject {abs(100 * away):g} cm {'behind' if away > 0 else 'before'} focus"
-        text = where if away < float("inf") else "background at infinity"
-        found.append((text, lambda away=away: camera.defocus_label(
-            subject_distance_m=parameters.focus_distance_m + away, f_number=parameters.f_number, **lens, **sensor
-        )))  # fmt: skip
-    shutter = {"exposure_s": parameters.exposure_s}
-    for text, speed in SPEEDS_M_PER_S.items():
-        found.append((f"{text}, {speed:g} m/s, at the focus distance", lambda speed=speed: camera.motion_label(
-            camera.subject_motion_mm(
-                speed_m_per_s=speed, subject_distance_m=parameters.focus_distance_m, **lens, **shutter
-            ), **sensor
-        )))  # fmt: skip
-    for text, turn in TURNS_DEG_PER_S.items():
-        found.append((f"{text}, {turn:g} degrees a second", lambda turn=turn: camera.motion_label(
-            camera.camera_turn_mm(turn_deg_per_s=turn, **lens, **shutter), **sensor
-        )))  # fmt: skip
-    described = (
-        f"{parameters.focal_length_mm:g} mm at f/{parameters.f_number:g}, focused at "
-        f"{parameters.focus_distance_m:g} m, {parameters.exposure_s:g} s, sensor {parameters.sensor_height_mm:g} mm "
-        "high"
-    )
-    return {"camera": described, "situations": [{"situation": t, "blur": _label(make)} for t, make in found]}
-
-
-def _label(make) -> str:
-    try:
-        return blurring.parse(make()).label
-    except UserError:
-        return ""

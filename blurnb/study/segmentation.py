@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.optics import blurring
+from blurnb.labels import parse
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import datasets, label_maps, models, zoomout
 from blurnb.study import confusion, degradation, evaluation, journal, memory, networks, segmenters
 from blurnb.study.profiles import RQ5
@@ -158,7 +159,7 @@ def evaluate(
     """
     if len(maps.classes) != network.class_count:
         raise UserError(f"{maps.name} has {len(maps.classes)} classes, {network.name} answers {network.class_count}")
-    labels = list(dict.fromkeys(blurring.parse(blur).label for blur in blurs))
+    labels = list(dict.fromkeys(parse(blur).label for blur in blurs))
     facts = {
         "segmentation": VERSION, "network": network.name, "weights": models.fingerprint(network), "dataset": maps.name,
         "data": maps.source, "classes": len(maps.classes), "scale": scale, "band": band, **asdict(protocol),
@@ -227,13 +228,13 @@ def answers(
 
 def blurred(image: torch.Tensor, identity: str, blurs: Sequence[str], protocol, scale: int) -> torch.Tensor:
     """One image (3, H, W) under each blur, at the scale: (len(blurs), 3, h, w)."""
-    image = evaluation.to_frame(image[None], scale) if scale else image[None]
+    image = resampling.resized(image[None], scale) if scale else image[None]
     batch = image.expand(len(blurs), -1, -1, -1)
     found = blurring.blur(
         batch, list(blurs), frame=protocol.frame, border=protocol.border, seed=protocol.seed,
         image_ids=[identity] * len(blurs),
     )  # fmt: skip
-    return evaluation.rounded(found) if protocol.rounding == "8-bit" else found
+    return resampling.rounded(found) if protocol.rounding == "8-bit" else found
 
 
 def _sparse(matrix: np.ndarray) -> list[list[int]]:

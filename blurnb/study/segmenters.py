@@ -13,13 +13,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from blurnb.errors import UserError
-from blurnb.optics import blurring
+from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition import models
 from blurnb.recognition.label_maps import VOID, LabelMaps
 from blurnb.recognition.zoomout import Zoomout, standardise
 from blurnb.study import finetuning
-from blurnb.study.evaluation import to_frame
 
 VERSION = 1  # raise it when a change to this file or to recognition.zoomout changes weights
 STANDARDISED_ON = 64
@@ -73,7 +72,7 @@ def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int) -> tuple[tor
 
     A pixel of the map becomes that of the nearest centre, which is where the image's resampling puts it.
     """
-    image = to_frame(image[None], scale) if scale else image[None]
+    image = resampling.resized(image[None], scale) if scale else image[None]
     if labels.shape != image.shape[-2:]:
         labels = F.interpolate(labels[None, None].float(), size=image.shape[-2:], mode="nearest-exact")[0, 0].byte()
     return image, labels

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from blurnb.errors import UserError
-from blurnb.optics import camera_shake, camera_shake_inertial, defocus, gaussian, linear_motion, rescale
+from blurnb.labels import FAMILIES, parse
+from blurnb.optics import (
+    camera_shake,
+    camera_shake_inertial,
+    defocus,
+    gaussian,
+    kernel_for,
+    kernels,
+    linear_motion,
+    rescale,
+)
 
 
 def raster_disk(radius: float, fold: int) -> np.ndarray:
@@ -271,3 +281,14 @@ def test_an_angle_or_a_seed_that_is_none_is_one_line_that_names_it(value):
     if value != 10**400:  # a large seed is a seed
         with pytest.raises(UserError, match="seed="):
             camera_shake(value, 8)
+
+
+def test_every_family_has_a_maker():
+    assert list(kernels.MAKERS) == list(FAMILIES)
+
+
+@pytest.mark.parametrize("label", ["D8", "D30.5", "G4", "G11", "M41@0", "M100@30"])
+def test_the_standard_deviation_that_a_family_states_is_that_of_its_kernels(label):
+    kernel = kernel_for(label)
+    found = ((moment(kernel, 2, 0) + moment(kernel, 2, 1)) / 2) ** 0.5
+    assert parse(label).kernel_sd == pytest.approx(found, rel=0.02)

@@ -129,7 +129,7 @@ def test_the_label_is_the_disk_that_the_optics_make():
     """The kernel of the label weighs every pixel that the circle covers: its second moment is the disk's."""
     label = camera.defocus_label(focus_distance_m=1, subject_distance_m=2, sensor_height_mm=24, **LENS)
     circle = camera.blur_circle_mm(focus_distance_m=1, subject_distance_m=2, **LENS)
-    kernel = blurring.parse(label).kernel().astype(float)
+    kernel = blurring.kernel_for(label).astype(float)
     x = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
     radius = circle / 24 * 512 / 2
     assert (kernel * x[None] ** 2).sum() == pytest.approx(radius**2 / 4 + 1 / 12, rel=0.015)
@@ -197,3 +197,34 @@ def test_the_wing_offers_them():
     assert optics.defocus_label is camera.defocus_label
     assert optics.motion_label is camera.motion_label
     assert {"blur_circle_mm", "hyperfocal_m", "depth_of_field_m", "sensor_height_mm"} <= set(optics.__all__)
+
+
+# ------------------------------------------------------------------------------------- the table of situations
+
+GIVEN = {"focal_length_mm": 50, "f_number": 1.8, "focus_distance_m": 1.0, "exposure_s": 0.02, "sensor_height_mm": 24}
+
+
+def blurs(**changed) -> dict[str, str]:
+    found = camera.situations(**{**GIVEN, **changed})["situations"]
+    return {one["situation"]: one["blur"] for one in found}
+
+
+def test_situations_follow_the_camera():
+    assert blurs(focus_distance_m=0.5)["subject 10 cm behind focus"] == "D5.49"  # by hand above
+    assert blurs(focus_distance_m=0.12)["subject 10 cm before focus"] == ""  # inside the focal length: no image
+    assert blurs(focus_distance_m=5.05)["a person walking across the view, 1.4 m/s, at the focus distance"] == "M5.97@0"
+    assert blurs(exposure_s=100)["a camera panned over the scene, 20 degrees a second"] == ""  # far beyond the frame
+
+
+def test_the_table_names_the_camera_and_every_situation_once():
+    table = camera.situations(**GIVEN)
+    assert table["camera"] == "50 mm at f/1.8, focused at 1 m, 0.02 s, sensor 24 mm high"
+    assert len(blurs()) == len(table["situations"]) == 7
+    assert "background at infinity" in blurs()
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "x"])
+def test_a_camera_that_cannot_be_is_refused(name, value):
+    with pytest.raises(UserError, match=f"{name}="):
+        blurs(**{name: value})

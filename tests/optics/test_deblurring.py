@@ -12,7 +12,7 @@ import skimage.restoration
 import torch
 
 from blurnb.errors import UserError
-from blurnb.optics import deblurring, hyper_laplacian
+from blurnb.optics import borders, deblurring, hyper_laplacian
 from blurnb.optics.blurring import blur
 from blurnb.optics.deblurring import deblur, psnr, tune
 from blurnb.optics.kernels import camera_shake, defocus, linear_motion
@@ -134,7 +134,7 @@ def test_image_step_is_the_direct_minimum():
     blurred = torch.rand(1, 1, 8, 7, generator=generator, dtype=torch.float64)
     auxiliary = torch.randn(2, 1, 1, 8, 7, generator=generator, dtype=torch.float64)
     kernel = torch.rand(1, 1, 3, 3, generator=generator, dtype=torch.float64)
-    transfer = deblurring.transfer_function(kernel / kernel.sum(), (8, 7))
+    transfer = borders.transfer_function(kernel / kernel.sum(), (8, 7))
     strength = 0.3
 
     def cost(flat):
@@ -159,11 +159,11 @@ def test_fill_solves_the_problem_without_a_border():
     """Against dense least squares over all pixels of a small periodic scene, of which only the inside was seen."""
     image, kernel, weight = photograph(12)[:1, :1], defocus(1.5), 0.01
     filters = torch.from_numpy(kernel)[None, None]
-    extended, rim = deblurring.extend(image, filters, "liu_jia")
-    filled = deblurring.fill(extended, filters, rim, weight, iterations=60)
+    extended, rim = borders.extend(image, filters, "liu_jia")
+    filled = borders.fill(extended, filters, rim, weight, iterations=60)
     shape = extended.shape[-2:]
     basis = torch.eye(shape[0] * shape[1]).reshape(-1, 1, *shape)
-    matrix = torch.fft.irfft2(torch.fft.rfft2(basis) * deblurring.transfer_function(filters, shape), s=shape)
+    matrix = torch.fft.irfft2(torch.fft.rfft2(basis) * borders.transfer_function(filters, shape), s=shape)
     matrix = matrix.reshape(len(basis), -1).T.double().numpy()
     slopes = weight**0.5 * hyper_laplacian.gradients(basis).transpose(1, 0).reshape(len(basis), -1).T.double().numpy()
     seen = np.zeros(shape, bool)
@@ -179,7 +179,7 @@ def test_fill_is_the_best_border_for_a_cropped_scene():
     scene, kernel = photograph(192), linear_motion(15, 30)
     inside = np.s_[..., 32:-32, 32:-32]
     blurred, sharp = to_8_bits(blur(scene, kernel)[inside]), scene[inside]
-    found = {b: psnr(deblur(blurred, kernel, "wiener", border=b), sharp).mean() for b in deblurring.BORDERS}
+    found = {b: psnr(deblur(blurred, kernel, "wiener", border=b), sharp).mean() for b in borders.BORDERS}
     assert found["fill"] > max(value for border, value in found.items() if border != "fill") + 1
     assert found["circular"] < psnr(blurred, sharp).mean()  # without any care the method makes things worse
 

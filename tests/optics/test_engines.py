@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.signal import fftconvolve
 
 from blurnb.errors import UserError
-from blurnb.optics import blur, camera_shake, defocus, gaussian, linear_motion
-from blurnb.optics.engines import plan_for
+from blurnb.optics import blur, camera_shake, defocus, engines, gaussian, linear_motion
+from blurnb.optics.plans import plan_for
 
 LEVEL = 1 / 255
 PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -205,6 +205,12 @@ def test_it_works_where_nothing_can_be_written(tmp_path):
         "assert blur(torch.ones(1, 3, 32, 32), 'D16').mean() == 1"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=240, cwd=Path(tmp_path)).returncode == 0
+
+
+@pytest.mark.parametrize("least", [1, 2, 7, 11, 97, 128, 512, 641, 1025, 2049])
+def test_the_side_of_a_transform_is_the_next_even_product_of_2_3_and_5(least):
+    products = {2 ** (a + 1) * 3**b * 5**c for a in range(12) for b in range(8) for c in range(6)}
+    assert engines._fast_side(least) == min(one for one in products if one >= least)
 
 
 def test_an_unknown_engine_is_named():

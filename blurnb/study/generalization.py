@@ -7,8 +7,8 @@ import time
 
 import torch
 
-from blurnb import records
-from blurnb.recognition import datasets, models
+from blurnb import files, records
+from blurnb.recognition import models
 from blurnb.study import degradation, evaluation, journal, networks
 from blurnb.study.profiles import RQ3
 from blurnb.study.recovery import Book
@@ -64,7 +64,7 @@ def _add_seconds(book: Book, network: models.Network, scales: list[str]) -> None
     run_id = records.address(facts)
     sides = sorted({side for scale in scales for side in evaluation.scale_parts(scale)})
     found = journal.once(
-        datasets.cache_folder(),
+        files.cache_folder(),
         "seconds",
         facts | {"sides": sides},
         lambda: {str(side): seconds(network, image, side, book.protocol) for side in sides},

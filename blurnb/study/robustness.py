@@ -7,7 +7,7 @@ from pathlib import Path
 from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring, camera
-from blurnb.recognition import datasets, guests, models
+from blurnb.recognition import custom, datasets, models
 from blurnb.study import degradation, evaluation
 from blurnb.study.profiles import YourNetwork
 
@@ -83,7 +83,7 @@ def opened_network(parameters: YourNetwork, dataset: datasets.Dataset) -> models
             "name the class folders by WordNet id (n01440764 ...), or give the weights file of a network trained on "
             "them, or weights none for a random one"
         )
-    return guests.load(source, weights, count, mean=parameters.mean, std=parameters.std)
+    return custom.load(source, weights, count, mean=parameters.mean, std=parameters.std)
 
 
 def _drawn(dataset: datasets.Dataset, parameters: YourNetwork) -> datasets.Dataset:

@@ -13,10 +13,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from blurnb import records
+from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring
-from blurnb.recognition import datasets, label_maps, models, zoomout
+from blurnb.recognition import label_maps, models, zoomout
 from blurnb.study import confusion, degradation, evaluation, journal, memory, networks, segmenters
 from blurnb.study.profiles import RQ5
 
@@ -46,7 +46,7 @@ def run(parameters: RQ5) -> degradation.Run:
     for name, seed, network, origin in trained(parameters):
         found, circumstances = evaluate(
             network, maps, parameters.blurs, protocol, scale, parameters.band,
-            store=datasets.cache_folder(), device=parameters.device, batch=parameters.batch, title=f"rq5: {name}",
+            store=files.cache_folder(), device=parameters.device, batch=parameters.batch, title=f"rq5: {name}",
         )  # fmt: skip
         decided = circumstances.pop("facts") | {"n": len(maps), "selection": maps.fingerprint}
         run_id = records.address(decided)
@@ -131,7 +131,7 @@ def _recipe(parameters: RQ5, **changed) -> segmenters.Recipe:
 
 def _trained(network, maps, chosen, parameters: RQ5, title: str) -> tuple[zoomout.Zoomout, dict]:
     network, about = segmenters.train(
-        network, maps, chosen, store=datasets.cache_folder(), device=parameters.device,
+        network, maps, chosen, store=files.cache_folder(), device=parameters.device,
         workers=parameters.train_workers, title=title,
     )  # fmt: skip
     return network, {key: value for key, value in about.items() if key != "weights"}

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import torch
 
-from blurnb import records
+from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
+from blurnb.recognition.weights import check_digest
 from blurnb.study import finetuning, journal
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
@@ -46,7 +47,7 @@ def examine(
     yield from versions(project / "constraints.txt")
     yield kernel()
     yield from machine()
-    yield from store(datasets.cache_folder())
+    yield from store(files.cache_folder())
     yield from data(data_root)
     yield from weights()
     yield from kept(project / "book" / "records", Path(output_dir))
@@ -186,7 +187,7 @@ def weights() -> Iterator[Finding]:
     checked = []
     for file, digest in models.weight_files().items():
         try:
-            models.check_digest(file, digest)
+            check_digest(file, digest)
             checked.append(file.name)
         except UserError as error:
             yield Finding("wrong", "weights", str(error))

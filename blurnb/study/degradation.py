@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from blurnb import records
+from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.labels import FRAME, parse
 from blurnb.optics import blurring, resampling
@@ -167,7 +167,7 @@ def shard(parameters: RQ1, place: int, count: int) -> list[tuple[dict, dict]]:
             if parameters.strict:
                 raise
             continue  # the run over all images names and counts them
-        known = journal.read(journal.path_for(datasets.cache_folder(), about["facts"]))
+        known = journal.read(journal.path_for(files.cache_folder(), about["facts"]))
         found.append((about["facts"], {image: known[image] for image in part.ids if image in known}))
     return found
 
@@ -195,7 +195,7 @@ def evaluate(parameters, network, dataset, scales, protocol, blurs=None, title="
         blurs or parameters.blurs,
         scales,
         protocol,
-        store=datasets.cache_folder(),
+        store=files.cache_folder(),
         device=parameters.device,
         batch=parameters.batch,
         workers=parameters.workers,

@@ -32,9 +32,6 @@ CACHED_SIDE = 256
 """Larger images are shown to the network fewer at a time: maps that outgrow the caches cost more than a batch saves."""
 
 
-AGREEMENT = 0.95
-"""Share of answers that a faster backend must give as torch in float32 does, on the first images, to be let on."""
-CHECKED_IMAGES = 16
 GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
 LARGEST_FRAME = 4096
 """Shorter side to which photographs may be brought: one of them then takes 200 MB, and 50 GB in a frame of 65,536."""
@@ -102,8 +99,9 @@ def evaluate(
     all scales, and memory is that of a few images, whatever n is.
 
     With another `backend` than torch itself ("eager"), its answers to the first images are first held against torch's
-    in float32; the manifest tells how many agree and how far the accuracy moves. Fewer than `AGREEMENT` of them, or an
-    accuracy out of its interval, end the run. `batch`: images at a time at sides up to `CACHED_SIDE`, fewer at larger.
+    in float32; the manifest tells how many agree and how far the accuracy moves. Fewer than `backends.AGREEMENT` of
+    them, or an accuracy out of its interval, end the run. `batch`: images at a time at sides up to `CACHED_SIDE`, fewer
+    at larger.
 
     An unreadable image is named, skipped and counted; with `strict` it ends the run. Raises UserError for scores
     that are not finite, a label beyond the network's classes, and a set in which no image can be read.
@@ -127,7 +125,7 @@ def evaluate(
         "data": dataset.source,
         **asdict(protocol),
     }
-    if identity := getattr(network, "identity", ""):  # a guest's code decides its answers too
+    if identity := getattr(network, "identity", ""):  # a custom network's code decides its answers too
         facts["identity"] = identity
     if backend != "eager":
         facts["backend"] = backends.version(backend)
@@ -150,10 +148,10 @@ def evaluate(
             store,
             "checks",
             # check 2: one that tells the accuracy too; what earlier ones kept does not
-            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[:CHECKED_IMAGES], "check": 2},
+            facts | {"blurs": labels, "side": sides[0], "images": dataset.ids[: backends.CHECKED_IMAGES], "check": 2},
             lambda: _compared(quick(), network, dataset, labels, sides[0], protocol),
         )
-        _demand_agreement(circumstances["backend_check"], backend, network.name)
+        backends.demand_agreement(circumstances["backend_check"], backend, network.name)
         network = quick() if missing else network
     bar = tqdm(total=sum(map(len, missing)), desc=title or f"{network.name} on {dataset.name}", unit="image",
                disable=not missing, mininterval=1)  # fmt: skip
@@ -195,45 +193,31 @@ def evaluate(
     }
 
 
+def _cases(dataset: Dataset, blurs: Sequence[str], protocol: Protocol) -> Iterator[tuple[torch.Tensor, int]]:
+    """The first readable images under every blur, with their labels: what a backend is held against torch on."""
+    first = range(min(backends.CHECKED_IMAGES, len(dataset)))
+    for index, image in enumerate(_decode_block(dataset, first, protocol.frame)):
+        if isinstance(image, UnreadableImage):
+            continue
+        for label in blurs:
+            yield (
+                blurring.blur(image[None], label, frame=protocol.frame, border=protocol.border, seed=protocol.seed,
+                              image_ids=[dataset.ids[index]]),
+                dataset.labels[index],
+            )  # fmt: skip
+
+
 def _compared(quick, network, dataset: Dataset, blurs: Sequence[str], side: int, protocol: Protocol) -> dict:
     """How a backend's answers to the first images agree with the network's own in float32."""
     exact = replace(protocol, precision="float32")
-    same, largest, count, right = 0, 0.0, 0, [0, 0]
     with torch.inference_mode():
-        for index, image in enumerate(_decode_block(dataset, range(min(CHECKED_IMAGES, len(dataset))), protocol.frame)):
-            if isinstance(image, UnreadableImage):
-                continue
-            for label in blurs:
-                seen = blurring.blur(image[None], label, frame=protocol.frame, border=protocol.border,
-                                     seed=protocol.seed, image_ids=[dataset.ids[index]])  # fmt: skip
-                mine, theirs = (probabilities(one, seen, side, p) for one, p in ((quick, protocol), (network, exact)))
-                same += int(mine.argmax() == theirs.argmax())
-                right = [n + int(one.argmax() == dataset.labels[index]) for n, one in zip(right, (mine, theirs))]
-                largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
-    return {
-        "answers": count,
-        "agreement": same / max(count, 1),
-        "top1": right[0] / max(count, 1),
-        "top1_float32": right[1] / max(count, 1),
-        "top1_float32_interval": list(intervals.wilson(right[1], count)) if count else [0.0, 1.0],
-        "largest_difference": _short(largest),
-        "side": side,
-    }
-
-
-def _demand_agreement(check: Mapping, backend: str, name: str) -> None:
-    if check["answers"] and check["agreement"] < AGREEMENT:
-        raise UserError(
-            f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
-            f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
+        found = backends.compared(
+            lambda seen: probabilities(quick, seen, side, protocol),
+            lambda seen: probabilities(network, seen, side, exact),
+            _cases(dataset, blurs, protocol),
+            intervals.wilson,
         )
-    low, high = check["top1_float32_interval"]
-    if not low <= check["top1"] <= high:
-        raise UserError(
-            f"backend {backend!r} moves the top-1 accuracy of {name} from {check['top1_float32']:.1%} to "
-            f"{check['top1']:.1%} of {check['answers']} answers, out of its interval; use precision float32, or "
-            "backend eager"
-        )
+    return found | {"side": side}
 
 
 def blocks(dataset: Dataset) -> list[range]:

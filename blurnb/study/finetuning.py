@@ -28,6 +28,7 @@ from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
+from blurnb.recognition.weights import load_weights
 from blurnb.study import memory
 
 VERSION = 1  # raise it when a change to this file changes weights
@@ -206,7 +207,7 @@ def finetune(
         decided,
         lambda folder: _train(network, dataset, recipe, folder, device, workers, title, checkpoint_seconds),
     )
-    models.load_weights(network, finished)
+    load_weights(network, finished)
     return network.eval(), about
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blurnb import files
 from blurnb.recognition import datasets, models
 from blurnb.study import finetuning, profiles
 
@@ -82,7 +83,7 @@ def _finetuned(network, images, chosen, parameters, title):
         network,
         images,
         chosen,
-        store=datasets.cache_folder(),
+        store=files.cache_folder(),
         device=parameters.device,
         workers=parameters.train_workers,
         title=title,

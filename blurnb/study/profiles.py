@@ -440,7 +440,7 @@ def _text(value: Any) -> Any:
 class YourNetwork(Evaluated):
     """One network that may be anybody's, on photographs sorted into folders, and the camera that takes them.
 
-    `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.guests`); `dataset`
+    `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.custom`); `dataset`
     "auto" is imagenet where every class folder is a WordNet id, else folder; an n_images beyond the set means all.
     """
 
@@ -460,7 +460,7 @@ class YourNetwork(Evaluated):
     @field_validator("network")
     @classmethod
     def _known_networks(cls, value: list[str]) -> list[str]:
-        """Guests are named by a path or by module:function; whether they load is seen when they do."""
+        """Custom networks are named by a path or by module:function; whether they load is seen when they do."""
         return [one if ":" in one or Path(one).expanduser().is_file() else _known(one, models.names()) for one in value]
 
     @field_validator("blurs")

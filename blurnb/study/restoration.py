@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from blurnb import intervals, records
+from blurnb import files, intervals, records
 from blurnb.errors import UserError
 from blurnb.labels import parse
 from blurnb.optics import blurring, deblurring, resampling
@@ -70,7 +70,7 @@ def run(parameters: RQ4) -> degradation.Run:
         ways = list(ways_for(pair, methods))
         found, circumstances = answer(
             {training: network for training, (network, _) in known.items()}, dataset, ways, priors, scale, protocol,
-            store=datasets.cache_folder(), device=pair.device, workers=pair.workers, strict=pair.strict,
+            store=files.cache_folder(), device=pair.device, workers=pair.workers, strict=pair.strict,
         )  # fmt: skip
         decided = circumstances.pop("facts") | {"n": len(dataset), "selection": dataset.fingerprint}
         decided |= {"priors": [[*key, weight] for key, weight in priors.items()]}
@@ -211,7 +211,7 @@ def tuned_weights(parameters: RQ4, methods: Sequence[str]) -> dict[tuple[str, fl
     for method, noise in tqdm(keys, desc=f"tuning on {images.name}", unit="weight", leave=False, mininterval=1):
         own = facts | {"method": method, "noise_sd": noise, "grid": deblurring.GRIDS[method]}
         compute = partial(tune, method, noise)
-        weights[method, noise] = journal.once(datasets.cache_folder(), "restoration weights", own, compute)[0]
+        weights[method, noise] = journal.once(files.cache_folder(), "restoration weights", own, compute)[0]
     return weights
 
 
@@ -442,7 +442,7 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
         counted = {name: [took for number, took in times if number] for name, times in taken.items()}
         return {name: [medians.median(times), min(times), max(times)] for name, times in counted.items()}
 
-    measured = journal.once(datasets.cache_folder(), "seconds", facts, compute)
+    measured = journal.once(files.cache_folder(), "seconds", facts, compute)
     rows = [
         {"training": training, "blur": "sharp", "view": protocol.view_name, "value": measured[training][0]}
         for training in known

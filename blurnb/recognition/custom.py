@@ -18,11 +18,12 @@ from torch import nn
 from blurnb.errors import UserError, nearest
 from blurnb.recognition import models
 
+VERSION = 1
 EXPORTED = ".pt2"
 PROBE_SIDE = 224
 
 
-class Exported(nn.Module):
+class _Exported(nn.Module):
     """A program of torch.export as a module: always evaluating, and one image at a time where it was exported so."""
 
     def __init__(self, program: torch.export.ExportedProgram):
@@ -35,7 +36,7 @@ class Exported(nn.Module):
         self.single = fixed[:1] == [1]
         self.probe = tuple(size or PROBE_SIDE for size in fixed[2:4])
 
-    def train(self, mode: bool = True) -> Exported:
+    def train(self, mode: bool = True) -> _Exported:
         self.training = False  # an exported program cannot change its mode, and says so by an exception
         return self
 
@@ -46,15 +47,32 @@ class Exported(nn.Module):
 
 
 def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "") -> models.Network:
-    """The network that `source` names, in evaluation mode, which must answer `class_count` classes (0: any number).
+    """The network that `source` names, in evaluation mode.
 
-    `source` is a name that `models.load` knows (with `weights` as there), the path of a TorchScript file or of a
-    torch.export file (.pt2), or ``module:function``, called without arguments, returning an nn.Module. Guests get
-    pixels in [0, 1] after ``(x - mean) / std``: `mean` and `std` are one number or three with commas, by default
-    ImageNet's, or "none" for a network that normalises its input itself. They must answer (N, classes) scores
-    before the softmax. `identity` of the result is a digest of everything that decides its answers.
+    Parameters
+    ----------
+    source : str
+        A name that `models.load` knows, the path of a TorchScript file or of a torch.export file (.pt2), or
+        ``module:function``, called without arguments, returning an nn.Module. It must take (N, 3, H, W) and answer
+        scores (N, classes) before the softmax.
+    weights : str
+        As in `models.load`, for a name.
+    class_count : int
+        Classes that the network must answer; 0 means any number.
+    mean, std : str
+        It is given ``(x - mean) / std`` of pixels in [0, 1]: one number or three with commas, by default ImageNet's,
+        or "none" for a network that normalises its input itself.
 
-    Raises UserError, one line, for whatever is not so.
+    Returns
+    -------
+    models.Network
+        Its attribute `identity` is a digest of everything that decides its answers; a network of ours with its own
+        normalisation has none, its weights say it all.
+
+    Raises
+    ------
+    UserError
+        In one line, for whatever is not so.
     """
     ours = source in models.names()
     if ours:
@@ -112,7 +130,7 @@ def _exported(path: Path) -> nn.Module:
         raise UserError(
             f"{path} is not a file of torch.export ({type(error).__name__}); save it with torch.export.save"
         ) from error
-    return Exported(program)
+    return _Exported(program)
 
 
 def _built(module: str, function: str) -> nn.Module:
@@ -177,7 +195,7 @@ def _probe(network: models.Network, source: str) -> torch.Tensor:
 
 
 def _answered(network: models.Network, source: str) -> int:
-    """How many classes a guest answers."""
+    """How many classes a custom network answers."""
     scores = _probe(network, source)
     if not isinstance(scores, torch.Tensor) or scores.ndim != 2 or scores.shape[0] != 1 or scores.shape[1] < 2:
         shown = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__

@@ -7,6 +7,9 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from blurnb.errors import UserError
+from blurnb.recognition.families import Family, vgg
+
+VERSION = 1
 
 # block b holds _DEPTHS[b] convolutions of _WIDTHS[b] times the width; a 2x2 maximum after each block, as in VGG-16
 _DEPTHS = (1, 1, 2, 2, 2)
@@ -22,7 +25,7 @@ class VGGMini(nn.Module):
     As VGG-16 turns 224 pixels into the 7x7 positions that fc6 sees whole, this turns 96 into 3x3. The fully
     connected layers are convolutions from the start, so that the scores of a larger image are averages over
     positions, the dense view of Simonyan & Zisserman 2015, section 3.2. Normalised images (N, 3, H, W), each
-    side 32 or more, give scores (N, class_count).
+    side 32 pixels or more, give scores (N, class_count).
     """
 
     def __init__(self, class_count: int, width: int = 8, dropout: float = 0.3) -> None:
@@ -77,11 +80,30 @@ class VGGMini(nn.Module):
 
 
 def vgg_mini(class_count: int, width: int = 8, dropout: float = 0.3) -> VGGMini:
-    """An untrained VGGMini: `class_count` scores, `width` channels in its first block, 16 times that in its last.
+    """An untrained VGGMini; its weights are drawn from torch's global generator.
 
-    Weights are drawn from torch's global generator. Raises UserError for counts under 1.
+    Parameters
+    ----------
+    class_count : int
+        Scores that it gives.
+    width : int
+        Channels of its first block; its last has 16 times as many.
+    dropout : float
+        Share of the hidden values of fc6 and fc7 that training sets to 0.
+
+    Raises
+    ------
+    UserError
+        A count is under 1.
     """
     for name, value in (("class_count", class_count), ("width", width)):
         if value < 1:
             raise UserError(f"{name}: {value}; give 1 or more")
     return VGGMini(class_count, width, dropout)
+
+
+def _build(class_count: int, weights: str) -> nn.Module:
+    return vgg_mini(class_count, dropout=0.2)
+
+
+NETWORKS = {"vgg_mini": Family(_build, ("none",), **vgg.PARTS)}

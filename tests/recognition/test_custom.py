@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from blurnb.errors import UserError
-from blurnb.recognition import guests, models
+from blurnb.recognition import custom, models
 
 SOURCE = """
 import torch
@@ -47,12 +47,12 @@ def broken():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A module of the user's, and its network saved in every way."""
-    folder = tmp_path_factory.mktemp("guest")
+    folder = tmp_path_factory.mktemp("custom")
     (folder / "planted_net.py").write_text(textwrap.dedent(SOURCE))
     (folder / "planted_wreck.py").write_text("raise OSError('no disk')\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        body = guests.load("planted_net:build").body
+        body = custom.load("planted_net:build").body
         image = torch.rand(2, 3, 224, 224)
         torch.jit.save(torch.jit.trace(body, image), str(folder / "net.pt"))
         sizes = {2: torch.export.Dim("h", min=64, max=4096), 3: torch.export.Dim("w", min=64, max=4096)}
@@ -84,7 +84,7 @@ def planted(images):
 
 @pytest.mark.parametrize("source", ["planted_net:build", "net.pt", "free.pt2", "single.pt2"])
 def test_every_kind_answers_as_its_source(source):
-    network = guests.load(source, class_count=3)
+    network = custom.load(source, class_count=3)
     images = torch.rand(3, 3, 224, 224)  # three at once, also where the program was exported for one
     assert network.class_count == 3
     with torch.inference_mode():
@@ -94,28 +94,28 @@ def test_every_kind_answers_as_its_source(source):
 
 
 def test_a_program_exported_for_one_size_is_probed_at_it():
-    network = guests.load("small.pt2", class_count=3)
+    network = custom.load("small.pt2", class_count=3)
     assert network(torch.rand(2, 3, 96, 96)).shape == (2, 3)
 
 
 def test_normalisation_is_the_callers():
     images = torch.rand(1, 3, 64, 64)
-    plain = guests.load("planted_net:build", mean="none", std="none")
-    shifted = guests.load("planted_net:build", mean="0.5", std="0.25,0.25,0.25")
+    plain = custom.load("planted_net:build", mean="none", std="none")
+    shifted = custom.load("planted_net:build", mean="0.5", std="0.25,0.25,0.25")
     with torch.inference_mode():
         assert torch.allclose(plain((images - 0.5) / 0.25), shifted(images), atol=1e-5)
 
 
 def test_the_identity_changes_with_whatever_changes_answers_and_only_with_it(folder):
-    first = guests.load("planted_net:build").identity
-    assert guests.load("planted_net:build").identity == first
-    assert guests.load("planted_net:build", mean="0.5").identity != first
-    assert guests.load("resnet18", "none", 3, mean="0.5").identity
-    assert not hasattr(guests.load("resnet18", "none", 3), "identity")  # answers of other chapters serve it
+    first = custom.load("planted_net:build").identity
+    assert custom.load("planted_net:build").identity == first
+    assert custom.load("planted_net:build", mean="0.5").identity != first
+    assert custom.load("resnet18", "none", 3, mean="0.5").identity
+    assert not hasattr(custom.load("resnet18", "none", 3), "identity")  # answers of other chapters serve it
     # the same weights under other code
     (folder / "planted_twin.py").write_text((folder / "planted_net.py").read_text().replace(".relu()", ".abs()"))
-    twin = guests.load("planted_twin:build")
-    assert models.fingerprint(twin) == models.fingerprint(guests.load("planted_net:build"))
+    twin = custom.load("planted_twin:build")
+    assert models.fingerprint(twin) == models.fingerprint(custom.load("planted_net:build"))
     assert twin.identity != first
 
 
@@ -140,7 +140,7 @@ def test_the_identity_changes_with_whatever_changes_answers_and_only_with_it(fol
 )
 def test_a_mistake_is_one_line(source, message):
     with pytest.raises(UserError) as caught:
-        guests.load(source, class_count=7)
+        custom.load(source, class_count=7)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -148,7 +148,7 @@ def test_a_mistake_is_one_line(source, message):
 @pytest.mark.parametrize("given", [{"mean": "grey"}, {"mean": "0.5,0.5"}, {"std": "0"}, {"std": "-1"}, {"std": "nan"}])
 def test_a_wrong_normalisation_is_one_line(given):
     with pytest.raises(UserError, match=next(iter(given))):
-        guests.load("planted_net:build", **given)
+        custom.load("planted_net:build", **given)
 
 
 def test_state_dicts_execute_nothing(folder, tmp_path):
@@ -160,11 +160,11 @@ def test_state_dicts_execute_nothing(folder, tmp_path):
 
     torch.save({"weight": Bomb()}, tmp_path / "bomb.pt")
     with pytest.raises(UserError, match="not a whole checkpoint of plain tensors"):
-        guests.load("resnet18", str(tmp_path / "bomb.pt"), 3)
+        custom.load("resnet18", str(tmp_path / "bomb.pt"), 3)
     assert not (tmp_path / "ran").exists()
 
 
 def test_four_dimensional_scores_are_averaged_over_positions():
     body = nn.Conv2d(3, 4, 1)
     network = models.Network("dense", body, 4)
-    assert guests._answered(network, "dense") == 4
+    assert custom._answered(network, "dense") == 4

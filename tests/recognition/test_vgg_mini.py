@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from blurnb.errors import UserError
-from blurnb.recognition.vgg_mini import vgg_mini
+from blurnb.recognition.families.vgg_mini import vgg_mini
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_every_mirror_is_tried_before_giving_up(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot download VOCtrainval.*data_root") as caught:
         label_maps.load("voc2012")
     assert [url for url, _ in asked] == list(label_maps.VOC_MIRRORS)
-    assert {known for _, known in asked} == {"md5:6cd6e144f989b92b3379bac3b3de84fd"}
+    assert {known for _, known in asked} == {"sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"}
     assert "\n" not in str(caught.value)
 
 
@@ -200,7 +200,7 @@ def test_a_downloaded_archive_is_unpacked_and_read(tmp_path, monkeypatch):
     write_root(tmp_path / "made", classes=None)
     archive = shutil.make_archive(str(tmp_path / "voc"), "tar", tmp_path / "made")
     monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(label_maps, "VOC_MD5", pooch.file_hash(archive, alg="md5"))
+    monkeypatch.setattr(label_maps, "VOC_SHA256", pooch.file_hash(archive))
     local = Path(archive)
 
     def fetch(url, output_file, _):

@@ -11,6 +11,7 @@ from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition.label_maps import VOID
 
+VERSION = 1
 REGIONS = ("boundary", "interior")
 RESAMPLES = 2000
 

@@ -21,7 +21,7 @@ from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring, deblurring
 from blurnb.recognition import datasets, models
-from blurnb.study import degradation, evaluation, journal, memory, networks
+from blurnb.study import degradation, evaluation, journal, memory, networks, stores
 from blurnb.study.profiles import RQ4
 
 VERSION = 1  # raise it when a change to this file or to optics.deblurring changes numbers: old answers are not reused
@@ -108,7 +108,7 @@ def asked(parameters: RQ4, dataset: datasets.Dataset) -> dict[str, tuple[models.
     if parameters.trained[0] == "rq2":
         return {mix: networks.tuned(parameters, mix, parameters.train_seeds[0]) for mix in ("sharp", "mix")}
     return {
-        "sharp": networks.obtain(parameters.network[0], parameters.weights[0], max(2, len(dataset.classes)), parameters)
+        "sharp": networks.ready(parameters.network[0], parameters.weights[0], max(2, len(dataset.classes)), parameters)
     }
 
 
@@ -210,7 +210,7 @@ def tuned_weights(parameters: RQ4, methods: Sequence[str]) -> dict[tuple[str, fl
     for method, noise in tqdm(keys, desc=f"tuning on {images.name}", unit="weight", leave=False, mininterval=1):
         own = facts | {"method": method, "noise_sd": noise, "grid": deblurring.GRIDS[method]}
         compute = partial(tune, method, noise)
-        weights[method, noise] = journal.once(datasets.cache_folder(), "restoration weights", own, compute)[0]
+        weights[method, noise] = stores.once(datasets.cache_folder(), "restoration weights", own, compute)[0]
     return weights
 
 
@@ -441,7 +441,7 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
         counted = {name: [took for number, took in times if number] for name, times in taken.items()}
         return {name: [medians.median(times), min(times), max(times)] for name, times in counted.items()}
 
-    measured = journal.once(datasets.cache_folder(), "seconds", facts, compute)
+    measured = stores.once(datasets.cache_folder(), "seconds", facts, compute)
     rows = [
         {"training": training, "blur": "sharp", "view": protocol.view_name, "value": measured[training][0]}
         for training in known

@@ -1,6 +1,5 @@
 """The chapter on segmentation: image and labels stay together, training resumes, answers cost nothing twice."""
 
-import dataclasses
 import functools
 import json
 
@@ -11,15 +10,13 @@ from torch import nn
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.optics import blurring
-from blurnb.recognition import label_maps, models, zoomout
-from blurnb.study import confusion, evaluation, finetuning, profiles, segmentation, segmenters
+from blurnb.recognition import label_maps
+from blurnb.study import confusion, evaluation, profiles, segmentation
 
 QUICK = {
-    "profile": "smoke", "weights": "none", "hidden": 8, "train_images": 12, "base_epochs": 1, "train_batch": 6,
+    "profile": "smoke", "weights": "none", "hidden_channels": 8, "train_images": 12, "base_epochs": 1, "train_batch": 6,
     "n_images": 4, "blurs": "sharp,D8", "precision": "float32",
 }  # fmt: skip
-RECIPE = segmenters.Recipe(mix="mix", epochs=2, batch=4, learning_rate=0.01, scale=0, symmetry="square")
 
 
 def block_images(count=6, side=32, native=True):
@@ -33,10 +30,6 @@ def block_images(count=6, side=32, native=True):
 
     ids = tuple(f"block{i}" for i in range(count))
     return label_maps.LabelMaps("blocks", tuple("abcde"), ids, load, side if native else None, "f", "f")
-
-
-def small_network():
-    return zoomout.Zoomout(models.load("vgg_mini", "none", 12), class_count=5, hidden=8)
 
 
 # -- evaluation
@@ -146,7 +139,7 @@ def test_the_gallery_has_what_it_shows(chapter):
         ({"dataset": "tiny-imagenet"}, "dataset='tiny-imagenet'"),
         ({"dataset": "scenes,camvid"}, "this chapter takes one"),
         ({"features": "thawed"}, "features='thawed'"),
-        ({"band": 0}, "band=0"),
+        ({"boundary_width": 0}, "boundary_width=0"),
         ({"view": "center-crop"}, "view='center-crop'"),
     ],
 )

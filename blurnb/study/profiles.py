@@ -246,7 +246,7 @@ class Trained(Evaluated):
     base_epochs: recipes.Epochs = 2
     base_learning_rate: recipes.LearningRate = 0.02
     base_frozen: recipes.FrozenBlocks = 0
-    epochs: recipes.Epochs = Field(2, ge=1)
+    epochs: Annotated[recipes.Epochs, Field(ge=1)] = 2
     learning_rate: recipes.LearningRate = 0.01
     train_batch: recipes.Batch = 64
     weight_decay: recipes.WeightDecay = 1e-4
@@ -405,7 +405,7 @@ class RQ5(Trained):
     crop_width: recipes.CropWidth = 336
     backbone_share: recipes.Part = 0.1
     boundary_width: float = Field(1.0, gt=0, le=16)
-    base_epochs: recipes.Epochs = Field(3, ge=1)
+    base_epochs: Annotated[recipes.Epochs, Field(ge=1)] = 3
 
     @field_validator("dataset")
     @classmethod

@@ -19,7 +19,7 @@ from blurnb import provenance
 from blurnb.errors import UserError
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
-from blurnb.study import finetuning, stores, training
+from blurnb.study import finetuning, stores
 from blurnb.study.draws import Draws
 from blurnb.study.finetuning import finetune
 from blurnb.study.recipes import Recipe
@@ -92,7 +92,7 @@ def test_training_changes_the_weights_and_tells_what_decided_them(tmp_path, unin
 
 def test_a_mix_without_blur_is_plain_training_to_the_bit(tmp_path, uninterrupted):
     recipes = {
-        name: RECIPE.model_copy(update=dict(mix=mix))
+        name: RECIPE.model_copy(update={"mix": mix})
         for name, mix in {"plain": "sharp", "zero": {"sharp": 1, "D8": 0, "shake": 0}, "list": ["sharp"]}.items()
     }
     plain, zero, listed = (weights(finetune(tiny(), images(), r, store=tmp_path)[0]) for r in recipes.values())
@@ -102,7 +102,7 @@ def test_a_mix_without_blur_is_plain_training_to_the_bit(tmp_path, uninterrupted
 
 
 def test_plain_training_is_that_of_a_plain_loop(tmp_path):
-    recipe = RECIPE.model_copy(update=dict(mix="sharp", schedule="constant", warmup=0.0, clip=0.0))
+    recipe = RECIPE.model_copy(update={"mix": "sharp", "schedule": "constant", "warmup": 0.0, "clip": 0.0})
     trained, _ = finetune(tiny(plain=True), images(), recipe, store=tmp_path)
     network, dataset = tiny(plain=True).train(), images()
     optimizer = torch.optim.SGD(network.parameters(), 0.05, 0.9, weight_decay=1e-4)
@@ -119,7 +119,7 @@ def test_plain_training_is_that_of_a_plain_loop(tmp_path):
 
 
 def test_the_order_in_which_weights_are_named_does_not_matter(tmp_path, uninterrupted):
-    recipe = RECIPE.model_copy(update=dict(mix={"D64": 2, "sharp": 1}))
+    recipe = RECIPE.model_copy(update={"mix": {"D64": 2, "sharp": 1}})
     assert provenance.address(finetuning.facts(tiny(), images(), recipe)) == provenance.address(
         finetuning.facts(tiny(), images(), RECIPE)
     )
@@ -141,12 +141,12 @@ def test_a_last_batch_of_one_image_joins_the_one_before(tmp_path):
     _, about = finetune(tiny(), images(17), RECIPE, store=tmp_path)
     assert len(about["loss"]) == 3 * 2
     network = models.load("vgg_mini", "none", 4)  # its norm of 1 x 1 maps has no statistics of one image
-    recipe = RECIPE.model_copy(update=dict(epochs=1, batch=2, max_shift=0))
+    recipe = RECIPE.model_copy(update={"epochs": 1, "batch": 2, "max_shift": 0})
     finetune(network, images(3, 32, (32, 32)), recipe, store=tmp_path)
 
 
 def test_no_epoch_leaves_the_network_as_it_was(tmp_path):
-    network, about = finetune(tiny(), images(), RECIPE.model_copy(update=dict(epochs=0)), store=tmp_path)
+    network, about = finetune(tiny(), images(), RECIPE.model_copy(update={"epochs": 0}), store=tmp_path)
     assert same(weights(network), weights(tiny()))
     assert about["loss"] == []
 
@@ -156,7 +156,7 @@ def test_frozen_blocks_keep_weights_and_statistics(tmp_path):
     with torch.no_grad():
         network.body.norm.running_mean.uniform_(-1, 1)
     before = weights(network)
-    trained, _ = finetune(network, images(), RECIPE.model_copy(update=dict(frozen_blocks=2)), store=tmp_path)
+    trained, _ = finetune(network, images(), RECIPE.model_copy(update={"frozen_blocks": 2}), store=tmp_path)
     changed = {name for name, value in weights(trained).items() if not torch.equal(value, before[name])}
     assert changed == {"deep.weight", "deep.bias", "head.weight", "head.bias"}
     assert all(parameter.requires_grad for parameter in trained.parameters())
@@ -218,7 +218,7 @@ def test_a_killed_run_ends_with_the_same_weights_to_the_bit(tmp_path, uninterrup
 
 
 def test_a_killed_run_of_the_other_optimizer_too(tmp_path):
-    recipe = RECIPE.model_copy(update=dict(optimizer="adamw", augmentation="square", learning_rate=0.01))
+    recipe = RECIPE.model_copy(update={"optimizer": "adamw", "augmentation": "square", "learning_rate": 0.01})
     whole, _ = finetune(tiny(), images(), recipe, store=tmp_path / "whole")
     kill(tmp_path / "killed", "step 4", recipe)
     resumed, _ = finetune(tiny(), images(), recipe, store=tmp_path / "killed")
@@ -269,7 +269,7 @@ def test_what_was_trained_is_found(tmp_path, uninterrupted):
     network = tiny()
     network.body.__class__ = Forbidden
     with pytest.raises(AssertionError, match="trained before"):  # it does object to another recipe
-        finetune(network, images(), RECIPE.model_copy(update=dict(seed=1)), store=tmp_path)
+        finetune(network, images(), RECIPE.model_copy(update={"seed": 1}), store=tmp_path)
 
 
 def count_steps(store: str) -> None:
@@ -349,9 +349,17 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, unin
 
 
 def test_a_learning_rate_that_diverges_is_one_line(tmp_path):
-    recipe = RECIPE.model_copy(update=dict(learning_rate=100.0, clip=0.0, epochs=60, schedule="constant"))
+    recipe = RECIPE.model_copy(update={"learning_rate": 100.0, "clip": 0.0, "epochs": 60, "schedule": "constant"})
     with pytest.raises(UserError, match="learning_rate=100.0 diverges"):
         finetune(tiny(plain=True), images(), recipe, store=tmp_path)
+
+
+@pytest.mark.parametrize("field", [{"frozen_blocks": 99}, {"frozen_blocks": 4}, {"max_shift": 16}], ids=str)
+def test_a_recipe_that_does_not_fit_the_network_or_its_images_is_one_line(tmp_path, field):
+    with pytest.raises(UserError) as caught:
+        finetune(tiny(), images(), RECIPE.model_copy(update=field), store=tmp_path)
+    assert next(iter(field)) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_images_that_do_not_fit_the_network_are_one_line(tmp_path):
@@ -380,7 +388,7 @@ def test_a_read_only_store_serves_what_is_finished_and_refuses_the_rest_in_one_l
         network, _ = finetune(tiny(), images(), RECIPE, store=folder)
         assert same(weights(network), uninterrupted)
         with pytest.raises(UserError, match="cannot write .*BLURNB_CACHE"):
-            finetune(tiny(), images(), RECIPE.model_copy(update=dict(seed=5)), store=folder)
+            finetune(tiny(), images(), RECIPE.model_copy(update={"seed": 5}), store=folder)
     finally:
         if user == 0:
             os.seteuid(user)

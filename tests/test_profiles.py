@@ -163,7 +163,7 @@ def test_checked_parameters_cannot_be_changed():
 
 def test_an_explicit_data_set_takes_the_pair_of_the_profile_that_has_it():
     pair = profiles.validate("rq1", {"dataset": "scenes"}).evidence()
-    assert pair == [{"dataset": "scenes", "network": "vgg_mini", "weights": "trained", "n_images": 1000}]
+    assert pair == [{"dataset": "scenes", "network": "vgg_mini", "weights": "scenes", "n_images": 1000}]
     pair = profiles.validate("rq1", {"network": "efficientnet_lite0"}).evidence()
     assert pair == [{"dataset": "foolbox20", "network": "efficientnet_lite0", "weights": "imagenet", "n_images": 20}]
 

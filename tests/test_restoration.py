@@ -329,7 +329,8 @@ def test_the_networks_are_those_of_rq2(profile):
         profiles.validate("rq2", {"profile": profile}),
     )
     names = ("dataset", "network", "weights", "frame", "train_images", "base_epochs", "base_learning_rate", "epochs")
-    names += ("learning_rate", "train_batch", "weight_decay", "shift", "warmup", "optimizer", "symmetry", "border")
+    names += ("learning_rate", "train_batch", "weight_decay", "max_shift", "warmup", "optimizer", "augmentation")
+    names += ("border",)
     for name in names:
         assert getattr(ours, name) == getattr(theirs, name), name
     assert ours.train_seeds[0] == theirs.train_seeds[0]

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import torch
 
-from blurnb import files, records
+from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.recognition.weights import check_digest
-from blurnb.study import finetuning, journal
+from blurnb.study import journal, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
 LEAST_MEMORY = 1.5e9  # bytes: VGG-16 and one photograph in a frame of 512
@@ -47,7 +46,7 @@ def examine(
     yield from versions(project / "constraints.txt")
     yield kernel()
     yield from machine()
-    yield from store(files.cache_folder())
+    yield from store(datasets.cache_folder())
     yield from data(data_root)
     yield from weights()
     yield from kept(project / "book" / "records", Path(output_dir))
@@ -154,7 +153,7 @@ def store(cache: Path) -> Iterator[Finding]:
 
 
 def _network(folder: Path) -> Iterator[Finding]:
-    state = finetuning.condition(folder)
+    state = stores.condition(folder)
     if state == "damaged":
         yield Finding("warn", "networks", f"{folder} does not match its manifest", "the next run trains it again")
     elif state == "unfinished":
@@ -187,7 +186,7 @@ def weights() -> Iterator[Finding]:
     checked = []
     for file, digest in models.weight_files().items():
         try:
-            check_digest(file, digest)
+            models.check_digest(file, digest)
             checked.append(file.name)
         except UserError as error:
             yield Finding("wrong", "weights", str(error))

@@ -46,7 +46,7 @@ def run(parameters: RQ1) -> Run:
         _check_classes(pair, dataset)
     rows, manifests, answers = [], {}, {}
     for pair, dataset in opened:
-        network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
+        network, origin = networks.ready(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
         _check_against_torchvision(pair, dataset, network, parameters)
         scales = scales_for(dataset, parameters.scales)
         protocol = parameters.protocol()
@@ -87,7 +87,7 @@ def doses(parameters: RQ1) -> Run:
     pair = parameters.evidence()[0]
     dataset = opened_dataset(pair["dataset"], pair["n_images"], parameters)
     _check_classes(pair, dataset)
-    network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
+    network, origin = networks.ready(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
     protocol, scales = parameters.protocol(), scales_for(dataset, parameters.dose_scales)
     blurs = parameters.dose_blurs
     found, circumstances = evaluate(parameters, network, dataset, scales, protocol, blurs, "doses")
@@ -159,7 +159,7 @@ def shard(parameters: RQ1, place: int, count: int) -> list[tuple[dict, dict]]:
         if not mine:
             continue
         part = datasets.subset(whole, range(mine[0].start, mine[-1].stop))
-        network, _ = networks.obtain(pair["network"], pair["weights"], max(2, len(whole.classes)), parameters)
+        network, _ = networks.ready(pair["network"], pair["weights"], max(2, len(whole.classes)), parameters)
         try:
             _, about = evaluate(parameters, network, part, scales_for(whole, parameters.scales), parameters.protocol(),
                                 title=f"{pair['network']} on {whole.name}, shard {place}/{count}")  # fmt: skip

@@ -21,7 +21,7 @@ from blurnb.labels import FRAME, parse
 from blurnb.optics import blurring, resampling
 from blurnb.recognition import backends, models
 from blurnb.recognition.datasets import Dataset, UnreadableImage
-from blurnb.study import journal, memory
+from blurnb.study import journal, memory, stores
 
 VERSION = 1  # raise it when a change to this file changes numbers: old answers are then not reused
 ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
@@ -144,7 +144,7 @@ def evaluate(
     circumstances = {}
     if backend != "eager":
         quick = functools.cache(lambda: backends.compiled(network, backend, protocol.precision, device))
-        circumstances["backend_check"] = journal.once(
+        circumstances["backend_check"] = stores.once(
             store,
             "checks",
             # check 2: one that tells the accuracy too; what earlier ones kept does not

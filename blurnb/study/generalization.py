@@ -10,7 +10,7 @@ import torch
 from blurnb import records
 from blurnb.optics import resampling
 from blurnb.recognition import datasets, models
-from blurnb.study import degradation, evaluation, journal, networks
+from blurnb.study import degradation, evaluation, networks, stores
 from blurnb.study.profiles import RQ3
 from blurnb.study.recovery import Book
 
@@ -64,7 +64,7 @@ def _add_seconds(book: Book, network: models.Network, scales: list[str]) -> None
     facts |= evaluation.asdict(book.protocol)
     run_id = records.address(facts)
     sides = sorted({side for scale in scales for side in evaluation.scale_parts(scale)})
-    found = journal.once(
+    found = stores.once(
         datasets.cache_folder(),
         "seconds",
         facts | {"sides": sides},

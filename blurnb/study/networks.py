@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from blurnb import files
 from blurnb.recognition import datasets, models
-from blurnb.study import finetuning, profiles
+from blurnb.study import finetuning, profiles, recipes
 
-TRAINED = {"trained": "embedded", "trained-briefly": "smoke"}
+TRAINED = {"scenes": "embedded", "scenes-smoke": "smoke"}
 """Weights that RQ1 knows by name: the sharp network that RQ2 trains in that profile."""
 
 
-def obtain(name: str, weights: str, class_count: int, parameters: profiles.Evaluated) -> tuple[models.Network, dict]:
-    """(network, what is known of its weights) for `weights`: imagenet | none | a file | trained | trained-briefly."""
+def ready(name: str, weights: str, class_count: int, parameters: profiles.Evaluated) -> tuple[models.Network, dict]:
+    """(network, what is known of its weights) for `weights`: imagenet | none | a file | scenes | scenes-smoke."""
     if weights in TRAINED:
         given = {"profile": TRAINED[weights], "device": parameters.device}
         return sharp(profiles.validate("rq2", given), parameters.seed)
@@ -26,20 +26,20 @@ def training_images(parameters: profiles.Trained) -> datasets.Dataset:
     )
 
 
-def recipe(parameters: profiles.Trained, **changed) -> finetuning.Recipe:
+def recipe(parameters: profiles.Trained, **changed) -> recipes.Recipe:
     """The fields that all trainings of a chapter share, and those that `changed` names."""
     shared = {
         "batch": parameters.train_batch,
         "weight_decay": parameters.weight_decay,
-        "shift": parameters.shift,
+        "max_shift": parameters.max_shift,
         "warmup": parameters.warmup,
         "optimizer": parameters.optimizer,
-        "symmetry": parameters.symmetry,
+        "augmentation": parameters.augmentation,
         "frame": parameters.frame,
         "border": parameters.border,
         "precision": parameters.protocol().precision,
     }
-    return finetuning.Recipe(**{**shared, **changed})
+    return recipes.Recipe(**{**shared, **changed})
 
 
 def sharp(parameters: profiles.Trained, seed: int) -> tuple[models.Network, dict]:

@@ -20,12 +20,12 @@ from pydantic import (
 )
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.labels import FRAME, parse
-from blurnb.optics import deblurring, transforms
+from blurnb.optics import blurring, deblurring, transforms
 from blurnb.recognition import datasets, label_maps, models
-from blurnb.study import evaluation
+from blurnb.study import evaluation, recipes
 
-WEIGHTS = ("imagenet", "none", "hed", "trained", "trained-briefly")
+WEIGHTS = ("imagenet", "none", "hed", "scenes", "scenes-smoke")
+RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 PROFILES = ("smoke", "embedded", "photographs", "paper")
 PAPER_BLURS = ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
 PAPER_SCALES = ["128", "256", "512", "256+512"]
@@ -69,7 +69,7 @@ class Common(BaseModel):
 
     profile: Literal["smoke", "embedded", "photographs", "paper"] = "embedded"
     data_root: str = ""
-    seed: int = Field(0, ge=0, le=2**31)
+    seed: recipes.Seed = 0
     device: str = "cpu"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     output_dir: str = "out"
@@ -112,8 +112,8 @@ class Evaluated(Common):
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     n_images: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)]
-    frame: int = Field(FRAME, ge=16, le=65536)
-    border: Literal["reflect", "replicate", "circular"] = "reflect"
+    frame: recipes.Frame = blurring.FRAME
+    border: recipes.Border = "reflect"
     rounding: Literal["none", "8-bit", "8-bit blur"] = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
@@ -133,6 +133,8 @@ class Evaluated(Common):
     @classmethod
     def _known_weights(cls, value: list[str]) -> list[str]:
         for one in value:
+            if one in RENAMED_WEIGHTS:
+                raise ValueError(f"{one!r} is now called {RENAMED_WEIGHTS[one]}")
             if one not in WEIGHTS and not _is_file(one):
                 raise ValueError(
                     f"{shown(one[:80])} is no file{nearest(one[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}"
@@ -142,7 +144,7 @@ class Evaluated(Common):
     @field_validator("blurs")
     @classmethod
     def _known_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(parse(one).label for one in value))
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
 
     @field_validator("scales")
     @classmethod
@@ -222,7 +224,7 @@ class RQ1(Evaluated):
     @field_validator("dose_blurs")
     @classmethod
     def _known_dose_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(parse(one).label for one in value))
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
 
     @field_validator("dose_scales")
     @classmethod
@@ -241,17 +243,17 @@ class Trained(Evaluated):
     mixes: Words
     train_images: int = Field(0, ge=0)
     train_seeds: Annotated[Numbers, Field(min_length=1)] = [0]
-    base_epochs: int = Field(2, ge=0, le=10_000)
-    base_learning_rate: float = Field(0.02, gt=0, le=10)
-    base_frozen: int = Field(0, ge=0, le=1000)
-    epochs: int = Field(2, ge=1, le=10_000)
-    learning_rate: float = Field(0.01, gt=0, le=10)
-    train_batch: int = Field(64, ge=1, le=100_000)
-    weight_decay: float = Field(1e-4, ge=0, le=1)
-    shift: int = Field(4, ge=0, le=64)
-    warmup: float = Field(0.05, ge=0, le=1)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    symmetry: Literal["mirror", "square"] = "mirror"
+    base_epochs: recipes.Epochs = 2
+    base_learning_rate: recipes.LearningRate = 0.02
+    base_frozen: recipes.FrozenBlocks = 0
+    epochs: Annotated[recipes.Epochs, Field(ge=1)] = 2
+    learning_rate: recipes.LearningRate = 0.01
+    train_batch: recipes.Batch = 64
+    weight_decay: recipes.WeightDecay = 1e-4
+    max_shift: recipes.MaxShift = 4
+    warmup: recipes.Share = 0.05
+    optimizer: recipes.Optimizer = "sgd"
+    augmentation: recipes.Augmentation = "flip"
     train_workers: int = Field(0, ge=0, le=256)
 
     def trainings(self) -> list[tuple[str, int]]:
@@ -284,7 +286,7 @@ class RQ2(Trained):
     @field_validator("layer_blurs")
     @classmethod
     def _known_layer_blurs(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(parse(one).label for one in value))
+        return list(dict.fromkeys(blurring.parse(one).label for one in value))
 
     @field_validator("frozen")
     @classmethod
@@ -322,7 +324,7 @@ class RQ4(Trained):
     PAIRED: ClassVar[tuple[str, ...]] = (*Evaluated.PAIRED, "frame", "scales", "trained")
 
     trained: Words
-    frame: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)] = FRAME
+    frame: Annotated[list[StrictInt] | StrictInt, BeforeValidator(_numbers)] = blurring.FRAME
     methods: Words
     photograph_methods: Words
     factors: Words
@@ -391,19 +393,19 @@ class RQ5(Trained):
     """Segmentation: a zoomout head trained on sharp images first (`base_*`), then further on each mix.
 
     features: "trained" for training the backbone too (the networks that records call sharp and mix), "frozen" for the
-    head alone (sharp, head only; mix, head only). hidden, dropout: of the head. window: width of the part of a
-    photograph that is trained on. backbone_share: of the learning rate. band: width of the boundary, in radii of D8.
+    head alone (sharp, head only; mix, head only). hidden_channels, dropout: of the head. crop_width: of the part of a
+    photograph that is trained on, pixels. backbone_share: of the learning rate. boundary_width: in radii of D8.
     """
 
     view: Literal["dense"] = "dense"
     mixes: Words = ["sharp", "mix"]
     features: Words = ["trained", "frozen"]
-    hidden: int = Field(1000, ge=1, le=100_000)
+    hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
-    window: int = Field(336, ge=0, le=8192)
-    backbone_share: float = Field(0.1, gt=0, le=10)
-    band: float = Field(1.0, gt=0, le=16)
-    base_epochs: int = Field(3, ge=1, le=10_000)
+    crop_width: recipes.CropWidth = 336
+    backbone_share: recipes.Part = 0.1
+    boundary_width: float = Field(1.0, gt=0, le=16)
+    base_epochs: Annotated[recipes.Epochs, Field(ge=1)] = 3
 
     @field_validator("dataset")
     @classmethod
@@ -440,7 +442,7 @@ def _text(value: Any) -> Any:
 class YourNetwork(Evaluated):
     """One network that may be anybody's, on photographs sorted into folders, and the camera that takes them.
 
-    `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.custom`); `dataset`
+    `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.guests`); `dataset`
     "auto" is imagenet where every class folder is a WordNet id, else folder; an n_images beyond the set means all.
     """
 
@@ -460,13 +462,13 @@ class YourNetwork(Evaluated):
     @field_validator("network")
     @classmethod
     def _known_networks(cls, value: list[str]) -> list[str]:
-        """Custom networks are named by a path or by module:function; whether they load is seen when they do."""
+        """Guests are named by a path or by module:function; whether they load is seen when they do."""
         return [one if ":" in one or Path(one).expanduser().is_file() else _known(one, models.names()) for one in value]
 
     @field_validator("blurs")
     @classmethod
     def _known_blurs(cls, value: list[str]) -> list[str]:
-        found = list(dict.fromkeys(["sharp", *(parse(one).label for one in value)]))
+        found = list(dict.fromkeys(["sharp", *(blurring.parse(one).label for one in value)]))
         if len(found) < 2:
             raise ValueError("give at least one blur beside sharp")
         return found
@@ -497,7 +499,8 @@ _SCENES = {"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["none"], 
 _EMBEDDED_TRAINING = {
     **_SCENES,
     **{"train_images": 4000, "base_epochs": 6, "base_learning_rate": 0.003, "epochs": 2, "learning_rate": 0.001},
-    **{"train_batch": 32, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "symmetry": "square", "shift": 0},
+    **{"train_batch": 32, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2},
+    **{"augmentation": "square", "max_shift": 0},
     **{"n_images": 1000, "mixes": _MIXES},
 }
 _SMOKE_TRAINING = {**_EMBEDDED_TRAINING, "train_images": 384, "base_epochs": 2, "epochs": 1, "n_images": 64}
@@ -522,14 +525,15 @@ _RESTORED = {
 _LITE = {"network": ["efficientnet_lite0"], "weights": ["imagenet"], "n_images": 500}
 # The zoomout heads; in the embedded profile the backbone is the sharp network of RQ2.
 _SCENE_PIXELS = {
-    **{"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["trained"], "scales": ["native"], "hidden": 64},
+    **{"dataset": ["scenes"], "network": ["vgg_mini"], "weights": ["scenes"], "scales": ["native"]},
     **{"train_images": 800, "base_epochs": 2, "base_learning_rate": 0.003, "epochs": 2, "learning_rate": 0.001},
-    **{"train_batch": 16, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "symmetry": "square", "shift": 0},
+    **{"train_batch": 16, "weight_decay": 0.02, "optimizer": "adamw", "warmup": 0.2, "hidden_channels": 64},
+    **{"augmentation": "square", "max_shift": 0},
     **{"n_images": 200, "blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "dropout": 0.2},
 }
 _STREETS = {
     **{"dataset": ["camvid"], "network": ["efficientnet_lite0"], "weights": ["imagenet"], "scales": ["256"]},
-    **{"n_images": 0, "hidden": 256, "train_batch": 8, "base_epochs": 4, "base_learning_rate": 0.002},
+    **{"n_images": 0, "hidden_channels": 256, "train_batch": 8, "base_epochs": 4, "base_learning_rate": 0.002},
     **{"epochs": 2, "learning_rate": 0.001, "optimizer": "adamw", "weight_decay": 0.01, "warmup": 0.1},
     **{"blurs": ["sharp", "D2", "D4", "D6", "D8", "shake", "G4", "M21@30"], "backbone_share": 0.3, "dropout": 0.2},
 }
@@ -543,10 +547,10 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 **_BOTH,
                 **_BRIEF,
                 **_FEW_DOSES,
-                "weights": ["trained-briefly", "imagenet"],
+                "weights": ["scenes-smoke", "imagenet"],
                 "n_images": [64, 3],
             },
-            "embedded": {**_BOTH, **_FULL, **_DOSES, "weights": ["trained", "imagenet"], "n_images": [1000, 20]},
+            "embedded": {**_BOTH, **_FULL, **_DOSES, "weights": ["scenes", "imagenet"], "n_images": [1000, 20]},
             "photographs": {**_IMAGENET, **_FULL, **_DOSES, "network": ["efficientnet_lite0"]},
             "paper": {**_IMAGENET, **_FULL, **_DOSES, "network": ["vgg16"], "flip": True, "precision": "float32"},
         },
@@ -613,7 +617,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
                 **_TINY_TRAINING,
                 **_RESTORED,
                 **{"dataset": ["tiny-imagenet", "imagenet"], "network": ["efficientnet_lite0"] * 2},
-                **{"trained": ["rq2", "as-is"], "frame": [128, FRAME], "scales": ["native", "256"]},
+                **{"trained": ["rq2", "as-is"], "frame": [128, blurring.FRAME], "scales": ["native", "256"]},
                 "methods": ["wiener", "richardson_lucy", "tv", "krishnan_fergus"],
                 "blurs": ["sharp", "D2", "D4", "D8", "M21@30", "shake"],
                 "n_images": [256, 60],
@@ -632,7 +636,7 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
         {
             "smoke": {
                 **_SCENE_PIXELS,
-                **{"weights": ["trained-briefly"], "train_images": 96, "train_batch": 8, "base_epochs": 6, "epochs": 1},
+                **{"weights": ["scenes-smoke"], "train_images": 96, "train_batch": 8, "base_epochs": 6, "epochs": 1},
                 "n_images": 24,
                 "blurs": ["sharp", "D8", "shake"],
             },
@@ -682,12 +686,7 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
         raise UserError(f"question {question!r} is unknown{nearest(question, DEFAULTS)}; known: {', '.join(DEFAULTS)}")
     model, profiles = DEFAULTS[question]
     named = {k: v for k, v in given.items() if not _is_furniture(k, v)}
-    for name in named:
-        if name not in model.model_fields:
-            raise UserError(
-                f"parameter {shown(name)} is unknown{nearest(str(name)[:80], model.model_fields)}; "
-                f"known: {', '.join(model.model_fields)}"
-            )
+    recipes.check_names(named, model.model_fields, "parameter ")
     profile = "embedded" if named.get("profile") is None else named["profile"]
     if not isinstance(profile, str) or profile not in profiles:
         meant = nearest(profile[:80], profiles) if isinstance(profile, str) else ""
@@ -699,12 +698,7 @@ def validate(question: str, given: Mapping[str, Any]) -> Any:
     except (RecursionError, OverflowError) as error:
         raise UserError(f"parameters {', '.join(explicit)}: too deep or too large ({type(error).__name__})") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        text = str(first.get("ctx", {}).get("error") or first["msg"])[:1200]
-        if not first["loc"]:
-            raise UserError(text) from None
-        where = str(first["loc"][0])
-        raise UserError(f"parameter {where}={shown(explicit.get(where, defaults.get(where)))}: {text}") from None
+        raise recipes.refusal(error, {**defaults, **explicit}, "parameter ") from None
 
 
 def _without_pairs(defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from blurnb import files, intervals, records
+from blurnb import intervals, records
 from blurnb.recognition import datasets
-from blurnb.study import degradation, evaluation, invariance, journal, networks
+from blurnb.study import degradation, evaluation, invariance, networks, stores
 from blurnb.study.profiles import RQ2, Trained
 
 
@@ -139,7 +139,7 @@ class Book:
             )  # fmt: skip
             return [[layer, blur, measures] for (layer, blur), measures in found.items()]
 
-        compared = journal.once(files.cache_folder(), "layers", facts, compute)
+        compared = stores.once(datasets.cache_folder(), "layers", facts, compute)
         self.rows += invariance.rows(
             compared, **self.shared, **shared, training=training, seed=seed, scale=scale, n=len(images)
         )

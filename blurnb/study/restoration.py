@@ -17,12 +17,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from blurnb import files, intervals, records
+from blurnb import intervals, records
 from blurnb.errors import UserError
-from blurnb.labels import parse
-from blurnb.optics import blurring, deblurring, resampling
+from blurnb.optics import blurring, deblurring
 from blurnb.recognition import datasets, models
-from blurnb.study import degradation, evaluation, journal, memory, networks
+from blurnb.study import degradation, evaluation, journal, memory, networks, stores
 from blurnb.study.profiles import RQ4
 
 VERSION = 1  # raise it when a change to this file or to optics.deblurring changes numbers: old answers are not reused
@@ -70,7 +69,7 @@ def run(parameters: RQ4) -> degradation.Run:
         ways = list(ways_for(pair, methods))
         found, circumstances = answer(
             {training: network for training, (network, _) in known.items()}, dataset, ways, priors, scale, protocol,
-            store=files.cache_folder(), device=pair.device, workers=pair.workers, strict=pair.strict,
+            store=datasets.cache_folder(), device=pair.device, workers=pair.workers, strict=pair.strict,
         )  # fmt: skip
         decided = circumstances.pop("facts") | {"n": len(dataset), "selection": dataset.fingerprint}
         decided |= {"priors": [[*key, weight] for key, weight in priors.items()]}
@@ -109,7 +108,7 @@ def asked(parameters: RQ4, dataset: datasets.Dataset) -> dict[str, tuple[models.
     if parameters.trained[0] == "rq2":
         return {mix: networks.tuned(parameters, mix, parameters.train_seeds[0]) for mix in ("sharp", "mix")}
     return {
-        "sharp": networks.obtain(parameters.network[0], parameters.weights[0], max(2, len(dataset.classes)), parameters)
+        "sharp": networks.ready(parameters.network[0], parameters.weights[0], max(2, len(dataset.classes)), parameters)
     }
 
 
@@ -136,21 +135,21 @@ def ways_for(parameters: RQ4, methods: Sequence[str]):
 def wrong_kernels(blur: str) -> list[str]:
     """Kernels that one could mistake for that of `blur`: a radius off by 1 and 2 frame pixels, an angle off by 15
     degrees, the shake of another picture; none for the other families."""
-    parsed = parse(blur)
+    parsed = blurring.parse(blur)
     given = dict(parsed.parameters)
     if parsed.family == "defocus":
         radii = [given["radius"] + error for error in (-2, -1, 1, 2)]
-        return [parse(f"D{radius:g}").label for radius in radii if radius > 0]
+        return [blurring.parse(f"D{radius:g}").label for radius in radii if radius > 0]
     if parsed.family == "motion":
-        return [parse(f"M{given['length']:g}@{given['angle'] + 15:g}").label]
+        return [blurring.parse(f"M{given['length']:g}@{given['angle'] + 15:g}").label]
     return [ANOTHER_SHAKE] if parsed.is_random else []
 
 
 def kernel_for(way: Way, factor: float, seed: int, image_id: str) -> np.ndarray:
     """The kernel that the restorer is given for one image, `factor` times the frame."""
     if way.kernel == ANOTHER_SHAKE:
-        return blurring.kernel_for(way.blur, factor, seed, f"{image_id}, another")
-    return blurring.kernel_for(way.kernel or way.blur, factor, seed, image_id)
+        return blurring.parse(way.blur).kernel(factor, seed, f"{image_id}, another")
+    return blurring.parse(way.kernel or way.blur).kernel(factor, seed, image_id)
 
 
 def degraded(images: torch.Tensor, way: Way, ids: Sequence[str], protocol: evaluation.Protocol) -> torch.Tensor:
@@ -159,7 +158,7 @@ def degraded(images: torch.Tensor, way: Way, ids: Sequence[str], protocol: evalu
         images, way.blur, frame=protocol.frame, border=protocol.border, seed=protocol.seed, image_ids=ids
     )
     if way.factor == "8-bit":
-        return resampling.rounded(blurred)
+        return evaluation.rounded(blurred)
     if way.noise_sd:
         draws = [blurring.generator_for(protocol.seed, one, f"{way.blur}, {way.factor}") for one in ids]
         noise = np.stack([draw.normal(0, way.noise_sd, blurred.shape[1:]).astype(np.float32) for draw in draws])
@@ -203,7 +202,7 @@ def tuned_weights(parameters: RQ4, methods: Sequence[str]) -> dict[tuple[str, fl
         if not pixels:
             pixels.append(torch.stack([images.load(i) for i in range(len(images))]))
         factor = images.native_side / parameters.frame
-        kernels = [blurring.kernel_for(blur, factor, parameters.seed, "tuning") for blur in facts["blurs"]]
+        kernels = [blurring.parse(blur).kernel(factor, parameters.seed, "tuning") for blur in facts["blurs"]]
         found = deblurring.tune(pixels[0], kernels, method, noise, seed=parameters.seed)
         return [found.weight, sorted(found.psnr.items())]
 
@@ -211,7 +210,7 @@ def tuned_weights(parameters: RQ4, methods: Sequence[str]) -> dict[tuple[str, fl
     for method, noise in tqdm(keys, desc=f"tuning on {images.name}", unit="weight", leave=False, mininterval=1):
         own = facts | {"method": method, "noise_sd": noise, "grid": deblurring.GRIDS[method]}
         compute = partial(tune, method, noise)
-        weights[method, noise] = journal.once(files.cache_folder(), "restoration weights", own, compute)[0]
+        weights[method, noise] = stores.once(datasets.cache_folder(), "restoration weights", own, compute)[0]
     return weights
 
 
@@ -409,7 +408,7 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
     (side,) = evaluation.scale_parts(scale)
     chosen = [way for way in ways if way.method and not way.kernel]
     image = dataset.load(0)[None]
-    image = (image if dataset.native_side else resampling.resized(image, protocol.frame)).to(parameters.device)
+    image = (image if dataset.native_side else evaluation.to_frame(image, protocol.frame)).to(parameters.device)
     facts = {
         "restoration seconds": VERSION,
         "network": next(iter(known.values()))[0].name,
@@ -442,7 +441,7 @@ def seconds(parameters: RQ4, known, dataset, ways, priors, scale: str, protocol)
         counted = {name: [took for number, took in times if number] for name, times in taken.items()}
         return {name: [medians.median(times), min(times), max(times)] for name, times in counted.items()}
 
-    measured = journal.once(files.cache_folder(), "seconds", facts, compute)
+    measured = stores.once(datasets.cache_folder(), "seconds", facts, compute)
     rows = [
         {"training": training, "blur": "sharp", "view": protocol.view_name, "value": measured[training][0]}
         for training in known
@@ -478,7 +477,7 @@ def examples(parameters: RQ4) -> tuple[list[list[np.ndarray]], list[str], list[s
     sheet, captions = [], []
     for blur, index in zip(blurs, picks):
         sharp = dataset.load(int(index))[None]
-        sharp = sharp if dataset.native_side else resampling.resized(sharp, protocol.frame)
+        sharp = sharp if dataset.native_side else evaluation.to_frame(sharp, protocol.frame)
         ids = [dataset.ids[index]]
         seen = degraded(sharp, Way(blur, "8-bit"), ids, protocol)
         line = [seen, *(restored(seen, Way(blur, "8-bit", m), ids, priors, protocol) for m in methods), sharp]

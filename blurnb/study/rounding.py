@@ -28,7 +28,7 @@ def run(parameters: RQ1) -> degradation.Run:
     rows, manifests, answers = [], {}, {}
     for pair in parameters.evidence():
         dataset = degradation.opened_dataset(pair["dataset"], pair["n_images"], parameters)
-        network, origin = networks.obtain(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
+        network, origin = networks.ready(pair["network"], pair["weights"], max(2, len(dataset.classes)), parameters)
         scales = degradation.scales_for(dataset, parameters.scales)
         shared = {"question": "rq1", "dataset": degradation.dataset_label(dataset, parameters.protocol())}
         shared |= {"network": pair["network"], "training": "sharp", "profile": parameters.profile}

@@ -20,6 +20,7 @@ from blurnb.optics import blurring, resampling
 from blurnb.recognition import datasets, label_maps, models, zoomout
 from blurnb.study import confusion, degradation, evaluation, journal, memory, networks, segmenters
 from blurnb.study.profiles import RQ5
+from blurnb.study.recipes import SegmentationRecipe
 
 VERSION = 1  # raise it when a change to this file or to study.confusion changes numbers: old answers are not reused
 WIDEST = 8.0
@@ -46,7 +47,7 @@ def run(parameters: RQ5) -> degradation.Run:
     rows, manifests, known = [], {}, {}
     for name, seed, network, origin in trained(parameters):
         found, circumstances = evaluate(
-            network, maps, parameters.blurs, protocol, scale, parameters.band,
+            network, maps, parameters.blurs, protocol, scale, parameters.boundary_width,
             store=datasets.cache_folder(), device=parameters.device, batch=parameters.batch, title=f"rq5: {name}",
         )  # fmt: skip
         decided = circumstances.pop("facts") | {"n": len(maps), "selection": maps.fingerprint}
@@ -115,8 +116,8 @@ def trained(parameters: RQ5) -> Iterator[tuple[str, int, zoomout.Zoomout, dict]]
 
 def _base(parameters: RQ5, maps: label_maps.LabelMaps, seed: int) -> tuple[zoomout.Zoomout, dict]:
     """The head that all others go on from: on the features of the classifier as it is, trained on sharp images."""
-    backbone, origin = networks.obtain(parameters.network[0], parameters.weights[0], 1000, parameters)
-    network = zoomout.Zoomout(backbone, len(maps.classes), parameters.hidden, parameters.dropout)
+    backbone, origin = networks.ready(parameters.network[0], parameters.weights[0], 1000, parameters)
+    network = zoomout.Zoomout(backbone, len(maps.classes), parameters.hidden_channels, parameters.dropout)
     chosen = _recipe(
         parameters, mix="sharp", epochs=parameters.base_epochs, learning_rate=parameters.base_learning_rate, seed=seed
     )
@@ -125,9 +126,10 @@ def _base(parameters: RQ5, maps: label_maps.LabelMaps, seed: int) -> tuple[zoomo
     return network, about | {"backbone": named}
 
 
-def _recipe(parameters: RQ5, **changed) -> segmenters.Recipe:
-    shared = asdict(networks.recipe(parameters)) | {"scale": scale_of(parameters), "window": parameters.window}
-    return segmenters.Recipe(**{**shared, "backbone_share": parameters.backbone_share, **changed})
+def _recipe(parameters: RQ5, **changed) -> SegmentationRecipe:
+    shared = networks.recipe(parameters).model_dump() | {"scale": scale_of(parameters)}
+    shared |= {"crop_width": parameters.crop_width, "backbone_share": parameters.backbone_share}
+    return SegmentationRecipe(**{**shared, **changed})
 
 
 def _trained(network, maps, chosen, parameters: RQ5, title: str) -> tuple[zoomout.Zoomout, dict]:

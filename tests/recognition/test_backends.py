@@ -10,7 +10,7 @@ from torch import nn
 
 from blurnb.errors import UserError
 from blurnb.recognition import backends, models
-from blurnb.study import evaluation, journal
+from blurnb.study import evaluation, stores
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="NOT TESTED: openvino is not installed (the openvino extra)"
@@ -91,5 +91,5 @@ def test_a_missing_package_and_a_wrong_name_are_said_in_a_line(monkeypatch):
 
 
 def test_the_journal_keeps_a_check(tmp_path):
-    assert journal.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 1}) == {"x": 1}
-    assert journal.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 2}) == {"x": 1}
+    assert stores.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 1}) == {"x": 1}
+    assert stores.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 2}) == {"x": 1}

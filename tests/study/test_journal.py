@@ -99,23 +99,6 @@ def test_the_path_depends_on_the_facts_and_tells_them(tmp_path):
     assert json.loads(one.with_suffix(".json").read_text()) == {"network": "a", "seed": 0}
 
 
-def test_what_is_computed_once_is_found_again_unless_it_is_damaged(tmp_path):
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return {"rows": [[1, 0.1], (2, 0.2)]}
-
-    facts = {"layer": "conv1_1"}
-    results = [journal.once(tmp_path, "layers", facts, compute) for _ in range(2)]
-    assert results == [{"rows": [[1, 0.1], [2, 0.2]]}] * 2
-    assert len(calls) == 1
-    (kept,) = (tmp_path / "layers").glob("*.json")
-    kept.write_text(kept.read_text().replace("0.2", "0.3"))
-    assert journal.once(tmp_path, "layers", facts, compute) == results[0]
-    assert len(calls) == 2
-
-
 @pytest.fixture
 def forbidden():
     folder = Path(tempfile.mkdtemp())
@@ -141,18 +124,6 @@ def test_a_store_without_permission_is_one_line(forbidden):
         journal.read(forbidden / "locked.jsonl")
 
 
-def test_of_two_processes_that_want_one_result_one_computes(tmp_path):
-    program = (
-        "import sys, time\nfrom pathlib import Path\nfrom blurnb.study import journal\n"
-        "def compute():\n    time.sleep(0.5)\n    return time.perf_counter_ns()\n"
-        "print(journal.once(sys.argv[1], 'seconds', {'a': 1}, compute))\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    one, other = (process.communicate(timeout=120)[0] for process in both)
-    assert one == other != ""
-
-
 def test_a_line_without_content_is_no_answer(path):
     with open(path, "ab") as file:
         file.write(b"\t00000000\n")  # the checksum of nothing is right
@@ -170,8 +141,6 @@ def test_a_store_that_may_not_be_entered_is_one_line():
     try:
         with pytest.raises(UserError, match="cannot write .*Permission denied"):
             journal.path_for(folder, {"network": "a"})
-        with pytest.raises(UserError, match="cannot write .*Permission denied"):
-            journal.once(folder / "answers", "layers", {"a": 1}, dict)
     finally:
         if user == 0:
             os.seteuid(user)

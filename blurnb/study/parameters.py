@@ -1,0 +1,385 @@
+"""Parameters of the chapters, checked before any work starts: a profile gives defaults, explicit values override."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+)
+
+from blurnb import files, labels
+from blurnb.errors import UserError, nearest, shown
+from blurnb.optics import transforms
+from blurnb.recognition import datasets, models
+from blurnb.study import profiles, recipes
+from blurnb.study.protocol import Protocol
+
+SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
+"""Weights that are known by name: the sharp network of a block of `profiles.toml`."""
+WEIGHTS = ("imagenet", "none", "hed", *SCENES)
+RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
+
+
+def listed(value: Any) -> Any:
+    """papermill's -p gives one text or number where a list is meant: "sharp,D8" or 256."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [_text(value)]
+    return (
+        [_text(part) if isinstance(part, int) else part for part in value] if isinstance(value, list | tuple) else value
+    )
+
+
+def whole_numbers(value: Any) -> Any:
+    """As `listed`, for whole numbers: "64,3" or 64."""
+    if isinstance(value, str) and value.replace(",", "").replace(" ", "").isdecimal():
+        return [int(part) for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _text(number: float) -> Any:
+    try:
+        return str(number)
+    except ValueError:  # Python refuses to print so many digits; the type refuses what is no text
+        return number
+
+
+def known(word: str, words: Iterable[str]) -> str:
+    """`word`, refused where it is none of `words`."""
+    words = list(words)
+    if word not in words:
+        raise ValueError(f"{shown(word)} is unknown{nearest(word[:80], words) or '; known: ' + ', '.join(words[:12])}")
+    return word
+
+
+def one_of(words: Iterable[str]) -> Callable[[list[str]], list[str]]:
+    """A validator of lists: distinct entries, each one of `words`."""
+    return lambda value: list(dict.fromkeys(known(one, words) for one in value))
+
+
+def _scales(value: tuple[str, ...]) -> tuple[str, ...]:
+    for one in value:
+        if one != "native":
+            labels.sides(one)
+    return tuple(dict.fromkeys(value))
+
+
+def _mixes(value: list[str]) -> list[str]:
+    for one in value:
+        transforms.parse_mix(one.split("+") if "+" in one else one)
+    return list(dict.fromkeys(value))
+
+
+def is_file(name: str) -> bool:
+    """Whether there is such a file, whatever was given."""
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError):  # a name too long, a folder that may not be entered, the home of nobody
+        return False
+
+
+MaybeWords = Annotated[list[str], BeforeValidator(listed)]
+Words = Annotated[MaybeWords, Field(min_length=1)]
+Blurs = Annotated[Words, AfterValidator(lambda value: list(dict.fromkeys(labels.parse(one).label for one in value)))]
+Scales = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_scales)]
+Mixes = Annotated[Words, AfterValidator(_mixes)]
+Seeds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=2**31)]], BeforeValidator(whole_numbers)]
+
+
+class Pair(BaseModel):
+    """A data set with the network that answers it; `scales` may hold the word "native", the side of small images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    network: str
+    weights: str
+    n_images: StrictInt
+    frame: recipes.Frame = labels.FRAME
+    scales: Scales
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        return known(value, datasets.NAMES)
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, value: str) -> str:
+        return known(value, models.names())
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, value: str) -> str:
+        if value in WEIGHTS or is_file(value):
+            return value
+        if value in RENAMED_WEIGHTS:
+            raise ValueError(f"these weights are now called {RENAMED_WEIGHTS[value]}")
+        meant = nearest(value[:80], WEIGHTS)
+        raise ValueError(f"{shown(value[:80])} is no file{meant}; known: {', '.join(WEIGHTS)}")
+
+    @field_validator("n_images")
+    @classmethod
+    def _not_negative(cls, value: int) -> int:
+        if value < 0:
+            raise ValueError("use 0 for all images")
+        return value
+
+
+class Common(BaseModel):
+    """What every chapter takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    experiment: ClassVar[str] = ""
+
+    profile: str = "embedded"
+    data_root: str = ""
+    seed: recipes.Seed = 0
+    device: str = "cpu"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    output_dir: str = "out"
+    strict: bool = False
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        import torch
+
+        if not re.fullmatch("(cpu|mps)(:0)?|cuda(:[0-9]{1,3})?", value):
+            raise ValueError("use cpu, cuda, cuda:1 or mps")
+        kind, _, place = value.partition(":")
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there[kind]:
+            raise ValueError(f"torch sees no {kind} device here; use cpu")
+        if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
+            raise ValueError(f"torch sees {torch.cuda.device_count()} cuda devices, counted from 0")
+        return value
+
+    @field_validator("output_dir")
+    @classmethod
+    def _some_folder(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("give a folder")
+        return value
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """What a notebook may say: the fields, those of a pair in place of `pairs`."""
+        return list(cls.model_fields)
+
+    @classmethod
+    def validate(cls, given: Mapping[str, Any]) -> Self:
+        """The checked parameters of this chapter; see the function `validate`."""
+        return validate(cls, cls.experiment, given)
+
+    @classmethod
+    def built(cls, defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> Self:
+        """These parameters from a profile's `defaults` and what is said explicitly; raises ValidationError."""
+        return cls(**{**defaults, **explicit})
+
+
+class Evaluated(Common):
+    """What a chapter takes that evaluates networks on images.
+
+    A notebook says flat names; `dataset=scenes,foolbox20` or a list makes pairs, and a single value serves all of
+    them. `takes_one` is what a chapter says that takes one pair; with `own_scale` each pair has one scale of its own.
+    """
+
+    takes_one: ClassVar[str] = "this chapter takes one"
+    own_scale: ClassVar[bool] = False
+
+    pairs: tuple[Pair, ...]
+    blurs: Blurs
+    view: Literal["dense", "center-crop"] = "dense"
+    flip: bool = False
+    border: recipes.Border = "reflect"
+    rounding: Literal["none", "8-bit", "8-bit blur"] = "none"
+    small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
+    batch: int = Field(4, ge=1, le=4096)
+    workers: int = Field(1, ge=1, le=256)
+
+    @property
+    def pair(self) -> Any:
+        """The pair of a chapter that takes one."""
+        if len(self.pairs) > 1:
+            raise UserError(f"there are {len(self.pairs)} pairs of dataset and network; give one of each")
+        return self.pairs[0]
+
+    def protocol(self, pair: Pair | None = None, **changed) -> Protocol:
+        """How the images of a pair (by default the only one) are shown and answered, but for what is `changed`."""
+        precision = self.precision
+        if precision == "auto":
+            precision = "bf16" if models.reduced_precision() else "float32"
+        given = {"frame": (pair or self.pair).frame, "border": self.border, "view": self.view, "flip": self.flip}
+        return Protocol(**{**given, "precision": precision, "seed": self.seed, **changed})
+
+    def computing(self) -> dict[str, Any]:
+        """Where and how answers are computed and kept, none of which decides them."""
+        return {
+            "store": files.cache_folder(),
+            **{n: getattr(self, n) for n in ("device", "batch", "workers", "strict")},
+        }
+
+    @classmethod
+    def kind_of_pair(cls) -> type[Pair]:
+        """The chapter's own Pair."""
+        return typing.get_args(cls.model_fields["pairs"].annotation)[0]
+
+    @classmethod
+    def names(cls) -> list[str]:
+        own = list(cls.kind_of_pair().model_fields)
+        return list(dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name])))
+
+    @classmethod
+    def built(cls, defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> Self:
+        own = [name for name in cls.kind_of_pair().model_fields if name not in cls.model_fields]
+        shared = {name: value for name, value in {**defaults, **explicit}.items() if name not in (*own, "pairs")}
+        flat = {name: value for name, value in defaults.items() if name in own}
+        said = {name: value for name, value in explicit.items() if name in own}
+        pairs = cls._paired([flat | pair for pair in defaults["pairs"]], said)
+        return cls(**shared, pairs=tuple(cls.kind_of_pair()(**cls._completed(pair, shared)) for pair in pairs))
+
+    @classmethod
+    def _completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+        """A pair with what the chapter's other parameters say about it."""
+        return pair
+
+    @classmethod
+    def _paired(cls, defaults: list[dict[str, Any]], said: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The pairs of the profile with what is said of each; a data set or a network of one's own makes others.
+
+        These start from the profile's pair that has them. Where none does, from the last with ImageNet's weights and
+        all images: the n of another pair would mean nothing.
+        """
+        columns = {name: cls._column(name, value) for name, value in said.items()}
+        asked = [name for name in ("dataset", "network") if name in columns]
+        if asked:
+            fits = [pair for pair in defaults if all(columns[name] == [pair[name]] for name in asked)]
+            other = {"n_images": 0} | ({"weights": "imagenet"} if len(defaults) > 1 else {})
+            defaults = [fits[0] if fits else defaults[-1] | other]
+            defaults *= max(1, *(len(columns[name]) for name in asked))
+        for name, column in columns.items():
+            if cls.takes_one and len(column) > 1:
+                raise UserError(f"{name} has {len(column)} entries; {cls.takes_one}")
+            if len(column) not in (1, len(defaults)):
+                raise UserError(
+                    f"{name} has {len(column)} entries for {len(defaults)} pairs of dataset and network; "
+                    f"give {' or '.join(dict.fromkeys(['1', str(len(defaults))]))}"
+                )
+            defaults = [pair | {name: column[place if len(column) > 1 else 0]} for place, pair in enumerate(defaults)]
+        return defaults
+
+    @classmethod
+    def _column(cls, name: str, value: Any) -> list:
+        """What each pair gets of a value: one for all, or one for each."""
+        if name == "scales" and not cls.own_scale:
+            return [value]
+        split = (whole_numbers if name in ("n_images", "frame") else listed)(value)
+        return split if isinstance(split, list) else [split]
+
+
+class Trained(Evaluated):
+    """What a chapter takes that also trains: a sharp network first (`base_*`), then each mix from there on.
+
+    While it learns sharp images its first `base_frozen` blocks keep the weights they came with. Of `train_seeds` the
+    first trains every mix, the others sharp and mix alone.
+    """
+
+    mixes: Mixes
+    train_images: int = Field(0, ge=0)
+    train_seeds: Annotated[Seeds, Field(min_length=1)] = [0]
+    base_epochs: recipes.Epochs = 2
+    base_learning_rate: recipes.LearningRate = 0.02
+    base_frozen: recipes.FrozenBlocks = 0
+    epochs: recipes.Epochs = Field(2, ge=1)
+    learning_rate: recipes.LearningRate = 0.01
+    train_batch: recipes.Batch = 64
+    weight_decay: recipes.WeightDecay = 1e-4
+    max_shift: recipes.MaxShift = 4
+    warmup: recipes.Share = 0.05
+    optimizer: recipes.Optimizer = "sgd"
+    augmentation: recipes.Augmentation = "flip"
+    train_workers: int = Field(0, ge=0, le=256)
+
+    def trainings(self) -> list[tuple]:
+        """(mix, seed) of every network that is fine-tuned."""
+        first, *others = self.train_seeds
+        return [(mix, first) for mix in self.mixes] + [
+            (mix, seed) for seed in others for mix in ("sharp", "mix") if mix in self.mixes
+        ]
+
+    def recipe(self, pair: Pair | None = None, **changed) -> recipes.Recipe:
+        """What all trainings on a pair's images (by default the only pair's) share, but for what is `changed`.
+
+        A mix may join labels and names by "+", all equally likely.
+        """
+        mix = changed.get("mix")
+        if isinstance(mix, str) and "+" in mix:
+            changed["mix"] = mix.split("+")
+        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border")
+        shared = {name: getattr(self, name) for name in same} | {"batch": self.train_batch}
+        shared |= {"frame": (pair or self.pair).frame, "precision": self.protocol(pair).precision}
+        return recipes.Recipe(**{**shared, **changed})
+
+
+def scenes_training(weights: str, device: str) -> Trained:
+    """The training whose sharp network the weights "scenes" or "scenes-smoke" name."""
+    return Trained.built(profiles.block(SCENES[weights]), {"blurs": ["sharp"], "device": device})
+
+
+_KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+
+def validate(model: type[Common], experiment: str, given: Mapping[str, Any]) -> Any:
+    """The checked parameters of a chapter. None means: the profile's default.
+
+    Parameters
+    ----------
+    model
+        The chapter's `Parameters`.
+    experiment
+        Its blocks of `profiles.toml`: ``rq1``.
+    given
+        May be a notebook's ``globals()``: modules, callables and IPython's own names are passed over, and what is left
+        that the chapter does not know is an error, because papermill only warns of a mistyped name.
+
+    Raises
+    ------
+    UserError
+        One line, for the first parameter that is unknown, renamed or out of range.
+    """
+    named = {name: value for name, value in given.items() if not _is_furniture(name, value)}
+    recipes.check_names(named, model.names(), "parameter ")
+    profile = "embedded" if named.get("profile") is None else named["profile"]
+    if not isinstance(profile, str) or profile not in profiles.NAMES:
+        meant = nearest(profile[:80], profiles.NAMES) if isinstance(profile, str) else ""
+        raise UserError(f"profile {shown(profile)} is unknown{meant}; known: {', '.join(profiles.NAMES)}")
+    explicit = {name: value for name, value in named.items() if value is not None} | {"profile": profile}
+    defaults = profiles.block(f"{experiment}.{profile}")
+    pairs = defaults.get("pairs", [])
+    said = {name for one in (defaults, *pairs) for name in one} - {"pairs"}
+    recipes.check_names(sorted(said), model.names(), f"profiles.toml, [{experiment}.{profile}]: ")
+    try:
+        return model.built(defaults, explicit)
+    except (RecursionError, OverflowError) as error:
+        raise UserError(f"parameters {', '.join(explicit)}: too deep or too large ({type(error).__name__})") from None
+    except ValidationError as error:
+        raise recipes.refusal(error, {**dict(*pairs[:1]), **defaults, **explicit}, "parameter ") from None
+
+
+def _is_furniture(name: str, value: Any) -> bool:
+    return str(name).startswith("_") or name in _KERNEL_NAMES or isinstance(value, types.ModuleType) or callable(value)

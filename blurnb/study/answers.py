@@ -149,9 +149,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
             bar.update(len(window))
             if bar.n % GIVE_BACK < len(window):
                 memory.give_back()
-    found = {
-        one: {i: known[i][names[one]] for i in images.ids if names[one] in known.get(i, {})} for one in conditions
-    }
+    found = {one: {i: known[i][names[one]] for i in images.ids if names[one] in known.get(i, {})} for one in conditions}
     if conditions and not any(found.values()):
         first = next(iter(skipped.values()), "none asked for")
         raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")

@@ -97,9 +97,7 @@ class Recorder:
         decided = {**decided, "versions": versions}
         run_id = provenance.address(decided)
         about = {"network_origin": _without_paths(origin)} if origin else {}
-        self.manifests[run_id] = provenance.manifest(
-            decided, experiment=self.experiment, **about, **circumstances
-        )
+        self.manifests[run_id] = provenance.manifest(decided, experiment=self.experiment, **about, **circumstances)
         return run_id
 
     def add(self, rows: Iterable[Mapping], run_id: str) -> None:

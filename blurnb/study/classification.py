@@ -13,7 +13,7 @@ import torch
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.optics import deblurring, resampling
-from blurnb.recognition import backends, decoding, models
+from blurnb.recognition import backends, decoding, families, models
 from blurnb.study import answers, stores, treatments
 from blurnb.study.answers import Answers, Computing, Condition, Group
 from blurnb.study.protocol import Protocol
@@ -62,7 +62,7 @@ class Classification:
                 "study.classification": VERSION,
                 "recognition.decoding": decoding.VERSION,
                 **treatments.versions(shown),
-                **models.versions(network),
+                **families.version(network.name),
             },
             **self.protocol.columns(),
         }

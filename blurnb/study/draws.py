@@ -10,11 +10,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from blurnb.optics import blurring
+from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition.datasets import Dataset
 from blurnb.recognition.label_maps import VOID, LabelMaps
-from blurnb.study.evaluation import to_frame
 from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
@@ -80,13 +79,13 @@ class Draws(torch.utils.data.Dataset):
 
     def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
         """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
-        return image[None] if self.images.native_side else to_frame(image[None], self.recipe.frame), label
+        return image[None] if self.images.native_side else resampling.resized(image[None], self.recipe.frame), label
 
     def placed(self, image: torch.Tensor, label: int, generator: np.random.Generator) -> tuple[torch.Tensor, int]:
         """A random view, (3, h, w): small images shifted by a few pixels over a reflected border, photographs cropped
         to 7/8."""
         recipe = self.recipe
-        (image,) = _turned(recipe, generator, (to_frame(image, recipe.scale) if recipe.scale else image)[0])
+        (image,) = _turned(recipe, generator, (resampling.resized(image, recipe.scale) if recipe.scale else image)[0])
         if self.images.native_side:
             if not recipe.max_shift:
                 return image, label
@@ -141,7 +140,7 @@ def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int) -> tuple[tor
 
     A pixel of the map becomes that of the nearest centre, which is where the image's resampling puts it.
     """
-    image = to_frame(image[None], scale) if scale else image[None]
+    image = resampling.resized(image[None], scale) if scale else image[None]
     if labels.shape != image.shape[-2:]:
         labels = F.interpolate(labels[None, None].float(), size=image.shape[-2:], mode="nearest-exact")[0, 0].byte()
     return image, labels

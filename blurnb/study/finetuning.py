@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from blurnb.errors import UserError
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
+from blurnb.recognition.weights import load_weights
 from blurnb.study import draws, stores, training
 from blurnb.study.recipes import Recipe
 
@@ -64,7 +65,7 @@ def finetune(
         facts(network, images, recipe),
         lambda folder: _train(network, images, recipe, folder, device, workers, title, checkpoint_seconds),
     )
-    models.load_weights(network, finished)
+    load_weights(network, finished)
     return network.eval(), about
 
 

@@ -72,7 +72,7 @@ def row(triple: Sequence[float], metric: str, n: int, **columns) -> dict:
 def of_each(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics: Sequence[str] = ()) -> list[dict]:
     """Every metric (all of MEASURES, or those named) of every condition; `shared` columns hold the protocol's seed."""
     return [
-        row(MEASURES[metric](part, shared["seed"]), metric, len(part), **shared, **one.columns())
+        row(MEASURES[metric](part, shared["seed"]), metric, len(part), **{**shared, **one.columns()})
         for one, part in tables.items()
         for metric in metrics or MEASURES
     ]

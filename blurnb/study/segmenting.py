@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.optics import resampling
-from blurnb.recognition import decoding, models, zoomout
+from blurnb.recognition import decoding, families, models, zoomout
 from blurnb.study import answers, confusion, treatments
 from blurnb.study.answers import Answers, Condition, Group
 from blurnb.study.protocol import Protocol
 from blurnb.study.treatments import Treatment
 
-VERSION = 2
+VERSION = 1
 WIDEST = 8.0
 """Radius, in frame pixels, of the widest disk of the paper, D8: the unit of the boundary's width."""
 
@@ -52,7 +52,7 @@ class Segmenting:
                 "recognition.decoding": decoding.VERSION,
                 "recognition.zoomout": zoomout.VERSION,
                 **treatments.versions(()),
-                **models.versions(self.network.backbone),
+                **families.version(self.network.backbone.name),
             },
             **self.protocol.columns(),
         }

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from blurnb import intervals, labels, records
 from blurnb.errors import UserError, nearest
 from blurnb.optics import blurring, resampling
-from blurnb.recognition import decoding, models
+from blurnb.recognition import decoding, families, models
 from blurnb.recognition.datasets import Dataset
 from blurnb.study import treatments
 from blurnb.study.protocol import Protocol
@@ -151,5 +151,5 @@ def versions(network: models.Network) -> dict[str, int]:
         "study.similarity": VERSION,
         "recognition.decoding": decoding.VERSION,
         **treatments.versions(()),
-        **models.versions(network),
+        **families.version(network.name),
     }

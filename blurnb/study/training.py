@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from blurnb import files, provenance
 from blurnb.errors import UserError
-from blurnb.optics import engines, kernels
+from blurnb.optics import blurring, engines, kernels, loops, plans, resampling, transforms
 from blurnb.study import memory
 from blurnb.study.recipes import Recipe
 
 VERSION = 1
-BLURRING = (kernels, engines)
+BLURRING = (blurring, engines, kernels, loops, plans, resampling, transforms)
 """Modules that decide what a blurred training image is."""
 
 

@@ -46,7 +46,7 @@ class Treatment(NamedTuple):
 
 def versions(treatments: Sequence[Treatment]) -> dict[str, int]:
     """The versions of the modules that compute `treatments`."""
-    used = [kernels, engines, plans, loops, resampling]
+    used = [blurring, kernels, engines, plans, loops, resampling]
     if any(one.method != "none" for one in treatments):
         used += [deblurring, borders, hyper_laplacian]
     return {"study.treatments": VERSION, **provenance.versions(*used)}

@@ -73,10 +73,8 @@ def run(parameters: Parameters) -> Run:
 
 def _per_scale(opened: Opened, parameters: Parameters, seed: int) -> tuple[models.PerScale, dict]:
     native = opened.images.native_side
-    trained = {
-        side: networks.tuned(
-            opened.pair, parameters, "mix", seed, scale=0 if side == native else side
-        )  # 0: as they are
+    trained = {  # scale 0: as they are
+        side: networks.tuned(opened.pair, parameters, "mix", seed, scale=0 if side == native else side)
         for side in parameters.train_scales
     }
     digests = {str(side): origin["sha256"] for side, (_, origin) in trained.items()}

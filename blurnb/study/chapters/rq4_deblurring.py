@@ -156,7 +156,7 @@ def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
     """The test images of a pair, without those that the weights of the methods were tuned on."""
     if pair.dataset == "scenes":
         return runs.opened_images(parameters, pair)
-    found = runs.opened_images(parameters, replace(pair, n_images=0))
+    found = runs.opened_images(parameters, pair.model_copy(update={"n_images": 0}))
     if len(found.classes) == 1000:
         found = datasets.subset(found, [i for i, label in enumerate(found.labels) if label < FIRST_KEPT_OUT])
     return datasets.sample(found, pair.n_images, parameters.seed)

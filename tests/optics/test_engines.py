@@ -210,7 +210,7 @@ def test_it_works_where_nothing_can_be_written(tmp_path):
 @pytest.mark.parametrize("least", [1, 2, 7, 11, 97, 128, 512, 641, 1025, 2049])
 def test_the_side_of_a_transform_is_the_next_even_product_of_2_3_and_5(least):
     products = {2 ** (a + 1) * 3**b * 5**c for a in range(12) for b in range(8) for c in range(6)}
-    assert engines._fast_side(least) == min(one for one in products if one >= least)
+    assert engines.fast_side(least) == min(one for one in products if one >= least)
 
 
 def test_an_unknown_engine_is_named():

@@ -40,7 +40,14 @@ def test_labels(label, family, parameters):
 
 @pytest.mark.parametrize(
     "label, canonical",
-    [("D8.0", "D8"), ("D2.50", "D2.5"), ("M21@210", "M21@30"), ("M21@-45", "M21@135"), ("M9@180", "M9@0")],
+    [
+        ("D8.0", "D8"),
+        ("D2.50", "D2.5"),
+        ("M21@210", "M21@30"),
+        ("M21@-45", "M21@135"),
+        ("M9@180", "M9@0"),
+        ("M1@-131.813144", "M1@48.186856"),
+    ],
 )
 def test_one_blur_has_one_label(label, canonical):
     assert parse(label).label == canonical

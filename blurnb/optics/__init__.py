@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 _ROOM = {
-    "kernels": (*("defocus", "gaussian", "linear_motion", "camera_shake", "camera_shake_inertial", "rescale"),),
+    "kernels": ("defocus", "gaussian", "linear_motion", "camera_shake", "camera_shake_inertial", "rescale"),
     "blurring": ("blur", "kernel_for"),
     "deblurring": ("deblur",),
     "transforms": ("RandomBlur", "MIXES"),

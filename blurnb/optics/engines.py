@@ -67,13 +67,13 @@ def _by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -
         if not is_shared:
             weights = weights.repeat_interleave(channels, dim=0)
         return conv2d(planes, weights, groups=groups).reshape(batch.shape)
-    size = [_fast_side(side + 2 * half) for side in (height, width)]
+    size = [fast_side(side + 2 * half) for side in (height, width)]
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(weights, s=size)
     whole = torch.fft.irfft2(spectrum, s=size)
     return whole[..., 2 * half : 2 * half + height, 2 * half : 2 * half + width].contiguous()
 
 
-def _fast_side(least: int) -> int:
+def fast_side(least: int) -> int:
     """The smallest even number from `least` up without a prime factor above 5: a side that FFTs like."""
     return 2 * fft.next_fast_len(-(-least // 2), real=True)
 
@@ -137,7 +137,7 @@ def _by_fourier(image: np.ndarray, out: np.ndarray, kernel: np.ndarray, border: 
     """
     height, width = image.shape[-2:]
     half = max(kernel.shape) // 2
-    rows, columns = _fast_side(height + 2 * half), _fast_side(width + 2 * half)
+    rows, columns = fast_side(height + 2 * half), fast_side(width + 2 * half)
     spectra = fft.rfft(_extend(image, 2, half, columns, border))
     product = fft.fft(_extend(spectra, 1, half, rows, border), axis=1, overwrite_x=True)
     product *= _spectrum(kernel.tobytes(), kernel.shape, rows, columns)

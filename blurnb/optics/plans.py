@@ -36,7 +36,7 @@ _NEGLIGIBLE = 1e-5
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to apply one kernel: the name of its loop ('' for torch), its cost in taps, the loop's arguments.
+    """One way to apply one kernel: the name of its loop (or copy, or fourier), its cost in taps, its arguments.
 
     `reach`: rows that the loop wants above the image; `half`: columns beside it.
     """
@@ -49,7 +49,7 @@ class Plan:
 
 
 def plan_for(kernel: np.ndarray) -> Plan:
-    """The cheapest plan for `kernel`."""
+    """The cheapest plan for `kernel`, (h, w) with odd sides; the same object for equal kernels."""
     return _plan_for(kernel.astype(np.float32).tobytes(), kernel.shape)
 
 

@@ -6,13 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-import scipy.optimize
 import skimage.data
 import skimage.restoration
 import torch
 
 from blurnb.errors import UserError
-from blurnb.optics import borders, deblurring, hyper_laplacian
+from blurnb.optics import deblurring, hyper_laplacian
 from blurnb.optics.blurring import blur
 from blurnb.optics.deblurring import deblur, psnr, tune
 from blurnb.optics.kernels import camera_shake, defocus, linear_motion
@@ -117,77 +116,6 @@ def test_batch_is_one_by_one(method):
     together = deblur(images, kernels, method, weight=weight)
     alone = torch.stack([deblur(image, kernel, method, weight=weight) for image, kernel in zip(images, kernels)])
     torch.testing.assert_close(together, alone, atol=2e-5, rtol=0)
-
-
-@pytest.mark.parametrize("alpha", hyper_laplacian.ALPHAS)
-@pytest.mark.parametrize("beta", [1.0, 8.0, 181.0])
-def test_shrink_is_the_minimum(alpha, beta):
-    values = torch.linspace(-2, 2, 41)
-    grid = np.linspace(-2.2, 2.2, 440001)
-    for v, w in zip(values.tolist(), hyper_laplacian.shrink(values, beta, alpha).tolist()):
-        cost = np.abs(grid) ** alpha + beta / 2 * (grid - v) ** 2
-        assert abs(w) ** alpha + beta / 2 * (w - v) ** 2 <= cost.min() + 1e-6
-
-
-def test_image_step_is_the_direct_minimum():
-    generator = torch.Generator().manual_seed(0)
-    blurred = torch.rand(1, 1, 8, 7, generator=generator, dtype=torch.float64)
-    auxiliary = torch.randn(2, 1, 1, 8, 7, generator=generator, dtype=torch.float64)
-    kernel = torch.rand(1, 1, 3, 3, generator=generator, dtype=torch.float64)
-    transfer = borders.transfer_function(kernel / kernel.sum(), (8, 7))
-    strength = 0.3
-
-    def cost(flat):
-        x = torch.tensor(flat.reshape(1, 1, 8, 7), requires_grad=True)
-        misfit = torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=(8, 7)) - blurred
-        value = (misfit**2).sum() / 2 + strength / 2 * ((hyper_laplacian.gradients(x) - auxiliary) ** 2).sum()
-        value.backward()
-        return value.item(), x.grad.numpy().ravel()
-
-    direct = scipy.optimize.minimize(cost, np.zeros(56), jac=True, method="BFGS", options={"gtol": 1e-10}).x
-    ours = hyper_laplacian.image_step(
-        auxiliary,
-        torch.fft.rfft2(blurred) * transfer.conj(),
-        transfer.abs().square(),
-        hyper_laplacian.gradient_power(8, 7, blurred),
-        strength,
-    )
-    np.testing.assert_allclose(ours.numpy().ravel(), direct, atol=1e-7)
-
-
-def test_fill_solves_the_problem_without_a_border():
-    """Against dense least squares over all pixels of a small periodic scene, of which only the inside was seen."""
-    image, kernel, weight = photograph(12)[:1, :1], defocus(1.5), 0.01
-    filters = torch.from_numpy(kernel)[None, None]
-    extended, rim = borders.extend(image, filters, "liu_jia")
-    filled = borders.fill(extended, filters, rim, weight, iterations=60)
-    shape = extended.shape[-2:]
-    basis = torch.eye(shape[0] * shape[1]).reshape(-1, 1, *shape)
-    matrix = torch.fft.irfft2(torch.fft.rfft2(basis) * borders.transfer_function(filters, shape), s=shape)
-    matrix = matrix.reshape(len(basis), -1).T.double().numpy()
-    slopes = weight**0.5 * hyper_laplacian.gradients(basis).transpose(1, 0).reshape(len(basis), -1).T.double().numpy()
-    seen = np.zeros(shape, bool)
-    seen[rim[0] : -rim[0], rim[1] : -rim[1]] = True
-    left = np.concatenate([matrix[seen.ravel()], slopes])
-    right = np.concatenate([image.numpy().ravel(), np.zeros(len(slopes))])
-    sharp = np.linalg.lstsq(left, right, rcond=None)[0]
-    wanted = np.where(seen, extended.numpy()[0, 0], (matrix @ sharp).reshape(shape))
-    np.testing.assert_allclose(filled.numpy()[0, 0], wanted, atol=2e-3)
-
-
-def test_fill_is_the_best_border_for_a_cropped_scene():
-    scene, kernel = photograph(192), linear_motion(15, 30)
-    inside = np.s_[..., 32:-32, 32:-32]
-    blurred, sharp = to_8_bits(blur(scene, kernel)[inside]), scene[inside]
-    found = {b: psnr(deblur(blurred, kernel, "wiener", border=b), sharp).mean() for b in borders.BORDERS}
-    assert found["fill"] > max(value for border, value in found.items() if border != "fill") + 1
-    assert found["circular"] < psnr(blurred, sharp).mean()  # without any care the method makes things worse
-
-
-def test_mirror_is_exact_for_a_reflected_blur_by_a_disk():
-    sharp = photograph(64)
-    restored = deblur(blur(sharp, defocus(1.5)), defocus(1.5), "wiener", weight=1e-7, border="mirror")
-    assert psnr(restored, sharp).min() > 40
 
 
 def test_tune_finds_more_weight_for_more_noise():

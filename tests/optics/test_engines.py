@@ -45,15 +45,8 @@ KERNELS = {
     "dense 31": dense(31),
     "5 x 9": np.full((5, 9), 1 / 45, np.float32),
 }
-LOOPS = {
-    "box 3": "convolve",
-    "M21": "convolve",
-    "shake": "convolve",
-    "D8": "convolve_runs",
-    "G7.3": "convolve_separably",
-    "tent, down and across": "convolve_separably",
-    "dense 31": "fourier",
-}
+LOOPS = ("box 3", "M21", "shake", "D8", "G7.3", "tent, down and across", "dense 31")
+"""One kernel or more for each loop."""
 
 
 def hard_images(count: int, height: int, width: int) -> torch.Tensor:
@@ -80,11 +73,6 @@ def test_within_a_tenth_of_a_level_of_float64(name, border):
     images = hard_images(2, 75, 107)
     error = np.abs(blur(images, kernel, border=border).numpy() - reference(images, kernel, border)).max()
     assert error < 0.1 * LEVEL
-
-
-@pytest.mark.parametrize("name", LOOPS)
-def test_every_loop_is_chosen_by_some_kernel(name):
-    assert plan_for(KERNELS[name] / KERNELS[name].sum()).loop == LOOPS[name]
 
 
 @pytest.mark.parametrize("sigma", [3, 4.4, 5, 7.7, 9.2, 12, 14])
@@ -210,7 +198,7 @@ def test_it_works_where_nothing_can_be_written(tmp_path):
 @pytest.mark.parametrize("least", [1, 2, 7, 11, 97, 128, 512, 641, 1025, 2049])
 def test_the_side_of_a_transform_is_the_next_even_product_of_2_3_and_5(least):
     products = {2 ** (a + 1) * 3**b * 5**c for a in range(12) for b in range(8) for c in range(6)}
-    assert engines._fast_side(least) == min(one for one in products if one >= least)
+    assert engines.fast_side(least) == min(one for one in products if one >= least)
 
 
 def test_an_unknown_engine_is_named():

@@ -17,7 +17,13 @@ from blurnb.errors import UserError
 
 
 def path_for(store: str | Path, facts: Mapping) -> Path:
-    """The journal of a run; what decides its numbers is written beside it once, for people."""
+    """The journal of a run; what decides its numbers is written beside it once, for people.
+
+    Raises
+    ------
+    UserError
+        Where the store cannot be written.
+    """
     path = Path(store) / "answers" / f"{provenance.address(facts)}.jsonl"
     beside = path.with_suffix(".json")
     if not os.path.exists(beside):  # unlike Path.exists, no error for a folder that may not be entered; writing has it
@@ -26,7 +32,13 @@ def path_for(store: str | Path, facts: Mapping) -> Path:
 
 
 def read(path: str | Path) -> dict[str, dict[str, list]]:
-    """Every whole line: image id -> condition -> answer. An absent journal is an empty one."""
+    """Every whole line: image id -> condition -> answer. An absent journal is an empty one.
+
+    Raises
+    ------
+    UserError
+        For a journal that is there and cannot be read.
+    """
     found: dict[str, dict[str, list]] = {}
     try:
         with open(path, "rb") as file:

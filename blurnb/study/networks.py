@@ -7,11 +7,22 @@ from blurnb.recognition import datasets, models
 from blurnb.study import finetuning, profiles, recipes
 
 TRAINED = {"scenes": "embedded", "scenes-smoke": "smoke"}
-"""Weights that RQ1 knows by name: the sharp network that RQ2 trains in that profile."""
+"""Weights known by name: the sharp network that RQ2 trains in that profile."""
 
 
 def ready(name: str, weights: str, class_count: int, parameters: profiles.Evaluated) -> tuple[models.Network, dict]:
-    """(network, what is known of its weights) for `weights`: imagenet | none | a file | scenes | scenes-smoke."""
+    """A network with its weights, trained first where they are the study's own.
+
+    Parameters
+    ----------
+    name, class_count : as of `models.load`; weights in TRAINED bring their own.
+    weights : imagenet | none | hed | scenes | scenes-smoke | a file.
+    parameters : of the chapter; device, seed and small_input act.
+
+    Returns
+    -------
+    (network, what is known of its weights)
+    """
     if weights in TRAINED:
         given = {"profile": TRAINED[weights], "device": parameters.device}
         return sharp(profiles.validate("rq2", given), parameters.seed)
@@ -69,7 +80,12 @@ def tuned(
 ) -> tuple[models.Network, dict]:
     """The sharp network, trained further on `mix` (also "sharp", so that all have had the same number of steps).
 
-    `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
+    Parameters
+    ----------
+    mix : a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
+    seed : of both trainings.
+    frozen : the first so many blocks keep the sharp network's weights.
+    scale : shorter side of the training images, pixels; 0 keeps small images as they are.
     """
     network, _ = sharp(parameters, seed)
     changed = {"epochs": parameters.epochs, "learning_rate": parameters.learning_rate, "seed": seed}

@@ -18,8 +18,16 @@ RESAMPLES = 2000
 def matrix(truth: np.ndarray, answer: np.ndarray, count: int, where: np.ndarray | None = None) -> np.ndarray:
     """Pixels (count, count) by true class (rows) and answered class (columns); void pixels are left out.
 
-    `truth` and `answer` are integer maps of one shape; `where` a mask of the pixels to count. Raises UserError for maps
-    of two shapes and for a label that is neither a class nor void.
+    Parameters
+    ----------
+    truth, answer : integer maps (H, W).
+    count : how many classes there are.
+    where : mask (H, W) of the pixels to count; all where there is none.
+
+    Raises
+    ------
+    UserError
+        For maps of two shapes and for a label that is neither a class nor void.
     """
     if truth.shape != answer.shape:
         raise UserError(f"truth is a map of shape {truth.shape}, the answer of shape {answer.shape}; they must agree")
@@ -31,7 +39,7 @@ def matrix(truth: np.ndarray, answer: np.ndarray, count: int, where: np.ndarray 
 
 
 def boundary(truth: np.ndarray, width: float) -> np.ndarray:
-    """Mask of the pixels at most about `width` pixels from another label.
+    """Mask (H, W) of the pixels at most about `width` pixels from another label, in an integer map (H, W).
 
     An edge pixel has a pixel of another label (void is one) to its left, right, above or below; the band holds the
     pixels less than `width` from the nearest edge pixel, centre to centre, so that a width of 1 is the edge pixels
@@ -49,7 +57,7 @@ def boundary(truth: np.ndarray, width: float) -> np.ndarray:
 
 
 def iou(matrices: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class (..., count); NaN for a class that no pixel truly is."""
+    """Intersection over union (..., count) of matrices (..., count, count); NaN for a class that no pixel truly is."""
     right = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
     true, answered = matrices.sum(-1), matrices.sum(-2)
     union = true + answered - right
@@ -57,13 +65,14 @@ def iou(matrices: np.ndarray) -> np.ndarray:
 
 
 def miou(matrices: np.ndarray) -> np.ndarray:
-    """Mean over the classes that are there; NaN where none is."""
+    """Mean of `iou` (...) over the classes that are there; NaN where none is."""
     each = iou(matrices)
     there = ~np.isnan(each)
     return np.where(there.any(-1), np.where(there, each, 0).sum(-1) / np.maximum(there.sum(-1), 1), np.nan)
 
 
 def pixel_accuracy(matrices: np.ndarray) -> np.ndarray:
+    """Share (...) of the pixels of matrices (..., count, count) that are answered rightly; NaN where there is none."""
     total = matrices.sum((-2, -1))
     return np.where(total > 0, np.trace(matrices, axis1=-2, axis2=-1) / np.maximum(total, 1), np.nan)
 

@@ -61,17 +61,14 @@ class Draws(torch.utils.data.Dataset):
 
     def decode(self) -> None:
         """Decode all images once, as 8-bit where nothing is lost by it; none where they would not fit in memory."""
-        if self.decoded or not 0 < len(self) * self.size() <= DECODED_BYTES:
+        each = sum(torch.as_tensor(one).numel() for one in self.load(0)) * (4 if self.images.native_side else 1)
+        if self.decoded or len(self) * each > DECODED_BYTES:
             return
         title = f"reading {self.images.name}"
         for index in tqdm(range(len(self)), desc=title, unit="image", mininterval=1, leave=False):
             image, label = self.load(index)
             rounded = (image * 255).round().to(torch.uint8)
             self.decoded.append((rounded if torch.equal(rounded.float() / 255, image) else image, label))
-
-    def size(self) -> int:
-        """Bytes that an image takes at most once decoded; 0 where photographs are not to be held."""
-        return 3 * (self.images.native_side or 0) ** 2 * 4
 
     def load(self, index: int) -> tuple[torch.Tensor, int]:
         """Image (3, H, W) in [0, 1] and its class index."""
@@ -103,10 +100,6 @@ class MapDraws(Draws):
 
     images: LabelMaps
     recipe: SegmentationRecipe
-
-    def size(self) -> int:
-        image, labels = self.load(0)
-        return (image.numel() + labels.numel()) * (4 if self.images.native_side else 1)
 
     def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.images.load(index)

@@ -26,9 +26,8 @@ def finetune(
     *,
     store: str | Path,
     device: str = "cpu",
-    workers: int = 0,
     title: str = "",
-    checkpoint_seconds: float = 60.0,
+    **fitting,
 ) -> tuple[models.Network, dict]:
     """Train a classifier on `images` as `recipe` says, or find in the store what was trained so before.
 
@@ -40,9 +39,9 @@ def finetune(
     ----------
     network, images, recipe : what is trained, on what, and how.
     store : folder of what is kept, `files.cache_folder()` for the study.
-    device, workers : where it is trained, and how many processes decode beside it.
+    device : where it is trained.
     title : of the progress bar.
-    checkpoint_seconds : time between two checkpoints.
+    fitting : `workers` and `checkpoint_seconds`, as `training.fit` takes them.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def finetune(
     finished, about = stores.stored(
         store,
         facts(network, images, recipe),
-        lambda folder: _train(network, images, recipe, folder, device, workers, title, checkpoint_seconds),
+        lambda folder: _train(network, images, recipe, folder, device, title, fitting),
     )
     load_weights(network, finished)
     return network.eval(), about
@@ -83,7 +82,7 @@ def facts(network: models.Network, images: Dataset, recipe: Recipe) -> dict:
     }
 
 
-def _train(network, images, recipe, folder, device, workers, title, checkpoint_seconds) -> tuple[dict, dict]:
+def _train(network, images, recipe, folder, device, title, fitting) -> tuple[dict, dict]:
     """(weights by name, what the manifest notes)"""
     rank, world = stores.joined()
     if recipe.batch % world:
@@ -113,10 +112,9 @@ def _train(network, images, recipe, folder, device, workers, title, checkpoint_s
         loss_of,
         folder / "checkpoint.pt",
         title=title or f"training {network.name}",
-        workers=workers,
-        checkpoint_seconds=checkpoint_seconds,
         rank=rank,
         world=world,
+        **fitting,
     )
     for parameter in fixed:
         parameter.requires_grad_(True)

@@ -17,23 +17,28 @@ from blurnb.errors import UserError
 
 
 def path_for(store: str | Path, facts: Mapping) -> Path:
-    """The journal of a run; what decides its numbers is written beside it once, for people."""
+    """The journal of a run; what decides its numbers is written beside it once, for people.
+
+    Raises
+    ------
+    UserError
+        Where the store cannot be written.
+    """
     path = Path(store) / "answers" / f"{provenance.address(facts)}.jsonl"
     beside = path.with_suffix(".json")
-    if not _is_there(beside):
+    if not os.path.exists(beside):  # unlike Path.exists, no error for a folder that may not be entered; writing has it
         files.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return path
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a folder that may not be entered; writing will say so
-        return False
-
-
 def read(path: str | Path) -> dict[str, dict[str, list]]:
-    """Every whole line: image id -> condition -> answer. An absent journal is an empty one."""
+    """Every whole line: image id -> condition -> answer. An absent journal is an empty one.
+
+    Raises
+    ------
+    UserError
+        For a journal that is there and cannot be read.
+    """
     found: dict[str, dict[str, list]] = {}
     try:
         with open(path, "rb") as file:
@@ -71,27 +76,25 @@ def _is_whole(line: bytes) -> bool:
 
 
 def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) -> None:
-    """Add one line for each (image id, answers), all in one write."""
+    """Add one line for each (image id, answers), all in one write.
+
+    Raises
+    ------
+    UserError
+        Where the journal cannot be written.
+    """
     lines = []
     for image, answers in entries:
         text = json.dumps([image, answers], separators=(",", ":"), ensure_ascii=False).encode()
         lines.append(b"%b\t%08x\n" % (text, zlib.crc32(text)))
-    # One writer at a time: one that looked while another's line was growing would take it for a torn one.
-    with files.locked(Path(path)):
-        _append(path, b"".join(lines))
-
-
-def _append(path: str | Path, data: bytes) -> None:
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            end = os.lseek(handle, 0, os.SEEK_END)
-            torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"  # an earlier crash: do not glue onto its half line
-            data = (b"\n" if torn else b"") + data
-            while data:
-                data = data[os.write(handle, data) :]
-        finally:
-            os.close(handle)
+        # One writer at a time: one that looked while another's line was growing would take it for a torn one.
+        with files.locked(Path(path)), open(path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # an earlier crash: do not glue onto its half line
+                    lines.insert(0, b"\n")
+            file.write(b"".join(lines))
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free some space or set BLURNB_CACHE elsewhere"

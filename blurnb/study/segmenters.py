@@ -28,9 +28,8 @@ def train(
     *,
     store: str | Path,
     device: str = "cpu",
-    workers: int = 0,
     title: str = "",
-    checkpoint_seconds: float = 60.0,
+    **fitting,
 ) -> tuple[zoomout.Zoomout, dict]:
     """Train a zoomout network on `maps` as `recipe` says, or find in the store what was trained so before.
 
@@ -54,7 +53,7 @@ def train(
     finished, about = stores.stored(
         store,
         facts(network, maps, recipe),
-        lambda folder: _train(network, module, maps, recipe, folder, device, workers, title, checkpoint_seconds),
+        lambda folder: _train(network, module, maps, recipe, folder, device, title, fitting),
     )
     module.load_state_dict(safetensors.torch.load_file(finished))
     return network.to(device).eval(), about
@@ -76,7 +75,7 @@ def facts(network: zoomout.Zoomout, maps: LabelMaps, recipe: SegmentationRecipe)
     }
 
 
-def _train(network, module, maps, recipe, folder, device, workers, title, checkpoint_seconds) -> tuple[dict, dict]:
+def _train(network, module, maps, recipe, folder, device, title, fitting) -> tuple[dict, dict]:
     """(weights of `module` by name, what the manifest notes)"""
     network = network.to(device).train()
     if recipe.start == "fresh":
@@ -104,8 +103,7 @@ def _train(network, module, maps, recipe, folder, device, workers, title, checkp
         loss_of,
         folder / "checkpoint.pt",
         title=title or f"training {network.name}",
-        workers=workers,
-        checkpoint_seconds=checkpoint_seconds,
+        **fitting,
     )
     for parameter in network.backbone.parameters():
         parameter.requires_grad_(True)

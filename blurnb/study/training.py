@@ -64,6 +64,7 @@ def fit(
     draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode()` prepares it.
     loss_of : called with (step, batch), gives the loss and the weight of its gradient.
     checkpoint : file of what a killed run goes on from, written every `checkpoint_seconds`.
+    workers : processes that decode and blur beside this one; 0 for none.
     rank, world : this process and how many there are; each sees its share of every batch.
 
     Returns

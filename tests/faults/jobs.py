@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from blurnb import records
-from blurnb.study import degradation, finetuning, profiles, recovery
+from blurnb.study import degradation, profiles, recovery
+from blurnb.study import training as fitting
 
 TIMES = ",seconds,"
 """What differs from run to run, and is left out of every comparison."""
@@ -27,7 +28,7 @@ def evaluation(folder: Path) -> None:
 
 def training(folder: Path) -> None:
     """RQ2: three short trainings, each with a checkpoint after every step, their answers, and layers compared."""
-    finetuning.finetune.__kwdefaults__["checkpoint_seconds"] = 0.0
+    fitting.fit.__kwdefaults__["checkpoint_seconds"] = 0.0
     given = {"train_images": 32, "train_batch": 16, "base_epochs": 1, "epochs": 1, "n_images": 16, "mixes": "sharp,mix"}
     recovery.run(_at_home(folder, "rq2", **given, frozen=[], layer_blurs="D8", layer_images=8))
 

@@ -66,17 +66,10 @@ def test_what_is_decoded_once_is_seen_as_what_is_decoded_anew(monkeypatch):
         for epoch in range(2):
             for one, other in zip(held.of(epoch)[3], anew.of(epoch)[3]):
                 assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-    assert MapDraws(block_images(), MAPS).size() == 4 * 4 * 32 * 32
     monkeypatch.setattr(draws, "DECODED_BYTES", 1000)
     large = Draws(images(), RECIPE)
     large.decode()
     assert large.decoded == []
-
-
-def test_photographs_are_not_held():
-    photographs = Draws(images(3, None, (40, 50)), RECIPE)
-    photographs.decode()
-    assert photographs.decoded == []
 
 
 # -- image and labels stay together

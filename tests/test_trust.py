@@ -93,7 +93,7 @@ LINKS = {"arxiv.org", "doi.org", "www.w3.org", "creativecommons.org"}
 """Where links for readers lead; whatever lies anywhere else is taken for a download."""
 HASH = re.compile("(?:sha256:)?[0-9a-f]{64}")
 FETCHERS = {"pooch.retrieve": 1, "pooch.create": 2, "urlretrieve": 9, "urlopen": 9, "load_state_dict_from_url": 9}
-"""Functions that fetch, with the place of the hash that they must be given; at 9 there is none, since they check none."""
+"""Functions that fetch, with the place of the hash that they must be given; those at 9 check none."""
 
 
 def words(statement: ast.AST) -> list[str]:

@@ -23,7 +23,7 @@ from PIL import Image
 from blurnb import __main__ as command
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.recognition import datasets, models
+from blurnb.recognition import datasets, decoding, models, readers, weights
 from blurnb.report import licences, tables
 
 ROOT = Path(__file__).parents[1]
@@ -86,20 +86,101 @@ def test_what_is_allowed_is_not_reported():
     assert dangers("torch.load(p, weights_only=True)\nyaml.safe_load(t)\nre.compile(t)\nmodel.eval()\n") == []
 
 
-def test_every_address_in_the_sources_has_its_hash():
-    """A data set that is fetched is one that `datasets` checks; a new address must bring its digest."""
-    addresses = {
-        (path.name, url)
-        for path in SOURCES
-        if "blurnb" in path.parts[len(ROOT.parts)]
-        for url in re.findall(r"https?://[\w./{}:-]+", path.read_text())
-        if not url.startswith(("https://arxiv", "https://doi", "http://www.w3"))
-    }
-    hosts = {url.split("/")[2] for name, url in addresses if name == "datasets.py"}
-    assert hosts == {"raw.githubusercontent.com", "cs231n.stanford.edu"}
-    assert re.fullmatch("[0-9a-f]{64}", datasets.TINY_SHA256)
-    assert re.fullmatch("[0-9a-f]{40}", datasets.SAMPLE_COMMIT)
-    assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, _, digest in datasets.imagenet_classes())
+# ------------------------------------------------------------------------------------------------ addresses, hashes
+
+ADDRESS = re.compile(r"(?:https?|ftp)://([^/\s]*)")
+LINKS = {"arxiv.org", "doi.org", "www.w3.org", "creativecommons.org"}
+"""Where links for readers lead; whatever lies anywhere else is taken for a download."""
+HASH = re.compile("(?:sha256:)?[0-9a-f]{64}")
+FETCHERS = {"pooch.retrieve": 1, "pooch.create": 2, "urlretrieve": 9, "urlopen": 9, "load_state_dict_from_url": 9}
+"""Functions that fetch, with the place of the hash that they must be given; those at 9 check none."""
+
+
+def words(statement: ast.AST) -> list[str]:
+    """The texts in a statement that lie in no smaller statement, but for its docstring."""
+    found, waiting = [], [statement]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
+    return found
+
+
+def is_hash(text: str, folder: Path) -> bool:
+    """Whether a text is a full SHA-256, or names a file in `folder` whose every line begins with one."""
+    if HASH.fullmatch(text):
+        return True
+    if not re.fullmatch(r"\w+\.txt", text) or not (folder / text).is_file():
+        return False
+    lines = [line for line in (folder / text).read_text().splitlines() if line and not line.startswith("#")]
+    return bool(lines) and all(HASH.fullmatch(line.split()[0]) for line in lines)
+
+
+def unhashed(source: str, folder: Path = ROOT) -> list[str]:
+    """Addresses of downloads that have no full hash in their own statement, the one before or the one after it; and
+    calls that fetch without one."""
+    found = []
+    for parent in ast.walk(ast.parse(source)):
+        for part in ("body", "orelse", "finalbody"):
+            block = getattr(parent, part, None)
+            if not isinstance(block, list):
+                continue
+            for place, statement in enumerate(block):
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    continue  # a docstring
+                hosts = {host for text in words(statement) for host in ADDRESS.findall(text)} - LINKS
+                beside = [text for one in block[max(0, place - 1) : place + 2] for text in words(one)]
+                if hosts and not any(is_hash(text, folder) for text in beside):
+                    found.append(f"line {statement.lineno}: {', '.join(sorted(hosts)) or '://'}")
+    for node in ast.walk(ast.parse(source)):
+        name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        place = next((place for call, place in FETCHERS.items() if f".{name}".endswith(f".{call}")), 0)
+        if place:
+            named = {one.arg: one.value for one in node.keywords} | dict(enumerate(node.args))
+            given = named.get("known_hash", named.get("registry", named.get(place)))
+            if given is None or ast.unparse(given) == "None":
+                found.append(f"line {node.lineno}: {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_address_in_the_sources_has_its_hash(path):
+    assert unhashed(path.read_text(), path.parent) == []
+
+
+def test_the_eye_for_addresses_sees_those_that_are_there():
+    hosts = {host for path in SOURCES for host in ADDRESS.findall(path.read_text())}
+    assert {"raw.githubusercontent.com", "cs231n.stanford.edu", "thor.robots.ox.ac.uk", "pjreddie.com"} <= hosts
+    assert re.fullmatch("[0-9a-f]{64}", readers.TINY_SHA256)
+    assert re.fullmatch("[0-9a-f]{40}", readers.SAMPLE_COMMIT)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, _, digest in readers.imagenet_classes())
+
+
+FULL = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "planted, seen",
+    [
+        ("URL = 'https://example.org/a.zip'\n", ["line 1: example.org"]),
+        (f"URL = 'https://example.org/a.zip'\nSHA256 = '{FULL[:16]}'\n", ["line 1: example.org"]),  # not a full hash
+        (f"A = 'http://example.org/a'\nx = 1\nSHA256 = '{FULL}'\n", ["line 1: example.org"]),  # not beside it
+        (f"A = 'http://example.org/a'\nSHA256 = 'md5:{FULL[:32]}'\n", ["line 1: example.org"]),
+        ("A = 'ftp://example.org/a'\nHASHES = 'no_such_list.txt'\n", ["line 1: example.org"]),
+        ("def late(self):\n    return f'https://{host}/a'\n", ["line 2: ://"]),
+        (f"URL = 'https://example.org/a.zip'\nSHA256 = '{FULL}'\n", []),
+        (f"FILES = {{'https://example.org/a.zip': 'sha256:{FULL}'}}\n", []),
+        ('"""See https://example.org."""\nX = "https://arxiv.org/abs/1611.05760"\n', []),
+        ("pooch.retrieve(url, None)\n", ["line 1: pooch.retrieve"]),
+        ("pooch.retrieve(url, known_hash=None)\n", ["line 1: pooch.retrieve"]),
+        ("pooch.create(folder, url)\n", ["line 1: pooch.create"]),
+        ("urllib.request.urlretrieve(url, file)\n", ["line 1: urllib.request.urlretrieve"]),
+        ("pooch.retrieve(url, f'sha256:{SHA256}')\n", []),
+    ],
+)
+def test_a_planted_address_without_its_hash_is_found(planted, seen):
+    assert unhashed(planted) == seen
 
 
 # ------------------------------------------------------------------------------------------------ weights
@@ -109,7 +190,7 @@ def test_every_weight_file_on_this_machine_is_the_one_that_was_meant():
     found = models.weight_files()
     assert any(file.name.startswith("efficientnet-lite0") for file in found)
     for file, digest in found.items():
-        models.check_digest(file, digest)
+        weights.check_digest(file, digest)
 
 
 def test_a_flipped_bit_in_the_weights_of_a_wheel_is_refused(tmp_path, monkeypatch):
@@ -232,7 +313,7 @@ def test_a_postscript_file_called_jpg_starts_no_interpreter(tmp_path, monkeypatc
     file = tmp_path / "photograph.jpg"
     file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) run\n%%EOF\n")
     with pytest.raises(datasets.UnreadableImage, match="photograph.jpg is not a whole image"):
-        datasets.decode(file)
+        decoding.decode(file)
 
 
 # ------------------------------------------------------------------------------------------------ parameters

@@ -78,7 +78,8 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
     if ours:
         network = models.load(source, weights, class_count or 1000)
     else:
-        network = models.Network(_name(source), _body(source), class_count)
+        name = Path(source).name if Path(source).is_file() else source
+        network = models.Network(name, _body(source), class_count)
     if mean or std or not ours:
         network.mean, network.std = (_channels(name, text, network) for name, text in (("mean", mean), ("std", std)))
     network = network.eval()
@@ -92,10 +93,6 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
     if mean or std or not ours:
         network.identity = _identity(network, source)
     return network
-
-
-def _name(source: str) -> str:
-    return Path(source).name if Path(source).is_file() else source
 
 
 def _body(source: str) -> nn.Module:

@@ -100,7 +100,7 @@ def load(
 
 
 def subset(maps: LabelMaps, indices: Sequence[int]) -> LabelMaps:
-    """The images at `indices`, in that order."""
+    """The images at `indices`, in that order, with their maps."""
     chosen = tuple(int(index) for index in indices)
     ids = tuple(maps.ids[index] for index in chosen)
     load_at = partial(_load_at, maps.load, chosen)

@@ -37,9 +37,6 @@ TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
 
 
-# ------------------------------------------------------------------------------------------------ scenes
-
-
 def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
     """The procedural scenes, which have no end: the first `n_images` of a split."""
     ids = tuple(f"{split}-{seed}-{i:06d}" for i in range(n_images))
@@ -50,9 +47,6 @@ def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
 
 def _scene_at(split: str, seed: int, index: int) -> torch.Tensor:
     return scenes.scenes(split, [index], seed=seed)[0][0]
-
-
-# ------------------------------------------------------------------------------------------------ ImageNet
 
 
 @cache
@@ -80,16 +74,14 @@ def _imagenet(root, split: str) -> Listing:
     else:
         raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
     index = _wnid_index()
-    found, labels = [], []
-    for folder in subfolders(base):
+    folders = subfolders(base)
+    for folder in folders:
         if folder.name not in index:
             raise UserError(
                 f"folder {folder} is not one of the 1,000 ImageNet classes; remove it, or use dataset 'folder'"
             )
-        for path in images(folder):
-            found.append(path)
-            labels.append(index[folder.name])
-    return of_files("imagenet", _imagenet_names(), found, labels, base)
+    found = [path for folder in folders for path in images(folder)]
+    return of_files("imagenet", _imagenet_names(), found, [index[path.parent.name] for path in found], base)
 
 
 def _imagenet_sample(root, split: str) -> Listing:
@@ -155,9 +147,6 @@ def _download_imagenette(base: Path) -> None:
         Path(unpacked, "imagenette2").rename(base / "imagenette2")
 
 
-# ------------------------------------------------------------------------------------------------ Tiny ImageNet
-
-
 def _tiny_imagenet(root, split: str) -> Listing:
     """Tiny ImageNet from the official archive (read in place) or its unpacked folder."""
     if split == "test":
@@ -174,15 +163,12 @@ def _tiny_imagenet(root, split: str) -> Listing:
 
 
 def _download_tiny() -> Path:
+    file, cache = "tiny-imagenet-200.zip", files.cache_folder()
     try:
-        return Path(
-            pooch.retrieve(
-                TINY_URL, f"sha256:{TINY_SHA256}", "tiny-imagenet-200.zip", files.cache_folder(), progressbar=True
-            )
-        )
+        return Path(pooch.retrieve(TINY_URL, f"sha256:{TINY_SHA256}", file, cache, progressbar=True))
     except Exception as error:
         raise UserError(
-            f"cannot download {TINY_URL} ({type(error).__name__}); give data_root, a folder with tiny-imagenet-200.zip"
+            f"cannot download {TINY_URL} ({type(error).__name__}); give data_root, a folder with {file}"
         ) from error
 
 
@@ -203,8 +189,7 @@ def _tiny_members(names: Sequence[str], annotations: str, split: str, order: lis
     present = set(names)
     rows = sorted(line.split("\t")[:2] for line in annotations.splitlines())
     rows = [(f"val/images/{file}", index[wnid]) for file, wnid in rows if wnid in index]
-    rows = [row for row in rows if row[0] in present]
-    return [file for file, _ in rows], [label for _, label in rows]
+    return [file for file, _ in rows if file in present], [label for file, label in rows if file in present]
 
 
 def _tiny_tree(split: str, folder: Path) -> Listing:
@@ -255,9 +240,6 @@ def _decode_member(archive: str, members: tuple[str, ...], index: int) -> torch.
 @cache
 def _opened(archive: str, process: int) -> zipfile.ZipFile:  # one handle a process: a forked file position is shared
     return zipfile.ZipFile(archive)
-
-
-# ------------------------------------------------------------------------------------------------ folders of files
 
 
 def _folders(root, split: str) -> Listing:

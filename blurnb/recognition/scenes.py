@@ -194,14 +194,37 @@ _RANGES = {
 def scenes(
     split: str, indices: Iterable[int], *, seed: int = 0, side: int = SIDE
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images (N, 3, side, side) float32 in [0, 1], labels (N,) int64, label maps (N, side, side) uint8.
+    """Scenes with their labels and label maps.
 
-    `split` is train | val | test: disjoint streams. `indices` are whole numbers from 0, as many as one likes;
-    image i depends on (split, seed, i, side) alone. Every twelve consecutive indices from a multiple of
-    twelve hold each class once. The label map follows VOC: 0 background, k + 1 the class, 255 the pixels that
-    the outline crosses or touches. A scene holds one object, whose class is the label. Objects are the same at every
-    side; the background noise is not. Raises UserError for an unknown split, a negative index or a side
-    under 16.
+    Image i depends on (split, seed, i, side) alone. Every twelve consecutive indices from a multiple of twelve hold
+    each class once. A scene holds one object, whose class is the label. Objects are the same at every side; the
+    background noise is not.
+
+    Parameters
+    ----------
+    split : {"train", "val", "test"}
+        Disjoint streams.
+    indices : iterable of int
+        Whole numbers from 0, as many as one likes.
+    seed : int
+        Another seed, other scenes.
+    side : int
+        In pixels.
+
+    Returns
+    -------
+    images : torch.Tensor
+        float32 (N, 3, side, side), RGB in [0, 1].
+    labels : torch.Tensor
+        int64 (N,).
+    maps : torch.Tensor
+        uint8 (N, side, side), as VOC has them: 0 background, k + 1 the class, 255 the pixels that the outline crosses
+        or touches.
+
+    Raises
+    ------
+    UserError
+        An unknown split, a negative index or a side under 16.
     """
     chosen, stream = _checked(split, indices, seed)
     if side < 16:

@@ -15,7 +15,7 @@ import torch
 
 from blurnb.errors import UserError
 from blurnb.labels import parse
-from blurnb.recognition import datasets, models
+from blurnb.recognition import datasets, decoding, models
 from blurnb.study import evaluation
 
 from . import pictures, properties
@@ -56,7 +56,7 @@ def images(ledger: Ledger) -> None:
             tried(ledger, "sound image", partial(_decodes_to, sound / name, pixels), must="done")
         for name, data in pictures.broken():
             (broken / name).write_bytes(data)
-            tried(ledger, "broken image", partial(datasets.decode, broken / name), names=name, must="refused")
+            tried(ledger, "broken image", partial(decoding.decode, broken / name), names=name, must="refused")
         odd_names(sound)
         tried(ledger, "folder of everything", partial(_all_of, place / "photographs", expected), must="done")
         (sound / "twenty thousand wide.png").unlink()
@@ -77,7 +77,7 @@ def odd_names(sound: Path) -> None:
 
 
 def _decodes_to(file: Path, pixels: np.ndarray) -> None:
-    found = datasets.decode(file).permute(1, 2, 0).numpy()
+    found = decoding.decode(file).permute(1, 2, 0).numpy()
     if found.shape != pixels.shape or not np.allclose(found, pixels, atol=1.5 / 255):
         raise AssertionError("read wrong")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from blurnb.recognition import datasets
+from blurnb.recognition import datasets, readers
 
 from .disturb import expect_one_line, folder
 from .ledger import Ledger
@@ -103,7 +103,7 @@ def fetch(place: Path, url: str, digest: str) -> None:
 
     os.environ["BLURNB_CACHE"] = str(place / "cache")
     pooch.downloaders.DEFAULT_TIMEOUT = 1
-    datasets.TINY_URL, datasets.TINY_SHA256 = url, digest
+    readers.TINY_URL, readers.TINY_SHA256 = url, digest
     found = datasets.load("tiny-imagenet")
     digests = [hashlib.sha256(found.load(i).numpy().tobytes()).hexdigest() for i in range(len(found))]
     (place / "seen.txt").write_text("\n".join(digests))
@@ -116,8 +116,8 @@ def sample(place: Path, url: str, digest: str) -> None:
     os.environ["BLURNB_CACHE"] = str(place / "cache")
     pooch.downloaders.DEFAULT_TIMEOUT = 1
     time.sleep = lambda seconds: None  # pooch waits between its tries
-    datasets.SAMPLE_URL = url
-    datasets.imagenet_classes = lambda: (("n01440764", "tench", digest), ("n01443537", "goldfish", digest))
+    readers.SAMPLE_URL = url
+    readers.imagenet_classes = lambda: (("n01440764", "tench", digest), ("n01443537", "goldfish", digest))
     if len(datasets.load("imagenet-sample")) != 2:
         raise AssertionError("not two photographs")
 

@@ -5,20 +5,29 @@ import sys
 
 import pytest
 import torch
-from test_evaluation import PLAIN, convolutional, photographs
 from torch import nn
 
 from blurnb.errors import UserError
 from blurnb.recognition import backends, models
-from blurnb.study import evaluation, stores
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="NOT TESTED: openvino is not installed (the openvino extra)"
 )
 
 
-def evaluated(network, store, **options):
-    return evaluation.evaluate(network, photographs(), ["sharp", "D8"], ["48", "64"], PLAIN, store=store, **options)
+class Convolutional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.head = nn.Conv2d(3, 8, 5, 2), nn.Linear(8, 7)
+
+    def forward(self, images):
+        return self.head(self.trunk(images).relu().mean((2, 3)))
+
+
+def convolutional() -> models.Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return models.Network("convolutional", Convolutional(), 7).eval().to(memory_format=torch.channels_last)
 
 
 @needs_openvino
@@ -31,41 +40,12 @@ def test_openvino_gives_the_scores_of_torch_at_every_size():
             assert torch.allclose(quick(images), network(images), atol=1e-3, rtol=1e-4)
 
 
-@needs_openvino
-def test_a_backend_has_answers_of_its_own_and_its_check_is_in_the_circumstances(tmp_path):
-    plain, about = evaluated(convolutional(), tmp_path)
-    assert "backend" not in about["facts"]  # addresses of earlier runs stay
-    assert "backend_check" not in about
-    for computed in (9, 0):
-        quick, about = evaluated(convolutional(), tmp_path, backend="openvino")
-        assert about["computed_images"] == computed
-        assert about["facts"]["backend"] == backends.version("openvino")
-        check = about["backend_check"]
-        assert (check["answers"], check["agreement"], check["side"]) == (18, 1.0, 48)
-        assert check["largest_difference"] < 1e-3
-        first = plain[plain["scale"] == "48"]
-        assert check["top1"] == check["top1_float32"] == first["top1"].mean()
-    assert (plain["predicted"] == quick["predicted"]).mean() > 0.9
-    assert len(list((tmp_path / "answers").glob("*.jsonl"))) == 2
-
-
-@needs_openvino
-def test_a_backend_that_answers_otherwise_ends_the_run_before_it_answers(tmp_path, monkeypatch):
-    def wrong(network, *about):
-        return lambda images: network(images).roll(1, dims=1)
-
-    monkeypatch.setattr(backends, "compiled", wrong)
-    with pytest.raises(UserError, match=r"in 0\.0% of 18 cases, less than 95%"):
-        evaluated(convolutional(), tmp_path, backend="openvino")
-    assert not list((tmp_path / "answers").glob("*.jsonl"))
-
-
 def test_an_accuracy_out_of_its_interval_ends_the_run_too():
     check = {"answers": 1000, "agreement": 0.96, "top1": 0.46, "top1_float32": 0.5}
     check["top1_float32_interval"] = [0.469, 0.531]
     with pytest.raises(UserError, match=r"from 50\.0% to 46\.0% of 1000 answers"):
-        evaluation._demand_agreement(check, "openvino", "small")
-    evaluation._demand_agreement(check | {"top1": 0.47}, "openvino", "small")
+        backends.demand_agreement(check, "openvino", "small")
+    backends.demand_agreement(check | {"top1": 0.47}, "openvino", "small")
 
 
 @needs_openvino
@@ -90,6 +70,30 @@ def test_a_missing_package_and_a_wrong_name_are_said_in_a_line(monkeypatch):
         backends.compiled(convolutional(), "fast", "float32", "cpu")
 
 
-def test_the_journal_keeps_a_check(tmp_path):
-    assert stores.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 1}) == {"x": 1}
-    assert stores.once(tmp_path, "checks", {"a": 1}, lambda: {"x": 2}) == {"x": 1}
+def shares(*rows: list[float]):
+    """A stand-in for a network: image k, which is filled with k, gets the k-th row."""
+    return lambda image: torch.tensor(rows)[[int(image[0, 0, 0, 0])]]
+
+
+def test_a_comparison_counts_answers_accuracies_and_the_largest_difference():
+    cases = [(torch.full((1, 3, 4, 4), float(k)), label) for k, label in enumerate((0, 1, 1))]
+    quick = shares([0.9, 0.1], [0.6, 0.4], [0.2, 0.8])
+    exact = shares([0.8, 0.2], [0.45, 0.55], [0.2, 0.8])
+    found = backends.compared(quick, exact, cases, lambda right, count: (right - 1, count))
+    assert found == {
+        "answers": 3,
+        "agreement": 2 / 3,
+        "top1": 2 / 3,
+        "top1_float32": 1.0,
+        "top1_float32_interval": [2, 3],
+        "largest_difference": 0.15,
+    }
+    nothing = backends.compared(quick, exact, [], lambda right, count: (0, 0))
+    assert (nothing["answers"], nothing["top1_float32_interval"]) == (0, [0.0, 1.0])
+    backends.demand_agreement(nothing, "openvino", "small")  # nothing seen is nothing wrong
+
+
+def test_too_little_agreement_ends_the_run():
+    check = {"answers": 18, "agreement": 0.9, "top1": 0.5, "top1_float32": 0.5, "top1_float32_interval": [0.3, 0.7]}
+    with pytest.raises(UserError, match=r"small's own answer in 90\.0% of 18 cases, less than 95%"):
+        backends.demand_agreement(check, "openvino", "small")

@@ -19,6 +19,7 @@ from blurnb import provenance
 from blurnb.errors import UserError
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
+from blurnb.recognition.weights import load_weights
 from blurnb.study import finetuning, stores
 from blurnb.study.draws import Draws
 from blurnb.study.finetuning import finetune
@@ -86,7 +87,7 @@ def test_training_changes_the_weights_and_tells_what_decided_them(tmp_path, unin
     assert about["facts"]["mix"] == {"sharp": 1, "D64": 2}
     assert about["facts"]["start"] == models.fingerprint(tiny())
     again = tiny()
-    models.load_weights(again, about["weights"])
+    load_weights(again, about["weights"])
     assert same(weights(again), uninterrupted)
 
 

@@ -14,7 +14,6 @@ from blurnb.optics.transforms import parse_mix
 Augmentation = Literal["flip", "square"]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
 Border = Literal["reflect", "replicate", "circular"]
-Clip = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 CropWidth = Annotated[int, Field(ge=0, le=8192)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
 Frame = Annotated[int, Field(ge=16, le=65536)]
@@ -23,7 +22,6 @@ LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 MaxShift = Annotated[int, Field(ge=0, le=64)]
 Optimizer = Literal["sgd", "adamw"]
 Part = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-Scale = Annotated[int, Field(ge=0, le=4096)]
 Seed = Annotated[int, Field(ge=0, le=2**31)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -77,10 +75,10 @@ class Recipe(BaseModel):
     weight_decay: WeightDecay = 1e-4
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = 0.05
-    clip: Clip = 5.0
+    clip: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 5.0
     frozen_blocks: FrozenBlocks = 0
     label_smoothing: Share = 0.0
-    scale: Scale = 0
+    scale: Annotated[int, Field(ge=0, le=4096)] = 0
     max_shift: MaxShift = 4
     frame: Frame = FRAME
     border: Border = "reflect"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from blurnb.study import parameters
+from blurnb.study import parameters, values
 
 
 class Parameters(parameters.Evaluated):
@@ -17,5 +17,5 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = ""
 
     backend: Literal["eager", "openvino"] = "eager"
-    dose_blurs: parameters.Blurs
-    dose_scales: parameters.Scales
+    dose_blurs: values.Blurs
+    dose_scales: values.Scales

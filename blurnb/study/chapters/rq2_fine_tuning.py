@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, StrictInt
+from pydantic import Field
 
-from blurnb.study import parameters
+from blurnb.study import parameters, recipes, values
 
 
 class Parameters(parameters.Trained):
@@ -14,6 +14,6 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq2"
 
-    layer_blurs: parameters.Blurs
+    layer_blurs: values.Blurs
     layer_images: int = Field(256, ge=8)
-    frozen: Annotated[list[Annotated[StrictInt, Field(ge=1, le=1000)]], BeforeValidator(parameters.whole_numbers)] = []
+    frozen: values.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from blurnb import labels
 from blurnb.errors import UserError
-from blurnb.study import parameters
-
-_Side = Annotated[StrictInt, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]
+from blurnb.study import parameters, values
 
 
 class Parameters(parameters.Trained):
@@ -18,7 +16,7 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq3"
 
-    train_scales: Annotated[list[_Side], BeforeValidator(parameters.whole_numbers)] = []
+    train_scales: values.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
 
     @model_validator(mode="after")
     def _averaged(self):
@@ -26,5 +24,5 @@ class Parameters(parameters.Trained):
         sides = {side for scale in scales if "+" in scale for side in labels.sides(scale)}
         missing = sorted(sides - set(self.train_scales)) if self.train_scales else []
         if missing:
-            raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={list(scales)} average")
+            raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={scales} average")
         return self

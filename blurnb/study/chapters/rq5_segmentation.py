@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
 from blurnb.recognition import label_maps
-from blurnb.study import parameters, recipes
+from blurnb.study import parameters, recipes, values
 
 
 class Pair(parameters.Pair):
     """A set of labelled pixels with the backbone below its head, and one scale."""
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        return parameters.known(value, label_maps.NAMES)
+    dataset: Annotated[str, values.one_of(*label_maps.NAMES)]
 
 
 class Parameters(parameters.Trained):
@@ -32,11 +29,8 @@ class Parameters(parameters.Trained):
 
     pairs: tuple[Pair, ...]
     view: Literal["dense"] = "dense"
-    mixes: parameters.Mixes = ["sharp", "mix"]
-    features: Annotated[parameters.Words, AfterValidator(parameters.one_of(("trained", "frozen")))] = [
-        "trained",
-        "frozen",
-    ]
+    mixes: values.Mixes = ("sharp", "mix")
+    features: values.Some[Annotated[str, values.one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
     crop_width: recipes.CropWidth = 336

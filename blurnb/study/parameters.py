@@ -22,6 +22,9 @@ WEIGHTS = ("imagenet", "none", "hed", *SCENES)
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 
 
+SomeEpochs = Annotated[recipes.Epochs, Field(ge=1)]
+
+
 def _weights(name: str) -> str:
     if name in WEIGHTS or values.is_file(name):
         return name
@@ -203,7 +206,7 @@ class Trained(Evaluated):
     base_epochs: recipes.Epochs = 2
     base_learning_rate: recipes.LearningRate = 0.02
     base_frozen: recipes.FrozenBlocks = 0
-    epochs: recipes.Epochs = Field(2, ge=1)
+    epochs: SomeEpochs = 2
     learning_rate: recipes.LearningRate = 0.01
     train_batch: recipes.Batch = 64
     weight_decay: recipes.WeightDecay = 1e-4

@@ -398,6 +398,8 @@ def test_captures_are_what_a_camera_does():
         ("rq5", {"view": "center-crop"}, "view='center-crop'"),
         ("rq5", {"base_epochs": 0}, "base_epochs=0"),
         ("rq2", {"epochs": 0}, "epochs=0"),
+        ("rq2", {"frozen": 0}, "frozen=0"),
+        ("rq3", {"dataset": "scenes", "n_images": "3,4"}, "n_images has 2 entries; this chapter takes one"),
         ("rq2", {"learning_rate": math.nan}, "learning_rate=nan"),
         ("rq2", {"augmentation": "mirror"}, "augmentation='mirror'"),
         ("rq2", {"mixes": "sharp,mud"}, "mixes='sharp,mud'"),

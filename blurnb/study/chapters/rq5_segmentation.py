@@ -36,7 +36,7 @@ class Parameters(parameters.Trained):
     crop_width: recipes.CropWidth = 336
     backbone_share: recipes.Part = 0.1
     boundary_width: float = Field(1.0, gt=0, le=16)
-    base_epochs: recipes.Epochs = Field(3, ge=1)
+    base_epochs: parameters.SomeEpochs = 3
 
     def trainings(self) -> list[tuple]:
         """(mix, seed, whether the backbone is trained too) of every network that is trained further."""

@@ -31,7 +31,7 @@ from sweep import processor
 
 from blurnb import records
 from blurnb.optics import blur, camera_shake, defocus, gaussian, linear_motion
-from blurnb.optics.engines import plan_for
+from blurnb.optics.plans import plan_for
 from blurnb.report.costs import BLUR_GOALS
 
 SIDE, COUNT = 512, 8

@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from blurnb.optics.blurring import blur, parse
-from blurnb.optics.deblurring import BORDERS, deblur, psnr
+from blurnb.optics.blurring import blur, kernel_for
+from blurnb.optics.borders import BORDERS
+from blurnb.optics.deblurring import deblur, psnr
+from blurnb.optics.resampling import rounded
 
 MARGIN = 40
 TUNED_ON = 50
@@ -77,10 +79,10 @@ def main() -> None:
     print("| method | blur | noise | blurred, dB | gain, dB | seconds per image | fastest |")
     print("|---|---|---|---|---|---|---|")
     # The first call loads deepinv; that is no part of the cost of an image.
-    deblur(sharp[0, :, :64, :64], parse("D2").kernel(), "wiener")
+    deblur(sharp[0, :, :64, :64], kernel_for("D2"), "wiener")
     for method in asked.methods:
         for label in asked.blurs:
-            kernel = parse(label).kernel(seed=3)
+            kernel = kernel_for(label, seed=3)
             for noise_sd in asked.noise:
                 if asked.scene == "cropped":
                     blurred = blur(scenes, kernel)[..., inside, inside].contiguous()
@@ -90,7 +92,7 @@ def main() -> None:
                     noise = np.random.default_rng(0).normal(0, noise_sd, blurred.shape)
                     blurred = blurred + torch.from_numpy(noise.astype(np.float32))
                 else:
-                    blurred = (blurred * 255).round() / 255
+                    blurred = rounded(blurred)
                 restored, seconds = [], []
                 for image in blurred:
                     start = clock()

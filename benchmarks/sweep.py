@@ -35,7 +35,7 @@ import torch
 from torch.nn import functional as F
 
 from blurnb import records
-from blurnb.optics import blurring
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import backends, datasets, models
 from blurnb.study import evaluation, memory
 
@@ -71,14 +71,14 @@ def photograph(network, dataset, index: int, scales: list[str], protocol: evalua
 def parts(spent: Seconds, networks: dict, dataset, index: int, scales: list[str]) -> None:
     """The parts of the same work, one by one: `networks` are forwards by the name of their way."""
     image = timed(spent, "decode", "", lambda: dataset.load(index)[None])
-    frame = timed(spent, "frame", "", lambda: evaluation.to_frame(image, 512))
+    frame = timed(spent, "frame", "", lambda: resampling.resized(image, 512))
     seen = []
     for label in BLURS:
         call = lambda label=label: blurring.blur(frame, label, image_ids=[dataset.ids[index]])  # noqa: E731
         seen.append(timed(spent, "blur", label, call))
     seen = torch.cat(seen)
     for scale in scales:
-        small = timed(spent, f"resize {scale}", "", lambda scale=scale: evaluation.to_frame(seen, int(scale)))
+        small = timed(spent, f"resize {scale}", "", lambda scale=scale: resampling.resized(seen, int(scale)))
         small = small.contiguous(memory_format=torch.channels_last)
         for name, (network, protocol) in networks.items():
             with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16"):
@@ -99,7 +99,7 @@ def plain(network, path: Path, scales: list[str], kernels: dict[str, np.ndarray]
         half = [kernel.shape[1] // 2] * 2 + [kernel.shape[0] // 2] * 2
         blurred = F.conv2d(F.pad(frame, half, mode="reflect"), weights, groups=3)
         for scale in scales:
-            network(evaluation.to_frame(blurred, int(scale))).softmax(1)
+            network(resampling.resized(blurred, int(scale))).softmax(1)
 
 
 def tuned(session, path: Path, scales: list[str], kernels: dict[str, np.ndarray]) -> None:
@@ -142,7 +142,7 @@ def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: li
         for way, (kind, precision) in OURS.items() if way in chosen
     }  # fmt: skip
     session = session_for(network) if TUNED in chosen else None
-    kernels = {label: blurring.parse(label).kernel() for label in BLURS}
+    kernels = {label: blurring.kernel_for(label) for label in BLURS}
     spent: Seconds = defaultdict(list)
     for index, path in enumerate(files):
         # The first photograph is not counted: compiling and first touches are not a photograph's cost.

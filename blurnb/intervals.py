@@ -15,6 +15,7 @@ from scipy import optimize, stats
 
 from blurnb.errors import UserError
 
+VERSION = 1
 Triple = tuple[float, float, float]
 
 
@@ -34,7 +35,13 @@ def _z(level: float) -> float:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Score interval (low, high) of a proportion (Wilson 1927); never empty, never outside [0, 1]."""
+    """Score interval (low, high) of a proportion (Wilson 1927); never empty, never outside [0, 1].
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson(8, 10)]
+    [0.49, 0.943]
+    """
     z = _z(level)
     if n < 1 or not 0 <= successes <= n:
         raise UserError(f"a proportion needs n >= 1 and 0 <= successes <= n, not {successes} of {n}")
@@ -48,10 +55,25 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Triple:
-    """Mean of `values` (one per image) with a percentile bootstrap interval (Efron 1979).
+    """Mean with a percentile bootstrap interval (Efron 1979).
 
-    One value has no interval (NaN ends). Equal values have one of no width: for 0/1 answers use `wilson`, for
-    their differences `paired_difference`, which know that "never seen" is not "never".
+    Parameters
+    ----------
+    values
+        One per image. One value has no interval (NaN ends). Equal values have one of no width: for 0/1 answers use
+        `wilson`, for their differences `paired_difference`, which know that "never seen" is not "never".
+    seed, resamples, level
+        Of the draws; how many, at least 100; coverage, between 0 and 1.
+
+    Raises
+    ------
+    UserError
+        For no values, one that is not finite, and a number out of its range.
+
+    Examples
+    --------
+    >>> [round(part, 2) for part in bootstrap_mean([1, 2, 3, 4])]
+    [2.5, 1.5, 3.5]
     """
     array = _finite("values", values)
     if resamples < 100:
@@ -79,6 +101,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
 
     Bootstrap over images for continuous values. For 0/1 answers the adjusted Wald interval of Bonett & Price
     (2012), because a bootstrap has no width where no image changed its answer and too little where few did.
+
+    Examples
+    --------
+    >>> [round(part, 3) for part in paired_difference([1, 1, 0, 1], [1, 0, 0, 1])]
+    [0.25, -0.383, 0.717]
     """
     a, b = _finite("a", a), _finite("b", b)
     if a.shape != b.shape:
@@ -95,7 +122,13 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
 
 
 def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> float:
-    """Exact two-sided p-value that two networks (or conditions) err equally often on the same images (McNemar 1947)."""
+    """Exact two-sided p-value that two networks (or conditions) err equally often on the same images (McNemar 1947).
+
+    Examples
+    --------
+    >>> mcnemar([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0])
+    0.0625
+    """
     a, b = _finite("a_correct", a_correct) > 0, _finite("b_correct", b_correct) > 0
     if a.shape != b.shape:
         raise UserError(f"a_correct and b_correct must hold the same images, not {a.size} and {b.size}")
@@ -108,8 +141,21 @@ def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> float:
 def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> dict[str, np.ndarray]:
     """Accuracy against stated confidence in equal-width bins ``(low, high]``; empty bins are left out.
 
-    `confidence` is the probability of the answer given, in [0, 1]. Arrays of equal length: `confidence` (mean),
-    `accuracy`, its Wilson ends `ci_low` and `ci_high`, and `n`.
+    Parameters
+    ----------
+    confidence, correct
+        Probability of the answer given, in [0, 1], and whether it was right; one per image.
+
+    Returns
+    -------
+    dict
+        Arrays of equal length, an element a bin: `bin` (from 1), `confidence` (mean), `accuracy`, its Wilson
+        ends `ci_low` and `ci_high`, and `n`.
+
+    Examples
+    --------
+    >>> reliability([0.55, 0.58, 0.95], [True, False, True], bins=10)["n"].tolist()
+    [2, 1]
     """
     confidence, correct = _finite("confidence", confidence), _finite("correct", correct) > 0
     if confidence.shape != correct.shape:
@@ -125,6 +171,7 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int 
     mean = np.bincount(place, weights=confidence, minlength=bins)[kept] / n[kept]
     ends = np.array([wilson(int(k), int(m)) for k, m in zip(right, n[kept])])
     return {
+        "bin": np.flatnonzero(kept) + 1,
         "confidence": mean,
         "accuracy": right / n[kept],
         "ci_low": ends[:, 0],
@@ -160,7 +207,13 @@ def mean_of(estimates: Sequence[Triple]) -> Triple:
 def ratio(a: Triple, b: Triple) -> Triple:
     """``a / b`` of two estimates with MOVER limits (Donner & Zou 2012), as if independent (see `difference`).
 
-    The ends are infinite where the interval of `b` is so wide that zero cannot be told from it.
+    The ends are infinite where the interval of `b` is so wide that zero cannot be told from it; the ratio is NaN where
+    `b` is not above 0.
+
+    Examples
+    --------
+    >>> [round(part, 3) for part in ratio((0.4, 0.3, 0.5), (0.8, 0.8, 0.8))]
+    [0.5, 0.375, 0.625]
     """
     if not b[0] > 0:
         return math.nan, -math.inf, math.inf
@@ -195,6 +248,11 @@ def recovered_share(sharp_sharp: float | Triple, sharp_blur: float | Triple, mix
     `sharp_sharp` and `sharp_blur` are the sharp-trained network's scores on sharp and blurred images, `mix_blur`
     the fine-tuned network's on blurred ones. Gain and loss share `sharp_blur`; treating them as independent
     makes the interval wide rather than narrow. NaN where nothing was lost.
+
+    Examples
+    --------
+    >>> round(recovered_share(0.8, 0.4, 0.7)[0], 6)
+    0.75
     """
     sharp_sharp, sharp_blur, mix_blur = _triple(sharp_sharp), _triple(sharp_blur), _triple(mix_blur)
     return ratio(difference(mix_blur, sharp_blur), difference(sharp_sharp, sharp_blur))
@@ -232,9 +290,30 @@ def half_accuracy_radius(
 ) -> HalfRadius:
     """Where accuracy, made monotone by isotonic regression and joined linearly, crosses half of that at radius 0.
 
-    `radii` must hold 0 (sharp). With `chance` the accuracy above it is halved. With `lows` and `highs` the 95 %
-    interval follows from `draws` curves whose points vary independently within their own intervals; the true
-    points rise and fall together (same images), so the interval errs wide. Without them its ends are NaN.
+    Parameters
+    ----------
+    radii
+        Distinct, frame pixels; 0 (sharp) among them.
+    accuracies
+        Shares of 1, one a radius.
+    lows, highs
+        Their 95 % intervals. The interval of the result follows from `draws` curves whose points vary independently
+        within these; the true points rise and fall together (same images), so it errs wide. Without them its ends are
+        NaN.
+    chance
+        The accuracy above it is what is halved.
+
+    Raises
+    ------
+    UserError
+        For radii without 0 or twice the same, lists that do not pair up, and a sharp accuracy not above chance.
+
+    Examples
+    --------
+    >>> print(half_accuracy_radius([0, 4, 8], [0.8, 0.6, 0.2]))
+    6.0
+    >>> print(half_accuracy_radius([0, 4, 8], [0.8, 0.7, 0.6]))
+    beyond 8, the largest radius tested
     """
     radii, accuracies = _finite("radii", radii, least=2), _finite("accuracies", accuracies, least=2)
     if radii.shape != accuracies.shape:

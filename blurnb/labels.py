@@ -137,7 +137,7 @@ def parse(label: str) -> Blur:
         angle = round(float(found["angle"]), 6)
         if not abs(angle) < 1e6:  # a float of 400 digits is infinite, and infinity modulo 180 no number
             raise UserError(f"blur label {shown(label)}: angle must be a number of degrees below 1,000,000")
-        angle %= 180.0
+        angle = round(angle % 180.0, 6) % 180.0  # a remainder has digits beyond the sixth again
         parameters.append(("angle", angle))
         canonical += "@" + _text(angle)
     return Blur(canonical, family, tuple(parameters))

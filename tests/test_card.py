@@ -363,15 +363,6 @@ def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_pat
     assert robustness.opened_dataset(plain).classes == ("n01440764", "n01443537")
 
 
-def test_situations_follow_the_camera():
-    near = profiles.validate("your_network", {"focus_distance_m": 0.5})
-    labels = {one["situation"]: one["blur"] for one in robustness.situations(near)["situations"]}
-    assert labels["subject 10 cm behind focus"] == "D5.49"  # by hand in test_camera
-    tight = profiles.validate("your_network", {"focus_distance_m": 0.12})
-    labels = {one["situation"]: one["blur"] for one in robustness.situations(tight)["situations"]}
-    assert labels["subject 10 cm before focus"] == ""  # inside the focal length: no image, no label
-
-
 # --- the card as it is seen ------------------------------------------------------------------------------------------
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from blurnb import __main__ as command
-from blurnb import records
+from blurnb import provenance, records
 from blurnb.recognition import models
-from blurnb.study import checkup, finetuning, journal
+from blurnb.study import checkup, journal
 
 ROOT = Path(__file__).parents[1]
 ROW = {"question": "rq1", "metric": "top1", "value": 0.5, "n": 2, "run_id": "a"}
@@ -91,7 +91,7 @@ def plant_damaged_weights_of_ours(home, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(b"other")
     notes = {"facts": {}, "sha256": "0" * 64}
-    (folder / "manifest.json").write_text(json.dumps(notes | {"seal": finetuning._seal(notes)}))
+    (folder / "manifest.json").write_text(json.dumps(provenance.sealed(notes)))
     return "networks", "warn", "trains it again"
 
 

@@ -16,11 +16,11 @@ from scipy.stats import binomtest
 from torch import nn
 
 from blurnb.errors import UserError
-from blurnb.optics import blur
+from blurnb.optics import blur, resampling
 from blurnb.recognition.datasets import Dataset, UnreadableImage, sample, subset
 from blurnb.recognition.models import Network
 from blurnb.study import evaluation, journal
-from blurnb.study.evaluation import Protocol, evaluate, to_frame
+from blurnb.study.evaluation import Protocol, evaluate
 
 PLAIN = Protocol(frame=64, flip=False)
 PALETTE = torch.tensor([[0.1 + 0.12 * i, 0.5, 0.5] for i in range(7)])
@@ -137,13 +137,13 @@ def test_a_tie_for_the_fifth_place_is_a_miss():
 
 def by_hand(network, image, label, sides, protocol, image_id) -> np.ndarray:
     """Class probabilities of one image, step by step as the method says."""
-    image = to_frame(image[None], protocol.frame)
+    image = resampling.resized(image[None], protocol.frame)
     seen = blur(image, label, frame=protocol.frame, border=protocol.border, seed=protocol.seed, image_ids=[image_id])
     if protocol.rounding != "none":
         seen = (seen * 255).round() / 255
     parts = []
     for side in sides:
-        view = to_frame(seen, side)
+        view = resampling.resized(seen, side)
         if protocol.rounding == "8-bit":
             view = (view * 255).round() / 255
         if protocol.view == "center-crop":
@@ -191,14 +191,6 @@ def test_the_switches_change_the_answers(tmp_path):
     }
     assert len(set(seen.values())) == len(PROTOCOLS)
     assert np.allclose(seen["8-bit"], seen["dense"], atol=0.01)  # half a grey level moves little
-
-
-def test_the_frame_keeps_the_shape_and_the_shorter_side():
-    image = noise_image(((45, 90),), 0)[None]
-    assert to_frame(image, 32).shape == (1, 3, 32, 64)
-    assert to_frame(image.transpose(2, 3), 32).shape == (1, 3, 64, 32)
-    assert to_frame(image, 45) is image
-    assert to_frame(torch.ones(1, 3, 500, 333), 64).sub(1).abs().max() < 1e-6
 
 
 # ------------------------------------------------------------------------------------------------ independence

@@ -4,7 +4,7 @@ import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.study import evaluation, finetuning, networks, profiles, recovery
+from blurnb.study import evaluation, networks, profiles, recovery, training
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_second_run_trains_nothing_answers_nothing_and_writes_the_same(study, 
     def refuse(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(finetuning, "_train", refuse)
+    monkeypatch.setattr(training, "fit", refuse)
     monkeypatch.setattr(evaluation, "_answers", refuse)
     monkeypatch.setattr(recovery.invariance, "compare", refuse)
     assert recovery.run(parameters).rows.equals(run.rows)

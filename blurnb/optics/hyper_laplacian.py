@@ -9,7 +9,7 @@ alpha = 2 of Wiener does not: a few strong edges then cost less than many faint 
 auxiliary gradients w beside those of x, tied by beta / 2 (dx x - w)^2, and alternates two steps that are both exact:
 `shrink` (each pixel by itself) and `image_step` (each frequency by itself), while beta grows.
 
-Everything is periodic here; `blurnb.optics.deblurring` extends images at the border before they come.
+Everything is periodic here; `borders` extends images before they come.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from blurnb.errors import UserError
 
+VERSION = 1
 BETAS = (1.0, 2.83, 8.0, 22.6, 64.0, 181.0)
 ALPHAS = (1 / 2, 2 / 3, 1.0)
 _NEWTON_STEPS = 4  # the worst start, at the threshold, is then within 1e-5 of the root
@@ -88,12 +89,18 @@ def image_step(
 ) -> torch.Tensor:
     """``argmin_x 1/2 sum (k * x - y)^2 + strength/2 sum (grad x - w)^2``, in the Fourier domain (paper, eq. 4).
 
-    Args:
-        auxiliary: w, (2, N, C, H, W).
-        data: conj(K) Y on the half spectrum, (N, C, H, W // 2 + 1).
-        power: |K|^2, (N, 1, H, W // 2 + 1).
-        ridge: `gradient_power`, (H, W // 2 + 1).
-        strength: beta * weight.
+    Parameters
+    ----------
+    auxiliary
+        w, (2, N, C, H, W).
+    data
+        conj(K) Y on the half spectrum, (N, C, H, W // 2 + 1).
+    power
+        |K|^2, (N, 1, H, W // 2 + 1).
+    ridge
+        `gradient_power`, (H, W // 2 + 1).
+    strength
+        beta * weight.
     """
     spectrum = torch.fft.rfft2(_divergence(auxiliary)).mul_(strength).add_(data)
     return torch.fft.irfft2(spectrum.div_(power + strength * ridge), s=auxiliary.shape[-2:])
@@ -110,15 +117,28 @@ def restore(
 ) -> torch.Tensor:
     """Deconvolve periodic images, starting from themselves (paper, algorithm 1).
 
-    Args:
-        blurred: (N, C, H, W), floating point.
-        transfer: rfft2 of the kernels, centred on pixel (0, 0), complex, (N or 1, 1, H, W // 2 + 1).
-        weight: of the prior; 1 / lambda of the paper.
-        alpha: exponent of the prior: 1/2, 2/3, or 1 (anisotropic total variation).
-        betas: the continuation; each beta gets `inner_steps` pairs of steps.
+    Parameters
+    ----------
+    blurred
+        (N, C, H, W), floating point.
+    transfer
+        rfft2 of the kernels, centred on pixel (0, 0), complex, (N or 1, 1, H, W // 2 + 1).
+    weight
+        Of the prior; 1 / lambda of the paper.
+    alpha
+        Exponent of the prior: 1/2, 2/3, or 1 (anisotropic total variation).
+    betas, inner_steps
+        The continuation; each beta gets `inner_steps` pairs of steps.
 
-    Returns:
+    Returns
+    -------
+    Tensor
         (N, C, H, W), not clipped.
+
+    Raises
+    ------
+    UserError
+        For an alpha whose shrinkage is not solved exactly.
     """
     data = torch.fft.rfft2(blurred) * transfer.conj()
     power = transfer.abs().square()

@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+from collections.abc import Callable
 
 import numpy as np
 
 from blurnb.errors import UserError, shown
+from blurnb.labels import GRIDS
 
-GRIDS = (8, 16, 24)
-"""Sides of the camera-shake grids in Chakrabarti 2016."""
-
+VERSION = 1
 LARGEST_HALF = 512
 """Half side of the largest kernel anyone needs here; more is a slip of the pen and would eat the memory."""
 
@@ -23,8 +23,26 @@ LARGEST_HALF = 512
 def defocus(radius: float) -> np.ndarray:
     """Disk of `radius` pixels: each pixel weighs the exact area of the circle inside it.
 
-    Source: the geometry of MATLAB's ``fspecial('disk')``, here for any positive real radius. Up to 0.5 the
-    circle lies inside one pixel and the kernel is ``[[1]]``. Raises UserError unless 0 < radius <= 512.
+    Source: the geometry of MATLAB's ``fspecial('disk')``, here for any positive real radius.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, ``k = 2 ceil(radius - 0.5) + 1``: up to 0.5 the circle lies inside one pixel.
+
+    Raises
+    ------
+    UserError
+        Unless 0 < radius <= 512.
+
+    Examples
+    --------
+    >>> defocus(0.5), defocus(8).shape
+    (array([[1.]], dtype=float32), (17, 17))
+    >>> defocus(1).round(3)
+    array([[0.025, 0.145, 0.025],
+           [0.145, 0.318, 0.145],
+           [0.025, 0.145, 0.025]], dtype=float32)
     """
     radius = _positive("radius", radius)
     half = max(0, math.ceil(radius - 0.5))
@@ -36,8 +54,22 @@ def defocus(radius: float) -> np.ndarray:
 def gaussian(sigma: float) -> np.ndarray:
     """Gaussian of standard deviation `sigma` pixels, sampled at pixel centres and cut at 4 sigma.
 
-    Cutting at 2 sigma, as some corruption benchmarks do, is a visibly weaker blur. Raises UserError unless
-    0 < 4 sigma <= 512.
+    Cutting at 2 sigma, as some corruption benchmarks do, is a visibly weaker blur.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, ``k = 2 ceil(4 sigma) + 1``.
+
+    Raises
+    ------
+    UserError
+        Unless 0 < 4 sigma <= 512.
+
+    Examples
+    --------
+    >>> gaussian(2).shape, round(float(gaussian(2).max()), 4)
+    ((17, 17), 0.0398)
     """
     sigma = _positive("sigma", sigma, LARGEST_HALF / 4)
     offsets = np.arange(-math.ceil(4 * sigma), math.ceil(4 * sigma) + 1)
@@ -49,8 +81,24 @@ def linear_motion(length: float, angle: float) -> np.ndarray:
     """Straight uniform motion over `length` pixels, `angle` degrees counter-clockwise from the x axis.
 
     Weight max(0, 1 - distance to a centred segment of length `length` - 1), as MATLAB's
-    ``fspecial('motion')``; a length up to 1 is the identity. Raises UserError unless 0 < length <= 1024 and
-    the angle is finite.
+    ``fspecial('motion')``; a length up to 1 is the identity.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, k odd and at most the next odd number from `length` up.
+
+    Raises
+    ------
+    UserError
+        Unless 0 < length <= 1024 and the angle is finite.
+
+    Examples
+    --------
+    >>> linear_motion(3, 0).round(3)
+    array([[0.   , 0.   , 0.   ],
+           [0.333, 0.333, 0.333],
+           [0.   , 0.   , 0.   ]], dtype=float32)
     """
     length = _positive("length", length, 2 * LARGEST_HALF)
     if not _is_number(angle) or not abs(angle) < 1e9:  # beyond, a float has no degrees left
@@ -71,9 +119,23 @@ def camera_shake(seed: int | np.random.Generator, grid: int = 24) -> np.ndarray:
 
     Six control points, uniform integers in 1..grid; a not-a-knot cubic spline through them, rounded and
     clamped to the grid; every distinct pixel it visits weighs max(0, Normal(1, 0.5)); the rounded centroid
-    is moved to the centre. The array is as small as that allows, at most 2 grid - 1 a side.
-    Source: Chakrabarti 2016, "A neural approach to blind motion deblurring", section 4.
-    Raises UserError for any other grid.
+    is moved to the centre. Source: Chakrabarti 2016, "A neural approach to blind motion deblurring", section 4.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, as small as the curve allows, k at most 2 grid - 1.
+
+    Raises
+    ------
+    UserError
+        For any other grid.
+
+    Examples
+    --------
+    >>> kernel = camera_shake(seed=0, grid=8)
+    >>> kernel.shape, int((kernel > 0).sum())
+    ((9, 9), 23)
     """
     if not _is_number(grid) or grid not in GRIDS:
         raise UserError(f"grid={shown(grid)}: camera shake is defined on a grid of 8, 16 or 24 pixels")
@@ -101,7 +163,29 @@ def camera_shake_inertial(
     around; `anxiety` scales all three. Its dwell time is splatted bilinearly with the exact centroid at the
     centre, and renormalised to sum 1, also for a short exposure.
     Source: Boracchi & Foi 2012, "Modeling the performance of image restoration from motion blur".
-    Raises UserError unless length is in (0, 512], exposure in (0, 1], anxiety in [0, 1] and steps in 2..1,000,000.
+
+    Parameters
+    ----------
+    seed
+        Or the generator to draw from.
+    length
+        Of the whole path, pixels, in (0, 512].
+    exposure
+        Share of the path that is seen, in (0, 1].
+    anxiety
+        In [0, 1]; 0 is a straight path.
+    steps
+        Points of the path, 2 to 1,000,000.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, k odd.
+
+    Raises
+    ------
+    UserError
+        For a parameter out of its range.
     """
     length = _positive("length", length)
     if not _is_number(exposure) or not 0 < exposure <= 1:
@@ -133,8 +217,24 @@ def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
 
     The kernel is read as constant on its pixels, scaled about its centre, and integrated over the new
     pixels; so its mass is kept, and its centroid to part of a new pixel. For disks, Gaussians and straight
-    motion make the kernel anew from the scaled parameter instead. Raises UserError unless factor is positive and the
-    result at most 1025 pixels a side.
+    motion make the kernel anew from the scaled parameter instead.
+
+    Returns
+    -------
+    ndarray
+        (k, k) float32, k odd.
+
+    Raises
+    ------
+    UserError
+        Unless factor is positive and the result at most 1025 pixels a side.
+
+    Examples
+    --------
+    >>> rescale(np.full((9, 9), 1 / 81), 1 / 3).round(3)
+    array([[0.111, 0.111, 0.111],
+           [0.111, 0.111, 0.111],
+           [0.111, 0.111, 0.111]], dtype=float32)
     """
     factor = _positive("factor", factor, 1e6)
     if factor == 1:
@@ -146,6 +246,23 @@ def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
     new = np.arange(-half, half + 2) - 0.5
     rows, columns = (_overlap(factor * (np.arange(-h, h + 2) - 0.5), new) for h in halves)
     return _normalised(_centred(rows @ kernel.astype(np.float64) @ columns.T))
+
+
+def _draw_shake(given: dict[str, float], factor: float, generator: np.random.Generator) -> np.ndarray:
+    grid = given.get("grid") or int(generator.choice(GRIDS))
+    return rescale(camera_shake(generator, grid), factor)
+
+
+MAKERS: dict[str, Callable[..., np.ndarray]] = {
+    "sharp": lambda given, factor: np.ones((1, 1), dtype=np.float32),
+    "defocus": lambda given, factor: defocus(given["radius"] * factor),
+    "gaussian": lambda given, factor: gaussian(given["sigma"] * factor),
+    "motion": lambda given, factor: linear_motion(given["length"] * factor, given["angle"]),
+    "shake": _draw_shake,
+    "inertial": lambda given, factor, generator: rescale(camera_shake_inertial(generator), factor),
+}
+"""Family of `labels.FAMILIES` -> its kernel, from the parameters of a Blur and the factor (image side / frame side);
+families that are random take a generator too."""
 
 
 def _is_number(value: object) -> bool:
@@ -167,9 +284,8 @@ def _generator(seed: int | np.random.Generator) -> np.random.Generator:
 def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     """Signed area of the circle about 0 inside the rectangle from 0 to (x, y); odd in x and in y."""
     a, b = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
-    rim = np.minimum(
-        np.sqrt(np.maximum(0.0, radius**2 - b**2)), a
-    )  # where the top edge of the rectangle leaves the circle
+    # Where the top edge of the rectangle leaves the circle.
+    rim = np.minimum(np.sqrt(np.maximum(0.0, radius**2 - b**2)), a)
     area = rim * b + _under_circle(a, radius) - _under_circle(rim, radius)
     return np.sign(x) * np.sign(y) * area
 

@@ -3,7 +3,7 @@
 Pixels in [0, 1] become 0..65535 and weights 0..65535; the upper half of their 16-bit product is one instruction
 on every processor with vectors, twice as wide as float32 and free of conversions. `weigh` is that loop and all
 else feeds it. The sum over a group of taps keeps its own scale, so the error stays under 0.1 of an 8-bit level
-(`engines._taps` bounds it). Nothing here depends on where a band of rows begins: results are the same to the bit
+(`plans` bounds it). Nothing here depends on where a band of rows begins: results are the same to the bit
 for every split into threads.
 """
 
@@ -17,6 +17,7 @@ from numba import njit, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
+VERSION = 1
 LANES = 32
 STRIP = 2 * LANES
 """Pixels that one turn of the inner loops makes. A row must have as many: `engines` widens narrower images."""

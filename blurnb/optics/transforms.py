@@ -14,9 +14,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.optics.blurring import FRAME, Blur, blur, parse
+from blurnb.labels import FRAME, Blur, parse
+from blurnb.optics.blurring import blur
 from blurnb.optics.engines import BORDERS
 
+VERSION = 1
 LARGEST_WEIGHT = 1e100  # of a label in a mix: the sum of a few must be a float
 SHARP_SHARE = 0.2
 """Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""
@@ -50,10 +52,17 @@ another; `mix` gives each of the four families a fifth. Motion: 9 to 33 pixels, 
 def parse_mix(mix: str | Sequence | Mapping[str, float]) -> tuple[tuple[Blur, float], ...]:
     """The blurs of `mix` with their probabilities, which sum to 1.
 
-    `mix` is a name in MIXES; or a label, for that blur always; or a list of labels, equally likely; or
-    {label: weight}, or a list of (label, weight). The names win over labels that look alike: ``"shake"`` is the
-    mix, one fifth of it sharp, and ``["shake"]`` is always shaken. Raises UserError for an empty mix, a weight
-    that is negative or not finite, weights that sum to 0, and a label that is none.
+    Parameters
+    ----------
+    mix
+        A name in MIXES; or a label, for that blur always; or a list of labels, equally likely; or {label: weight}, or
+        a list of (label, weight). The names win over labels that look alike: ``"shake"`` is the mix, one fifth of it
+        sharp, and ``["shake"]`` is always shaken.
+
+    Raises
+    ------
+    UserError
+        For an empty mix, a weight that is negative or not finite, weights that sum to 0, and a label that is none.
     """
     if isinstance(mix, str):
         pairs = MIXES.get(mix) or ((_label_or_name(mix), 1.0),)
@@ -100,8 +109,24 @@ class RandomBlur(v2.Transform):
     a crop if the crop is to be a part of the photograph, and after it if the crop is to be the photograph.
 
     All randomness comes from torch's generator, so DataLoader workers differ from one another, and the loader's
-    seed repeats them. `mix`: see `parse_mix`. Raises UserError for other modes, types and shapes, and for videos.
+    seed repeats them.
 
+    Parameters
+    ----------
+    mix
+        See `parse_mix`.
+    frame
+        Shorter side of the frame in which labels count, pixels; None: the image's own pixels.
+    border
+        reflect | replicate | circular.
+
+    Raises
+    ------
+    UserError
+        For other modes, types and shapes, and for videos.
+
+    Examples
+    --------
     >>> RandomBlur(mix={"sharp": 1, "D8": 3})(torch.rand(3, 64, 64)).shape
     torch.Size([3, 64, 64])
     """

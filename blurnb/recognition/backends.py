@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
 import torch
@@ -11,14 +12,27 @@ import torch
 from blurnb.errors import UserError
 from blurnb.recognition import models
 
+VERSION = 1
 BACKENDS = ("eager", "openvino")
+AGREEMENT = 0.95
+"""Share of answers that a faster backend must give as torch in float32 does, on the first images, to be let on."""
+CHECKED_IMAGES = 16
 
 
 class Compiled:
     """A network whose scores OpenVINO computes, for images of any size; called as the network itself is.
 
-    `precision` is float32, or bf16 where the processor has it. Raises UserError where the package is missing or cannot
-    compile the network.
+    Parameters
+    ----------
+    network : models.Network
+        What is compiled.
+    precision : {"float32", "bf16"}
+        bf16 where the processor has it.
+
+    Raises
+    ------
+    UserError
+        The package is missing or cannot compile the network.
     """
 
     def __init__(self, network: models.Network, precision: str = "float32"):
@@ -49,7 +63,24 @@ class Compiled:
 
 
 def compiled(network: models.Network, backend: str, precision: str, device: str) -> models.Network | Compiled:
-    """`network` as `backend` computes it."""
+    """`network` as `backend` computes it.
+
+    Parameters
+    ----------
+    network : models.Network
+        In evaluation mode.
+    backend : {"eager", "openvino"}
+        "eager" is torch, and the network itself.
+    precision : {"float32", "bf16"}
+        What a backend computes in.
+    device : str
+        Where the images are; a backend other than eager knows "cpu" alone.
+
+    Raises
+    ------
+    UserError
+        An unknown backend, one that is not installed, or one that cannot do this.
+    """
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r} is unknown; use {', '.join(BACKENDS)}")
     if backend == "eager":
@@ -66,3 +97,58 @@ def version(backend: str) -> str:
         return f"{backend} {metadata.version(backend)}"
     except metadata.PackageNotFoundError as error:
         raise UserError(f"backend {backend!r} needs its package: pip install 'blurnb[{backend}]'") from error
+
+
+def compared(
+    quick: Callable[[torch.Tensor], torch.Tensor],
+    exact: Callable[[torch.Tensor], torch.Tensor],
+    cases: Iterable[tuple[torch.Tensor, int]],
+    interval: Callable[[int, int], tuple[float, float]],
+) -> dict:
+    """How a backend's answers agree with torch's own in float32.
+
+    Parameters
+    ----------
+    quick, exact : callable
+        An image (1, 3, H, W) as a network is shown it to class probabilities (1, classes): the backend, and torch.
+    cases : iterable
+        Images with the index of their class.
+    interval : callable
+        ``interval(right, count)`` gives the ends within which an accuracy may lie.
+
+    Returns
+    -------
+    dict
+        answers (how many), agreement (share with the same class first), top1 of the backend, top1_float32 and
+        top1_float32_interval of torch, largest_difference of a probability.
+    """
+    same, largest, count, right = 0, 0.0, 0, [0, 0]
+    for image, label in cases:
+        mine, theirs = quick(image), exact(image)
+        same += int(mine.argmax() == theirs.argmax())
+        right = [n + int(one.argmax() == label) for n, one in zip(right, (mine, theirs))]
+        largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
+    return {
+        "answers": count,
+        "agreement": same / max(count, 1),
+        "top1": right[0] / max(count, 1),
+        "top1_float32": right[1] / max(count, 1),
+        "top1_float32_interval": list(interval(right[1], count)) if count else [0.0, 1.0],
+        "largest_difference": float(f"{largest:.6g}"),
+    }
+
+
+def demand_agreement(check: Mapping, backend: str, name: str) -> None:
+    """Raise UserError where what `compared` found is too little to let a backend answer for the network `name`."""
+    if check["answers"] and check["agreement"] < AGREEMENT:
+        raise UserError(
+            f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
+            f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
+        )
+    low, high = check["top1_float32_interval"]
+    if not low <= check["top1"] <= high:
+        raise UserError(
+            f"backend {backend!r} moves the top-1 accuracy of {name} from {check['top1_float32']:.1%} to "
+            f"{check['top1']:.1%} of {check['answers']} answers, out of its interval; use precision float32, or "
+            "backend eager"
+        )

@@ -12,8 +12,9 @@ import pooch
 import torch
 from PIL import Image
 
+from blurnb import files
 from blurnb.errors import UserError, nearest
-from blurnb.recognition import datasets, scenes
+from blurnb.recognition import datasets, decoding, scenes
 
 VOID = 255
 """The label of pixels that no class is claimed for; they are neither learnt from nor counted."""
@@ -22,22 +23,31 @@ VOC_CLASSES = (
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 VOC_ARCHIVE = "VOCtrainval_11-May-2012.tar"
-VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
 VOC_MIRRORS = (  # the first is often out of reach
     f"http://host.robots.ox.ac.uk/pascal/VOC/voc2012/{VOC_ARCHIVE}",
     f"https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/{VOC_ARCHIVE}",
     f"https://data.pjreddie.com/files/{VOC_ARCHIVE}",
     f"https://pjreddie.com/media/files/{VOC_ARCHIVE}",
 )
+VOC_SHA256 = "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"
+NAMES = ("scenes", "voc2012", "camvid", "voc-layout")
 SUFFIXES = (".jpg", ".png", ".jpeg", ".JPEG")
 
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """Images with label maps, by index. `load(i)` gives the image, float32 (3, H, W) RGB in [0, 1], and its map, uint8
-    (H, W): 0 to ``len(classes) - 1``, or VOID.
+    """Images with label maps, by index.
 
-    `native_side`, `fingerprint` and `source` mean what they do in `datasets.Dataset`.
+    Attributes
+    ----------
+    name, ids, native_side, fingerprint, source
+        As in `datasets.Dataset`.
+    classes : tuple of str
+        What the labels 0, 1, ... of a map mean.
+    load : callable
+        ``load(i)`` gives the image, float32 (3, H, W), RGB in [0, 1], and its map, uint8 (H, W): 0 to
+        ``len(classes) - 1``, or VOID. It raises UserError for a map that is damaged, of another size than its image
+        or with a label beyond the classes.
     """
 
     name: str
@@ -52,14 +62,32 @@ class LabelMaps:
         return len(self.ids)
 
 
-def load(name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0):
-    """Open labelled pixels by name, `n_images` of them drawn by `seed` (0: all).
+def load(
+    name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0
+) -> LabelMaps:
+    """Open labelled pixels by name.
 
-    scenes: the procedural scenes, the background being class 0. voc2012: from `root`, else downloaded and checked.
-    camvid, voc-layout: `root` holds ImageSets/Segmentation/<split>.txt, JPEGImages, SegmentationClass and classes.txt,
-    a class a line, the first being label 0. `root` may also be the folder above it, or above VOCdevkit/VOC2012.
-    Raises UserError, naming the file, for a missing split file, classes.txt, image or map; `load(i)` of what it
-    returns, for a map of another size than its image and a label beyond the classes.
+    Parameters
+    ----------
+    name : str
+        scenes: the procedural scenes, the background being class 0. voc2012: from `root`, else downloaded and checked.
+        camvid, voc-layout: `root` holds ImageSets/Segmentation/<split>.txt, JPEGImages, SegmentationClass and
+        classes.txt, a class a line, the first being label 0.
+    root : str or Path, optional
+        That folder, or the one above it, or the one above VOCdevkit/VOC2012.
+    split : str
+        A list in ImageSets/Segmentation; of the scenes train, val or test.
+    n_images : int
+        So many of them are drawn by `seed`; 0 means all (of the scenes, which have no end, 1,000).
+
+    Returns
+    -------
+    LabelMaps
+
+    Raises
+    ------
+    UserError
+        Naming the file: a split, classes.txt, an image or a map is missing or cannot be read.
     """
     if name not in NAMES:
         raise UserError(f"dataset {name!r} has no labelled pixels{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
@@ -69,9 +97,6 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
         return _scenes(split, n_images or 1000, seed)
     found = _voc_layout(name, root, split)
     return subset(found, datasets.drawn(len(found), n_images, seed, name)) if n_images else found
-
-
-NAMES = ("scenes", "voc2012", "camvid", "voc-layout")
 
 
 def subset(maps: LabelMaps, indices: Sequence[int]) -> LabelMaps:
@@ -108,14 +133,14 @@ def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
         raise UserError(f"cannot read {listing} ({reason}); it lists the images of the split, an id a line") from error
     if not ids:
         raise UserError(f"{listing} lists no image; an id a line is needed")
-    files = tuple((_image(base, one, listing), base / "SegmentationClass" / f"{one}.png") for one in ids)
-    for _, file in files:
+    pairs = tuple((_image(base, one, listing), base / "SegmentationClass" / f"{one}.png") for one in ids)
+    for _, file in pairs:
         if not file.is_file():
             raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
     classes = _classes(name, base)
-    sizes = tuple(file.stat().st_size for pair in files for file in pair)
+    sizes = tuple(file.stat().st_size for pair in pairs for file in pair)
     print_of = datasets.fingerprint(name, classes, ids, sizes)
-    return LabelMaps(name, classes, ids, partial(_pair_at, files, len(classes)), None, print_of, print_of)
+    return LabelMaps(name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of)
 
 
 def _base(name: str, root: str | Path | None) -> Path:
@@ -135,14 +160,12 @@ def _base(name: str, root: str | Path | None) -> Path:
 
 def _downloaded() -> Path:
     """The folder where VOC2012 is unpacked, downloaded from the first mirror that has it whole."""
-    folder = datasets.cache_folder()
+    folder = files.cache_folder()
+    untar = pooch.Untar(extract_dir="voc2012")
     reasons = []
     for url in VOC_MIRRORS:
         try:
-            pooch.retrieve(
-                url, f"md5:{VOC_MD5}", VOC_ARCHIVE, folder, processor=pooch.Untar(extract_dir="voc2012"),
-                progressbar=True,
-            )  # fmt: skip
+            pooch.retrieve(url, f"sha256:{VOC_SHA256}", VOC_ARCHIVE, folder, processor=untar, progressbar=True)
             return folder / "voc2012"
         except Exception as error:  # pooch lets every kind of network error through
             reasons.append(f"{url.split('/')[2]}: {type(error).__name__}")
@@ -173,11 +196,11 @@ def _classes(name: str, base: Path) -> tuple[str, ...]:
     return classes
 
 
-def _pair_at(files: Sequence[tuple[Path, Path]], count: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-    image_file, map_file = files[index]
-    image = datasets.decode(image_file)
+def _pair_at(pairs: Sequence[tuple[Path, Path]], count: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    image_file, map_file = pairs[index]
+    image = decoding.decode(image_file)
     try:
-        with Image.open(map_file, formats=datasets.FORMATS) as opened:
+        with Image.open(map_file, formats=decoding.FORMATS) as opened:
             mode, labels = opened.mode, np.array(opened)
     except Exception as error:  # a damaged file can end anywhere in a decoder
         raise UserError(f"{map_file} is not a whole image ({type(error).__name__}); fetch it again") from error

@@ -16,30 +16,31 @@ from torch.nn import functional as F
 from blurnb.errors import UserError
 from blurnb.recognition import models
 
+VERSION = 1
 STRIDE = 4
 """Pixels from one position to the next, in each direction."""
 
 
-def taps(network: models.Network) -> tuple[list[str], str]:
-    """Names (in `models.activations`) of the layers whose maps are stacked, and of the one seen globally.
-
-    VGG networks: each convolution (after its ReLU), and fc7. EfficientNet: stem and blocks, and the head.
-    """
-    named = list(models.activations(network))
-    if network.name.startswith("vgg"):
-        local = [name for name in named if name.startswith("conv")]
-        overall = [name for name in named if name.startswith("fc")][-2]
-        return local, overall
-    if "head" in named:
-        return [name for name in named if name != "head"], "head"
-    raise UserError(f"network {network.name!r} has no zoomout levels; use a VGG network or efficientnet_lite0")
-
-
 class Zoomout(nn.Module):
-    """[0, 1] pixels (N, 3, H, W) in, class scores (N, class_count, H, W) out; H and W 32 or more.
+    """[0, 1] pixels (N, 3, H, W) in, class scores (N, class_count, H, W) out; H and W 32 pixels or more.
 
-    `backbone` is a classifier, whose own last layer goes unused. It stays in evaluation mode even in training: a batch
-    of few images has no normalisation statistics worth having, and its dropout belongs to classification.
+    Parameters
+    ----------
+    backbone : models.Network
+        A classifier of a family that states its levels; its own last layer goes unused. It stays in evaluation mode
+        even in training: a batch of few images has no normalisation statistics worth having, and its dropout belongs
+        to classification.
+    class_count : int
+        Classes of pixels, 2 or more.
+    hidden : int
+        Channels of each of the two hidden convolutions.
+    dropout : float
+        Share of them that training sets to 0.
+
+    Raises
+    ------
+    UserError
+        A count is too small, or the backbone has no levels.
     """
 
     def __init__(self, backbone: models.Network, class_count: int, hidden: int = 1000, dropout: float = 0.5):
@@ -48,7 +49,7 @@ class Zoomout(nn.Module):
             if value < least:
                 raise UserError(f"{name}={value} is too few; give {least} or more")
         self.name, self.class_count, self.backbone = f"zoomout of {backbone.name}", class_count, backbone
-        self._local, self._overall = taps(backbone)
+        self._local, self._overall = models.levels(backbone)
         device = next(backbone.parameters()).device
         backbone.eval()
         self.strides = (STRIDE,) * len(self._local)  # nothing subsampled while they are found out
@@ -86,13 +87,11 @@ class Zoomout(nn.Module):
         height, width = images.shape[-2:]
         return self.head(self.levels(images), _grid(images))[..., :height, :width]
 
-    def materialised(self, images: torch.Tensor) -> torch.Tensor:
-        """The same scores by way of `features`: the definition, kept to test and time `forward` against."""
-        height, width = images.shape[-2:]
-        return self.head.judged(self.head.first(self.features(images)))[..., :height, :width]
-
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The standardised feature of every position, (N, channels, H / 4, W / 4): 8,320 channels of VGG-16."""
+        """The standardised feature of every position, (N, channels, H / 4, W / 4): 8,320 channels of VGG-16.
+
+        `forward` computes the same scores without it; it is here to be looked at, and to hold `forward` to.
+        """
         grid = _grid(images)
         placed = [_placed(one, factor, grid) for one, factor in zip(self.levels(images), self.head.factors)]
         return (torch.cat(placed, 1) - self.head.mean) / self.head.deviation
@@ -147,7 +146,10 @@ class Head(nn.Module):
 
 
 def standardise(network: Zoomout, batches: Iterable[torch.Tensor]) -> None:
-    """Set the mean and the standard deviation of every channel to those it has over the images in `batches`."""
+    """Set the mean and the standard deviation of every channel to those it has over the images in `batches`.
+
+    Each batch is float (N, 3, H, W) in [0, 1]. Raises UserError where there is none.
+    """
     count: list[int] = []
     with torch.no_grad():
         for images in batches:

@@ -15,7 +15,7 @@ import torch
 from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.study import finetuning, journal
+from blurnb.study import journal, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
 LEAST_MEMORY = 1.5e9  # bytes: VGG-16 and one photograph in a frame of 512
@@ -153,7 +153,7 @@ def store(cache: Path) -> Iterator[Finding]:
 
 
 def _network(folder: Path) -> Iterator[Finding]:
-    state = finetuning.condition(folder)
+    state = stores.condition(folder)
     if state == "damaged":
         yield Finding("warn", "networks", f"{folder} does not match its manifest", "the next run trains it again")
     elif state == "unfinished":

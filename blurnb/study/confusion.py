@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition.label_maps import VOID
 
+VERSION = 1
 REGIONS = ("boundary", "interior")
 RESAMPLES = 2000
 
@@ -81,47 +81,10 @@ def resampled(matrices: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np
     return (weights.astype(float) @ matrices.reshape(n, -1).astype(float)).reshape(resamples, count, count)
 
 
-def interval(value: float, draws: np.ndarray) -> dict[str, float]:
+def interval(value: float, draws: np.ndarray) -> tuple[float, float, float]:
     """Value with the 95 % percentile interval of its draws; none where there is but one image or nothing to draw."""
     draws = draws[~np.isnan(draws)]
     if not draws.size or np.isnan(value):
-        return {"value": float(value)}
+        return float(value), np.nan, np.nan
     low, high = np.quantile(draws, [0.025, 0.975])
-    return {"value": float(value), "ci_low": float(min(low, value)), "ci_high": float(max(high, value))}
-
-
-def rows(regions: dict[str, np.ndarray], classes: Sequence[str], seed: int, **shared) -> list[dict]:
-    """Records of one condition from its matrices by region, each (n, count, count), one an image.
-
-    mIoU and pixel accuracy over `all` pixels, of the boundary and of the interior; IoU of every class that is there.
-    """
-    found, n = [], len(next(iter(regions.values())))
-    shared |= {"n": n, "seed": seed}
-    for view, matrices in {"all": sum(regions.values()), **regions}.items():
-        total, draws = matrices.sum(0), resampled(matrices, seed)
-        for metric, measure in (("miou", miou), ("pixel_accuracy", pixel_accuracy)):
-            value = float(measure(total))
-            if not np.isnan(value):
-                spread = interval(value, measure(draws) if n > 1 else np.array([]))
-                found.append(records.row(metric=metric, view=view, **spread, **shared))
-        if view == "all":
-            each, drawn = iou(total), iou(draws)
-            for place, name in enumerate(classes):
-                if not np.isnan(each[place]):
-                    spread = interval(each[place], drawn[:, place] if n > 1 else np.array([]))
-                    found.append(records.row(metric="iou", view=name, **spread, **shared))
-    return found
-
-
-def changes(regions: dict[str, np.ndarray], other: dict[str, np.ndarray], against: str, seed: int, **shared) -> list:
-    """Paired differences of mIoU from the matrices `other` of the same images, over all pixels and by region."""
-    found, n = [], len(next(iter(regions.values())))
-    theirs = {"all": sum(other.values()), **other}
-    for view, matrices in {"all": sum(regions.values()), **regions}.items():
-        value = float(miou(matrices.sum(0)) - miou(theirs[view].sum(0)))
-        if not np.isnan(value):
-            draws = miou(resampled(matrices, seed)) - miou(resampled(theirs[view], seed)) if n > 1 else np.array([])
-            spread = interval(value, draws)
-            shared |= {"n": n, "seed": seed, "view": f"{view} vs {against}"}
-            found.append(records.row(metric="miou_change", **spread, **shared))
-    return found
+    return float(value), float(min(low, value)), float(max(high, value))

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from blurnb import records
+from blurnb import files, provenance
 from blurnb.errors import UserError
 
 
 def path_for(store: str | Path, facts: Mapping) -> Path:
     """The journal of a run; what decides its numbers is written beside it once, for people."""
-    path = Path(store) / "answers" / f"{records.address(facts)}.jsonl"
+    path = Path(store) / "answers" / f"{provenance.address(facts)}.jsonl"
     beside = path.with_suffix(".json")
     if not _is_there(beside):
-        records.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+        files.write_whole(beside, json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -30,38 +30,6 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a folder that may not be entered; writing will say so
         return False
-
-
-def once(store: str | Path, kind: str, facts: Mapping, compute: Callable[[], object]) -> object:
-    """The JSON result of `compute`, kept whole under the address of `facts`; computed only where it is not there.
-
-    Of two processes that want it at once one computes: measured seconds, say, must not differ between their records.
-    """
-    path = Path(store) / kind / f"{records.address(facts)}.json"
-    kept = _kept(path)
-    if kept is not None:
-        return kept[0]
-    with records.locked(path):
-        kept = _kept(path)
-        if kept is not None:
-            return kept[0]
-        records.forget_unfinished(path)
-        result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later
-        records.write_whole(path, json.dumps({"facts": facts, "crc": _crc(result), "result": result}) + "\n")
-    return result
-
-
-def _kept(path: Path) -> list | None:
-    """[result] where a whole one is kept; None where there is none, or a damaged one."""
-    try:
-        kept = json.loads(path.read_text())
-        return [kept["result"]] if kept["crc"] == _crc(kept["result"]) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _crc(result: object) -> int:
-    return zlib.crc32(json.dumps(result, sort_keys=True).encode())
 
 
 def read(path: str | Path) -> dict[str, dict[str, list]]:
@@ -109,7 +77,7 @@ def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) 
         text = json.dumps([image, answers], separators=(",", ":"), ensure_ascii=False).encode()
         lines.append(b"%b\t%08x\n" % (text, zlib.crc32(text)))
     # One writer at a time: one that looked while another's line was growing would take it for a torn one.
-    with records.locked(Path(path)):
+    with files.locked(Path(path)):
         _append(path, b"".join(lines))
 
 

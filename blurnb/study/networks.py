@@ -1,88 +1,94 @@
-"""Networks ready for the study: loaded by name, or trained once for a store and found there ever after."""
+"""Networks ready for a chapter: loaded by name, or trained once for a store and found there ever after."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from blurnb import files
+from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.study import finetuning, profiles
-
-TRAINED = {"trained": "embedded", "trained-briefly": "smoke"}
-"""Weights that RQ1 knows by name: the sharp network that RQ2 trains in that profile."""
-
-
-def obtain(name: str, weights: str, class_count: int, parameters: profiles.Evaluated) -> tuple[models.Network, dict]:
-    """(network, what is known of its weights) for `weights`: imagenet | none | a file | trained | trained-briefly."""
-    if weights in TRAINED:
-        given = {"profile": TRAINED[weights], "device": parameters.device}
-        return sharp(profiles.validate("rq2", given), parameters.seed)
-    network = models.load(name, weights, class_count, small_input=parameters.small_input)
-    return network, {"weights": weights, "fingerprint": models.fingerprint(network)}
+from blurnb.study import finetuning
+from blurnb.study import parameters as chapter
+from blurnb.study.parameters import Evaluated, Pair, Trained
+from blurnb.study.recipes import Recipe
+from blurnb.study.runs import Opened
 
 
-def training_images(parameters: profiles.Trained) -> datasets.Dataset:
-    """The images that networks learn from: the training split of the chapter's data set."""
-    return datasets.load(
-        parameters.dataset[0], parameters.data_root or None, split="train", n_images=parameters.train_images, seed=0
-    )
+def ready(opened: Opened, parameters: Evaluated, class_count: int = 0) -> tuple[models.Network, dict]:
+    """(network, what is known of its weights) of a pair, for its images' classes or for `class_count`."""
+    pair = opened.pair
+    if pair.weights in chapter.SCENES:
+        training = chapter.scenes_training(pair.weights, parameters.device)
+        return sharp(training.pair, training, parameters.seed)
+    count = class_count or max(2, len(opened.images.classes))
+    network = models.load(pair.network, pair.weights, count, small_input=parameters.small_input)
+    return network, {"weights": pair.weights, "fingerprint": models.fingerprint(network)}
 
 
-def recipe(parameters: profiles.Trained, **changed) -> finetuning.Recipe:
-    """The fields that all trainings of a chapter share, and those that `changed` names."""
-    shared = {
-        "batch": parameters.train_batch,
-        "weight_decay": parameters.weight_decay,
-        "shift": parameters.shift,
-        "warmup": parameters.warmup,
-        "optimizer": parameters.optimizer,
-        "symmetry": parameters.symmetry,
-        "frame": parameters.frame,
-        "border": parameters.border,
-        "precision": parameters.protocol().precision,
-    }
-    return finetuning.Recipe(**{**shared, **changed})
+def trained(origin: Mapping) -> dict:
+    """The seed of a network's training as a column, where it was trained here; `origin` is what is known of it."""
+    return {"train_seed": origin["facts"]["seed"]} if "facts" in origin else {}
 
 
-def sharp(parameters: profiles.Trained, seed: int) -> tuple[models.Network, dict]:
+def check_classes(opened: Opened) -> None:
+    """Raise UserError for ImageNet's weights on other classes than its 1,000, where a network would be guessing."""
+    pair, count = opened.pair, len(opened.images.classes)
+    if pair.weights == "imagenet" and count != 1000:
+        raise UserError(
+            f"weights 'imagenet' of {pair.network} answer 1,000 classes, {opened.images.name} has {count}; "
+            "fine-tune first (chapter rq2), or give the weights file of a network trained on these classes"
+        )
+
+
+def training_images(pair: Pair, parameters: Trained) -> datasets.Dataset:
+    """The images that networks learn from: the training split of a pair's data set."""
+    root = parameters.data_root or None
+    return datasets.load(pair.dataset, root, split="train", n_images=parameters.train_images, seed=0)
+
+
+def sharp(pair: Pair, parameters: Trained, seed: int) -> tuple[models.Network, dict]:
     """The network every other starts from: trained on sharp images alone."""
-    images = training_images(parameters)
-    network = models.load(
-        parameters.network[0], parameters.weights[0], len(images.classes), small_input=parameters.small_input
+    images = training_images(pair, parameters)
+    network = models.load(pair.network, pair.weights, len(images.classes), small_input=parameters.small_input)
+    recipe = parameters.recipe(
+        pair,
+        mix="sharp",
+        epochs=parameters.base_epochs,
+        learning_rate=parameters.base_learning_rate,
+        frozen_blocks=parameters.base_frozen,
+        seed=seed,
     )
-    return _finetuned(
-        network,
-        images,
-        recipe(
-            parameters,
-            mix="sharp",
-            epochs=parameters.base_epochs,
-            learning_rate=parameters.base_learning_rate,
-            frozen_blocks=parameters.base_frozen,
-            seed=seed,
-        ),
-        parameters,
-        f"training {network.name} on sharp {images.name}, seed {seed}",
-    )
+    title = f"training {network.name} on sharp {images.name}, seed {seed}"
+    return _finetuned(network, images, recipe, parameters, title)
 
 
 def tuned(
-    parameters: profiles.Trained, mix: str, seed: int, *, frozen: int = 0, scale: int = 0
+    pair: Pair, parameters: Trained, mix: str, seed: int, *, frozen: int = 0, scale: int = 0
 ) -> tuple[models.Network, dict]:
     """The sharp network, trained further on `mix` (also "sharp", so that all have had the same number of steps).
 
     `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
     """
-    network, _ = sharp(parameters, seed)
-    changed = {"epochs": parameters.epochs, "learning_rate": parameters.learning_rate, "seed": seed}
-    changed |= {"mix": mix.split("+") if "+" in mix else mix, "frozen_blocks": frozen, "scale": scale}
+    network, _ = sharp(pair, parameters, seed)
+    recipe = parameters.recipe(
+        pair,
+        mix=mix,
+        epochs=parameters.epochs,
+        learning_rate=parameters.learning_rate,
+        frozen_blocks=frozen,
+        scale=scale,
+        seed=seed,
+    )
     title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} blocks frozen" if frozen else "")
-    return _finetuned(network, training_images(parameters), recipe(parameters, **changed), parameters, title)
+    return _finetuned(network, training_images(pair, parameters), recipe, parameters, title)
 
 
-def _finetuned(network, images, chosen, parameters, title):
+def _finetuned(network, images, recipe: Recipe, parameters: Trained, title: str) -> tuple[models.Network, dict]:
     return finetuning.finetune(
         network,
         images,
-        chosen,
-        store=datasets.cache_folder(),
+        recipe,
+        store=files.cache_folder(),
         device=parameters.device,
         workers=parameters.train_workers,
         title=title,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from blurnb import labels
+from blurnb.optics import resampling
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Protocol:
 
     frame: int = labels.FRAME
     border: str = "reflect"
-    resample: str = "bilinear"
+    resample: str = resampling.RESAMPLE
     view: str = "dense"
     flip: bool = False
     precision: str = "float32"

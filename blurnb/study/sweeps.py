@@ -66,7 +66,7 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, shards: Sequence[l
     from papermill.exceptions import PapermillExecutionError
 
     if shards:
-        from blurnb.recognition.datasets import cache_folder
+        from blurnb.files import cache_folder
 
         for facts, answers in (pair for shard in shards for pair in shard):
             journal.add(cache_folder(), facts, answers)

@@ -13,7 +13,7 @@ from pathlib import Path
 from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition import models
-from blurnb.study import finetuning, journal
+from blurnb.study import journal, stores
 
 from .disturb import expect_one_line, folder, settled, undisturbed
 from .jobs import JOBS, told
@@ -141,7 +141,7 @@ def _records(file: Path) -> list:
 
 
 def _once(file: Path) -> object:
-    kept = journal._kept(file)
+    kept = stores.read_result(file)
     return kept if kept is None else json.dumps(kept)
 
 
@@ -149,7 +149,7 @@ def _network(file: Path) -> object:
     about = file.with_name("manifest.json")
     if about not in FACTS:  # first of all it is read whole
         FACTS[about] = json.loads(about.read_text())["facts"]
-    told_of = finetuning._told(file.with_name("weights.safetensors"), about, FACTS[about])
+    told_of = stores.read_manifest(file.with_name("weights.safetensors"), about, FACTS[about])
     return None if told_of is None else json.dumps(told_of, sort_keys=True)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from blurnb.errors import UserError
+from blurnb.labels import parse
 from blurnb.recognition import datasets, models
 from blurnb.study import evaluation
 
@@ -242,7 +243,7 @@ def library(ledger: Ledger) -> None:
         "angle": lambda v: kernels.linear_motion(5, v), "camera_shake": lambda v: kernels.camera_shake(0, v),
         "seed": lambda v: kernels.camera_shake(v, 8), "inertial": lambda v: kernels.camera_shake_inertial(0, v),
         "exposure": lambda v: kernels.camera_shake_inertial(0, exposure=v), "steps": lambda v:
-        kernels.camera_shake_inertial(0, steps=v), "parse": blurring.parse, "blur": lambda v: blurring.blur(image, v),
+        kernels.camera_shake_inertial(0, steps=v), "parse": parse, "blur": lambda v: blurring.blur(image, v),
         "images": lambda v: blurring.blur(v, "D8"), "frame": lambda v: blurring.blur(image, "D8", frame=v),
         "border": lambda v: blurring.blur(image, "D8", border=v), "image_ids": lambda v:
         blurring.blur(image, "shake", image_ids=v), "deblur": lambda v: deblurring.deblur(v, np.ones((1, 1))),

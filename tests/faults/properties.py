@@ -12,6 +12,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from blurnb.errors import UserError
+from blurnb.labels import parse
 from blurnb.optics import blurring, transforms
 from blurnb.study import profiles
 
@@ -46,13 +47,13 @@ def refused(error: UserError, names: str = "") -> None:
 def a_label(label: object) -> None:
     """A label is parsed to one whose kernel is a blur and which parses to itself again, or refused."""
     try:
-        blur = blurring.parse(label)
+        blur = parse(label)
     except UserError as error:
         refused(error, "label")
         return
-    assert blurring.parse(blur.label) == blur
+    assert parse(blur.label) == blur
     for factor in (1.0, 0.125):
-        kernel = blur.kernel(factor)
+        kernel = blurring.kernel_for(blur, factor)
         assert kernel.shape[0] == kernel.shape[1] <= 1025
         assert kernel.shape[0] % 2 == 1
         assert np.isfinite(kernel).all()

@@ -6,8 +6,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from blurnb.recognition import datasets, models
-from blurnb.study import parameters, values
+from blurnb.errors import UserError
+from blurnb.optics import camera
+from blurnb.recognition import custom, datasets, models
+from blurnb.study import answers, classification, measures, parameters, values
+from blurnb.study.answers import Condition
+from blurnb.study.classification import Classification
+from blurnb.study.runs import Opened, Recorder, Run
+from blurnb.study.treatments import Treatment
 
 
 def _is_custom(network: str) -> bool:
@@ -53,3 +59,72 @@ class Parameters(parameters.Evaluated):
         if len(found) < 2:
             raise ValueError("give at least one blur beside sharp")
         return found
+
+
+TRAINING = "as given"
+
+
+def run(parameters: Parameters) -> Run:
+    """Evaluate the network under every blur and scale; writes ``<output_dir>/card.csv`` and its manifest."""
+    with Recorder(parameters, "card", _opened_images) as recorder:
+        (opened,) = recorder.pairs
+        network = _network(opened, parameters)
+        mine = opened.with_images(_drawn(opened, parameters))
+        task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
+        conditions = [
+            Condition(Treatment(blur, rounding=parameters.rounding), scale, TRAINING)
+            for scale in opened.scales
+            for blur in answers.distinct(parameters.blurs)
+        ]
+        found = answers.gather(mine.images, conditions, task, recorder.computing)
+        tables = classification.tables(mine.images, found)
+        own = opened.pair.network in models.names()
+        truth = next(iter(tables.values()))["label"]
+        run_id = recorder.ran(
+            found.decided,
+            {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
+            normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
+            classes=network.class_count,
+            most_frequent_class=float(truth.value_counts(normalize=True).max()),
+            camera=_situations(parameters),
+            **found.circumstances,
+        )
+        shared = opened.columns | {"network": network.name}
+        scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
+        recorder.add(measures.of_each(tables, shared), run_id)
+        recorder.add(measures.from_sharp(tables, shared), run_id)
+        recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+    return recorder.run
+
+
+def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
+    """All photographs below `data_root`; "auto" is imagenet where every class folder is a WordNet id, else folder."""
+    root = parameters.data_root or None
+    if pair.dataset != "auto":
+        return datasets.load(pair.dataset, root, split="test" if pair.dataset == "scenes" else "val")
+    try:
+        return datasets.load("imagenet", root)
+    except UserError:
+        return datasets.load("folder", root)  # which says what it misses, if anything
+
+
+def _network(opened: Opened, parameters: Parameters) -> models.Network:
+    """The network, checked against the classes of the data before anything is computed."""
+    pair, count = opened.pair, len(opened.images.classes)
+    if pair.network in models.names() and pair.weights == "imagenet" and count != 1000:
+        raise UserError(
+            f"{pair.network} with ImageNet weights answers 1,000 classes, {opened.images.name} {parameters.data_root} "
+            f"has {count}; name the class folders by WordNet id (n01440764 ...), or give the weights file of a network "
+            "trained on them, or weights none for a random one"
+        )
+    return custom.load(pair.network, pair.weights, count, mean=parameters.mean, std=parameters.std)
+
+
+def _drawn(opened: Opened, parameters: Parameters) -> datasets.Dataset:
+    return datasets.sample(opened.images, min(opened.pair.n_images, len(opened.images)), parameters.seed)
+
+
+def _situations(parameters: Parameters) -> dict:
+    """What the camera of the parameters does to a subject off focus, crossing the view, or while it is turned."""
+    names = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm", "exposure_s")
+    return camera.situations(**{name: getattr(parameters, name) for name in names})

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
-from blurnb.study import parameters, values
+from tqdm import tqdm
+
+from blurnb import labels
+from blurnb.optics import blurring
+from blurnb.recognition import datasets
+from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments, values
+from blurnb.study.answers import Condition
+from blurnb.study.classification import Classification
+from blurnb.study.protocol import Protocol
+from blurnb.study.runs import Opened, Recorder, Run
+from blurnb.study.treatments import Treatment
+
+PUBLISHED = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
+"""torchvision's accuracy of VGG-16 IMAGENET1K_V1: validation set, shorter side 256, centre crop 224."""
+STRENGTH_TOLERANCE = 0.05  # standard deviations that differ by less count as one strength
 
 
 class Parameters(parameters.Evaluated):
@@ -19,3 +36,172 @@ class Parameters(parameters.Evaluated):
     backend: Literal["eager", "openvino"] = "eager"
     dose_blurs: values.Blurs
     dose_scales: values.Scales
+
+
+def run(parameters: Parameters) -> Run:
+    """Evaluate every pair of data set and network; writes ``<output_dir>/rq1.csv`` and its manifests."""
+    with Recorder(parameters, "rq1") as recorder:
+        for opened in recorder.pairs:
+            networks.check_classes(opened)
+        for opened in recorder.pairs:
+            network, origin = networks.ready(opened, parameters)
+            _check_against_torchvision(opened, network, recorder)
+            conditions = _conditions(parameters, parameters.blurs, opened.scales)
+            tables, run_id = _answered(recorder, opened, network, origin, conditions)
+            scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
+            shared = opened.columns | networks.trained(origin)
+            recorder.add(measures.of_each(tables, shared), run_id)
+            recorder.add(measures.from_sharp(tables, shared), run_id)
+            recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+    return recorder.run
+
+
+def run_doses(parameters: Parameters) -> Run:
+    """The first pair of the run under many strengths of every family; writes ``<output_dir>/doses.csv``.
+
+    Beside what RQ1 records: the standard deviation of every kernel, and the paired differences of each blur from the
+    disk of its strength, which tell what the shape of a blur does when its size is held.
+    """
+    with Recorder(parameters, "doses") as recorder:
+        opened, blurs = recorder.pairs[0], parameters.dose_blurs
+        networks.check_classes(opened)
+        network, origin = networks.ready(opened, parameters)
+        conditions = _conditions(parameters, blurs, runs.scales_for(opened.images, parameters.dose_scales))
+        tables, run_id = _answered(recorder, opened, network, origin, conditions, "doses")
+        shared = opened.columns | networks.trained(origin)
+        recorder.add(measures.of_each(tables, shared), run_id)
+        recorder.add(measures.from_sharp(tables, shared), run_id)
+        widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
+        bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
+        for blur, width in widths.items():
+            triple = (width, math.nan, math.nan)
+            recorder.add([measures.row(triple, "kernel_sd", len(opened.images), blur=blur, **bare)], run_id)
+        for one in conditions:
+            for disk in _as_wide(one.treatment.blur, widths):
+                other = one._replace(treatment=one.treatment._replace(blur=disk))
+                here, there = (shared | side.columns() for side in (one, other))
+                recorder.add(measures.difference(tables[one], tables[other], here, there), run_id)
+    return recorder.run
+
+
+def run_rounding(parameters: Parameters) -> Run:
+    """What saving blurred images to 8-bit files does to the answers; writes ``<output_dir>/rounding.csv``.
+
+    Every condition is answered with each rounding at float32, and unrounded at bf16, which rounds the network and no
+    image; each is compared with what is rounded nowhere, on the same images.
+    """
+    with Recorder(parameters, "rounding") as recorder:
+        for opened in recorder.pairs:
+            network, origin = networks.ready(opened, parameters)
+            exact: dict[Condition, tuple] = {}
+            for precision, roundings in (("float32", treatments.ROUNDINGS), ("bf16", ("none",))):
+                own = opened.under(replace(opened.protocol, precision=precision))
+                conditions = [
+                    one
+                    for rounding in roundings
+                    for one in _conditions(parameters, parameters.blurs, opened.scales, rounding)
+                ]
+                tables, run_id = _answered(recorder, own, network, origin, conditions, f"rounding, {precision}")
+                shared = own.columns | networks.trained(origin)
+                recorder.add(measures.of_each(tables, shared), run_id)
+                for one, part in tables.items():
+                    bare = one._replace(treatment=one.treatment._replace(rounding="none"))
+                    here = shared | one.columns()
+                    theirs, there = exact.setdefault(bare, (part, here))
+                    if here != there:
+                        recorder.add(measures.difference(part, theirs, here, there), run_id)
+                        recorder.add([measures.agreement(part, theirs, here, there)], run_id)
+    return recorder.run
+
+
+def shard(parameters: Parameters, place: int, count: int) -> list[tuple[dict, dict]]:
+    """Answer part `place` (1 first) of the `count` into which the images of every pair are cut, into the store.
+
+    Returns (facts, answers by image) of each pair, for `journal.add` where the store is not shared. A later run finds
+    the answers and writes the records that it would have written alone: parts are whole windows of the loop.
+    """
+    recorder, found = Recorder(parameters, "rq1"), []
+    for opened in recorder.pairs:
+        networks.check_classes(opened)
+        part = answers.part_of(opened.images, recorder.computing, place, count)
+        if not part:
+            continue
+        network, _ = networks.ready(opened, parameters)
+        mine = datasets.subset(opened.images, part)
+        conditions = _conditions(parameters, parameters.blurs, opened.scales)
+        task, _ = _task(recorder, opened, network, conditions)
+        title = f"{network.name} on {mine.name}, shard {place}/{count}"
+        try:
+            answers.gather(mine, conditions, task, recorder.computing, title=title)
+        except datasets.UnreadableImage:
+            if parameters.strict:
+                raise
+            continue  # the run over all images names and counts them
+        found.append(answers.kept(mine, task, recorder.computing.store))
+    return found
+
+
+def _conditions(parameters: Parameters, blurs, scales, rounding: str = "") -> list[Condition]:
+    return [
+        Condition(Treatment(blur, rounding=rounding or parameters.rounding), scale)
+        for scale in scales
+        for blur in answers.distinct(blurs)
+    ]
+
+
+def _task(recorder: Recorder, opened: Opened, network, conditions) -> tuple[Classification, dict]:
+    task = Classification({"sharp": network}, opened.protocol, recorder.computing.batch)
+    backend = recorder.parameters.backend
+    return classification.accelerated(task, opened.images, backend, conditions, recorder.computing)
+
+
+def _answered(recorder, opened: Opened, network, origin, conditions, title: str = "") -> tuple[dict, str]:
+    """(answers by condition, run_id)"""
+    task, about = _task(recorder, opened, network, conditions)
+    title = title or f"{network.name} on {opened.images.name}"
+    found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
+    run_id = recorder.ran(found.decided, origin, **found.circumstances, **about)
+    return classification.tables(opened.images, found), run_id
+
+
+def _width(blur: str, ids: Sequence[str], seed: int) -> float:
+    """Standard deviation of a blur's kernel, frame pixels; for shake, of the kernels of all images."""
+    chosen = ids if labels.parse(blur).is_random else ids[:1]
+    return measures.kernel_sd([blurring.kernel_for(blur, seed=seed, image_id=one).astype(float) for one in chosen])
+
+
+def _as_wide(blur: str, widths: Mapping[str, float]) -> list[str]:
+    """The disks that are as wide as a blur of another family, by standard deviation."""
+    if labels.family(blur) in ("defocus", "sharp"):
+        return []
+    disks = [disk for disk in widths if labels.family(disk) == "defocus"]
+    return [disk for disk in disks if abs(widths[blur] / widths[disk] - 1) <= STRENGTH_TOLERANCE]
+
+
+def _check_against_torchvision(opened: Opened, network, recorder: Recorder) -> None:
+    """On the whole validation set VGG-16 must first reproduce torchvision's own published accuracy."""
+    pair, images = opened.pair, opened.images
+    if (pair.network, pair.weights, images.name, len(images)) != ("vgg16", "imagenet", "imagenet", PUBLISHED["n"]):
+        return
+    task = Classification({"sharp": network}, Protocol(frame=256, view="center-crop"), recorder.computing.batch)
+    condition = Condition(Treatment("sharp"), "256")
+    title = "VGG-16 against its published accuracy"
+    found = answers.gather(images, [condition], task, recorder.computing, title=title)
+    part = classification.tables(images, found)[condition]
+    top1, top5 = part["top1"].mean(), part["top5"].mean()
+    agrees = max(abs(top1 - PUBLISHED["top1"]), abs(top5 - PUBLISHED["top5"])) <= PUBLISHED["tolerance"]
+    tqdm.write(
+        f"{'Check passed' if agrees else 'CHECK FAILED'}: VGG-16, centre crop, sharp, n = {len(part):,}: "
+        f"top-1 {top1:.3%}, top-5 {top5:.3%}; published {PUBLISHED['top1']:.3%}, {PUBLISHED['top5']:.3%}"
+        + ("" if agrees else ". Do not trust what follows: look at the data, the weights and the versions first")
+    )
+
+
+def examples(parameters: Parameters, place: int = 0, count: int = 3):
+    """`specimens.examples` of one pair, by its place: `count` images under every blur of the chapter."""
+    return specimens.examples(runs.to_look_at(parameters, place), parameters.blurs, count)
+
+
+def kernels(parameters: Parameters) -> dict:
+    """`specimens.kernels` of the chapter's blurs."""
+    return specimens.kernels(parameters.blurs, parameters.seed)

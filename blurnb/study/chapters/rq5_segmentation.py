@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from blurnb.recognition import label_maps
-from blurnb.study import parameters, recipes, values
+from blurnb import files, labels
+from blurnb.recognition import label_maps, zoomout
+from blurnb.study import (
+    answers,
+    confusion,
+    measures,
+    networks,
+    parameters,
+    recipes,
+    runs,
+    segmenters,
+    segmenting,
+    specimens,
+    values,
+)
+from blurnb.study.answers import Condition
+from blurnb.study.comparison import Trained
+from blurnb.study.runs import Opened, Recorder, Run
+from blurnb.study.segmenting import Segmenting
+from blurnb.study.treatments import Treatment
 
 
 class Pair(parameters.Pair):
@@ -52,3 +72,126 @@ class Parameters(parameters.Trained):
         shared = super().recipe(pair).model_dump()
         own = {"crop_width": self.crop_width, "backbone_share": self.backbone_share}
         return recipes.SegmentationRecipe(**{**shared, **own, **changed})
+
+
+def run(parameters: Parameters) -> Run:
+    """Train what is missing, evaluate all on the same images; writes ``<output_dir>/rq5.csv``.
+
+    All networks go on from one head trained on sharp images and take the same number of further steps: `sharp` and
+    `mix` with the backbone trained too, as RQ2 trains whole networks, and both again with the backbone frozen.
+    """
+    with Recorder(parameters, "rq5", _opened_maps) as recorder:
+        (opened,) = recorder.pairs
+        maps, (scale,) = opened.images, opened.scales
+        known: dict[Trained, dict] = {}
+        for name, network, origin in _trained_networks(opened, parameters):
+            task = Segmenting(network, name.training, opened.protocol, scale, parameters.boundary_width)
+            conditions = [
+                Condition(Treatment(blur, rounding=parameters.rounding), scale, name.training)
+                for blur in answers.distinct(parameters.blurs)
+            ]
+            title = f"rq5: {name.training}" + ("" if name.frozen == "none" else f", {name.frozen} frozen")
+            found = answers.gather(maps, conditions, task, recorder.computing, title=title)
+            matrices = known[name] = segmenting.matrices(found, len(maps.classes))
+            total = sum(next(iter(matrices.values())).values()).sum(0)
+            absent = confusion.absent(total, maps.classes)
+            run_id = recorder.ran(found.decided, origin, absent_classes=absent, **found.circumstances)
+            for one, regions in matrices.items():
+                here = opened.columns | name.columns() | one.columns()
+                recorder.add(measures.of_pixels(regions, maps.classes, here), run_id)
+                for rival, other in _rivals(name, one):
+                    theirs = known.get(rival, {}).get(other)
+                    if theirs is not None:
+                        there = opened.columns | rival.columns() | other.columns()
+                        recorder.add(measures.pixel_difference(regions, theirs, here, there), run_id)
+    return recorder.run
+
+
+def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:
+    """What a network under a blur is compared with, image by image: itself on sharp images, the sharp network whole,
+    and the sharp network with the same part frozen."""
+    if one != answers.sharp_twin(one):
+        yield name, answers.sharp_twin(one)
+    same = one._replace(training="sharp")
+    for frozen in dict.fromkeys(("none", name.frozen)):
+        rival = name._replace(training="sharp", frozen=frozen)
+        if rival != name:
+            yield rival, same
+
+
+def _opened_maps(parameters: Parameters, pair, split: str = "") -> label_maps.LabelMaps:
+    """The test images, or those of the training split."""
+    root = parameters.data_root or None
+    if split == "train":
+        return label_maps.load(pair.dataset, root, split="train", n_images=parameters.train_images, seed=0)
+    split = "test" if pair.dataset == "scenes" else "val"
+    return label_maps.load(pair.dataset, root, split=split, n_images=pair.n_images, seed=parameters.seed)
+
+
+def _trained_networks(opened: Opened, parameters: Parameters) -> Iterator[tuple[Trained, zoomout.Zoomout, dict]]:
+    """(training, network, what is known of its weights) of each network of the chapter, trained if need be."""
+    maps = _opened_maps(parameters, opened.pair, "train")
+    started: dict[int, tuple[zoomout.Zoomout, dict]] = {}
+    for mix, seed, whole in parameters.trainings():
+        if seed not in started:
+            started[seed] = _base(opened, parameters, maps, seed)
+        base, origin = started[seed]
+        name = Trained(mix, seed, "none" if whole else "backbone")
+        chosen = _recipe(
+            opened, parameters, mix=mix.split("+") if "+" in mix else mix, epochs=parameters.epochs, seed=seed,
+            learning_rate=parameters.learning_rate, end_to_end=whole, start="further",
+        )  # fmt: skip
+        title = f"training on {mix}{'' if whole else ', head only'}, seed {seed}"
+        network, about = _found(copy.deepcopy(base), maps, chosen, parameters, title)
+        yield name, network, about | {"start": origin}
+
+
+def _base(opened: Opened, parameters: Parameters, maps: label_maps.LabelMaps, seed: int):
+    """The head that all others go on from: on the features of the classifier as it is, trained on sharp images."""
+    backbone, origin = networks.ready(opened, parameters, class_count=1000)
+    network = zoomout.Zoomout(backbone, len(maps.classes), parameters.hidden_channels, parameters.dropout)
+    chosen = _recipe(
+        opened, parameters, mix="sharp", epochs=parameters.base_epochs, seed=seed,
+        learning_rate=parameters.base_learning_rate,
+    )  # fmt: skip
+    network, about = _found(network, maps, chosen, parameters, f"first head on sharp {maps.name}, seed {seed}")
+    return network, about | {"backbone": origin}
+
+
+def _recipe(opened: Opened, parameters: Parameters, **changed):
+    (side,) = labels.sides(opened.scales[0])
+    return parameters.recipe(scale=0 if opened.images.native_side else side, **changed)
+
+
+def _found(network, maps, chosen, parameters: Parameters, title: str) -> tuple[zoomout.Zoomout, dict]:
+    return segmenters.train(
+        network, maps, chosen, store=files.cache_folder(), device=parameters.device,
+        workers=parameters.train_workers, title=title,
+    )  # fmt: skip
+
+
+def examples(parameters: Parameters, blur: str = "D8", count: int = 2) -> dict:
+    """What a gallery shows: `classes`, `columns` (the networks' names) and `rows`, each a dict of `title`, `blur`,
+    `image` (H, W, 3), `truth` and `answers` (maps, one a column); every image sharp and under `blur`."""
+    opened = runs.to_look_at(parameters, 0, _opened_maps)
+    maps, (scale,), first = opened.images, opened.scales, parameters.train_seeds[0]
+    shown = {
+        name.training: Segmenting(network, name.training, opened.protocol, scale)
+        for name, network, _ in _trained_networks(opened, parameters)
+        if name.seed == first and name.frozen == "none"
+    }
+    both = [Treatment(label, rounding=parameters.rounding) for label in ("sharp", blur)]
+    rows = []
+    for index in specimens.spread(len(maps), count + 2)[1:-1]:
+        image, truth = maps.load(int(index))
+        said = [task.pixels(image, maps.ids[index], both, truth.shape) for task in shown.values()]
+        for place, one in enumerate(both):
+            rows.append(
+                {
+                    "blur": one.blur,
+                    "image": said[0][0][place].permute(1, 2, 0).numpy(),
+                    "truth": truth.numpy(),
+                    "answers": [named[place] for _, named in said],
+                }
+            )
+    return {"classes": maps.classes, "columns": list(shown), "rows": rows}

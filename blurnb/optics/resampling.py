@@ -1,0 +1,38 @@
+"""Resampling: photographs brought to a size, and pixels to 8 bits."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import interpolate
+
+VERSION = 1
+RESAMPLE = "bilinear"
+"""How pixels are weighed when an image is resized, as records name it; always antialiased."""
+
+
+def resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images whose shorter side is `side` pixels, antialiased, the aspect ratio kept.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W), floating point.
+    side
+        Shorter side wanted, pixels.
+
+    Returns
+    -------
+    Tensor
+        (N, C, h, w) with min(h, w) = side; `images` itself where it has that size.
+    """
+    height, width = images.shape[-2:]
+    if min(height, width) == side:
+        return images
+    factor = side / min(height, width)
+    size = (max(side, round(height * factor)), max(side, round(width * factor)))
+    return interpolate(images, size=size, mode=RESAMPLE, antialias=True, align_corners=False)
+
+
+def rounded(images: torch.Tensor) -> torch.Tensor:
+    """`images` as a file of 8 bits a channel would hold them: a new tensor of 0/255 to 255/255, clipped."""
+    return (images * 255).round_().clamp_(0, 255) / 255

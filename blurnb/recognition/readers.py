@@ -1,0 +1,281 @@
+"""The named data sets: a function each, with the address of what it downloads and the hash beside it.
+
+A reader takes the folder that holds the set (empty: the download, where there is one) and the split, and says what is
+there without decoding any of it. A new data set is a reader, its address and its hash here, and a line of READERS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+import pooch
+import torch
+from tqdm import tqdm
+
+from blurnb import files
+from blurnb.errors import UserError
+from blurnb.recognition import scenes
+from blurnb.recognition.decoding import UnreadableImage, decode
+from blurnb.recognition.listings import Listing, data_folder, images, of_files, subfolders
+
+WNID = re.compile(r"n\d{8}")
+SAMPLE_COMMIT = "bc69043e2862758a1906c6a24a792bb28c6bb2ff"
+SAMPLE_URL = f"https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/{SAMPLE_COMMIT}/"
+SAMPLE_HASHES = "imagenet_classes.txt"  # a SHA-256 and a file a line
+TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+# a damaged directory can claim any method, offset or password; NotImplementedError is a RuntimeError
+DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
+
+
+# ------------------------------------------------------------------------------------------------ scenes
+
+
+def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
+    """The procedural scenes, which have no end: the first `n_images` of a split."""
+    ids = tuple(f"{split}-{seed}-{i:06d}" for i in range(n_images))
+    labels = tuple(int(v) for v in scenes.labels(split, range(n_images), seed=seed))
+    load = partial(_scene_at, split, seed)
+    return Listing(scenes.CLASSES, ids, labels, load, scenes.SIDE, (scenes.VERSION, split, seed))
+
+
+def _scene_at(split: str, seed: int, index: int) -> torch.Tensor:
+    return scenes.scenes(split, [index], seed=seed)[0][0]
+
+
+# ------------------------------------------------------------------------------------------------ ImageNet
+
+
+@cache
+def imagenet_classes() -> tuple[tuple[str, str, str], ...]:
+    """(wnid, name, SHA-256 of the sample photograph) of the 1,000 ILSVRC2012 classes in network order."""
+    lines = resources.files(__package__).joinpath(SAMPLE_HASHES).read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return tuple((file[:9], file[10:].removesuffix(".JPEG").replace("_", " "), digest) for digest, file in rows)
+
+
+def _imagenet_names() -> list[str]:
+    return [name for _, name, _ in imagenet_classes()]
+
+
+def _wnid_index() -> dict[str, int]:
+    return {wnid: index for index, (wnid, _, _) in enumerate(imagenet_classes())}
+
+
+def _imagenet(root, split: str) -> Listing:
+    base = data_folder(root, "imagenet")
+    for candidate in (base / "imagenet" / split, base / split, base):
+        if os.path.isdir(candidate) and any(WNID.fullmatch(p.name) for p in subfolders(candidate)):
+            base = candidate
+            break
+    else:
+        raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
+    index = _wnid_index()
+    found, labels = [], []
+    for folder in subfolders(base):
+        if folder.name not in index:
+            raise UserError(
+                f"folder {folder} is not one of the 1,000 ImageNet classes; remove it, or use dataset 'folder'"
+            )
+        for path in images(folder):
+            found.append(path)
+            labels.append(index[folder.name])
+    return of_files("imagenet", _imagenet_names(), found, labels, base)
+
+
+def _imagenet_sample(root, split: str) -> Listing:
+    """One photograph a class: from `root` when given, else downloaded; every file checked against its SHA-256."""
+    folder = data_folder(root, "imagenet-sample") if root else files.cache_folder() / "imagenet-sample"
+    registry = {f"{wnid}_{name.replace(' ', '_')}.JPEG": digest for wnid, name, digest in imagenet_classes()}
+    fetcher = pooch.create(folder, SAMPLE_URL, registry=registry, retry_if_failed=3)
+    found = []
+    for file in tqdm(sorted(registry), "imagenet-sample", unit="file", leave=False, mininterval=1):
+        try:
+            found.append(Path(fetcher.fetch(file)))
+        except ValueError as error:
+            raise UserError(f"{folder / file} does not match its SHA-256; delete it and fetch it again") from error
+        except Exception as error:  # pooch lets every kind of network error through
+            raise UserError(
+                f"cannot download {file} ({type(error).__name__}); connect to the network, or give data_root, "
+                "a folder with the photographs of github.com/EliSchwartz/imagenet-sample-images"
+            ) from error
+    return of_files("imagenet-sample", _imagenet_names(), found, list(range(len(found))), folder)
+
+
+def _foolbox20(root, split: str) -> Listing:
+    """The 20 ImageNet photographs that the foolbox package carries, named imagenet_<nn>_<class index>.jpg."""
+    spec = find_spec("foolbox")  # found, not imported: foolbox pulls in frameworks we do not need
+    if spec is None:
+        raise UserError("dataset 'foolbox20' needs the photographs of the foolbox package: pip install foolbox")
+    folder = Path(spec.origin).parent / "data"
+    found = sorted(folder.glob("imagenet_*.jpg"))
+    labels = [int(path.stem.rsplit("_", 1)[1]) for path in found]
+    return of_files("foolbox20", _imagenet_names(), found, labels, folder)
+
+
+def _imagenette(root, split: str) -> Listing:
+    """Imagenette through torchvision (its archive is checked by torchvision); labels are ImageNet's class indices."""
+    from torchvision.datasets import Imagenette
+
+    base = data_folder(root, "imagenette") if root else files.cache_folder() / "imagenette"
+    try:
+        if not root and not os.path.isdir(base / "imagenette2"):
+            _download_imagenette(base)
+        listed = Imagenette(str(base), split=split, size="full")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"cannot read or download Imagenette in {base} ({type(error).__name__}); "
+            "give data_root, a folder with the unpacked imagenette2"
+        ) from error
+    index = _wnid_index()
+    found = [Path(path) for path, _ in listed._samples]
+    labels = [index[path.parent.name] for path in found]
+    return of_files("imagenette", _imagenet_names(), found, labels, base)
+
+
+def _download_imagenette(base: Path) -> None:
+    """Fetch and unpack beside `base`, then rename: a killed download must not pass for a small data set."""
+    from torchvision.datasets import Imagenette
+
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base.parent, prefix=f".{base.name}.", suffix=".new") as unpacked:
+        Imagenette(unpacked, split="val", size="full", download=True)
+        base.mkdir(exist_ok=True)
+        Path(unpacked, "imagenette2").rename(base / "imagenette2")
+
+
+# ------------------------------------------------------------------------------------------------ Tiny ImageNet
+
+
+def _tiny_imagenet(root, split: str) -> Listing:
+    """Tiny ImageNet from the official archive (read in place) or its unpacked folder."""
+    if split == "test":
+        raise UserError("split 'test' of tiny-imagenet was published without labels; use val")
+    if not root:
+        return _tiny_archive(split, _download_tiny())
+    base = data_folder(root, "tiny-imagenet")
+    if os.path.isfile(base / "tiny-imagenet-200.zip"):
+        return _tiny_archive(split, base / "tiny-imagenet-200.zip")
+    folder = next((p for p in (base, base / "tiny-imagenet-200") if os.path.isfile(p / "wnids.txt")), None)
+    if folder is None:
+        raise UserError(f"no tiny-imagenet-200.zip and no wnids.txt in {base}; give the folder that holds either")
+    return _tiny_tree(split, folder)
+
+
+def _download_tiny() -> Path:
+    try:
+        return Path(
+            pooch.retrieve(
+                TINY_URL, f"sha256:{TINY_SHA256}", "tiny-imagenet-200.zip", files.cache_folder(), progressbar=True
+            )
+        )
+    except Exception as error:
+        raise UserError(
+            f"cannot download {TINY_URL} ({type(error).__name__}); give data_root, a folder with tiny-imagenet-200.zip"
+        ) from error
+
+
+def _tiny_lists(wnids: str, words: str) -> tuple[list[str], list[str]]:
+    order = wnids.split()
+    names = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
+    return order, [names.get(w, w).split(",")[0] for w in order]
+
+
+def _tiny_members(names: Sequence[str], annotations: str, split: str, order: list[str]) -> tuple[list[str], list[int]]:
+    index = {wnid: i for i, wnid in enumerate(order)}
+    if split == "train":
+        members = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
+        for member in members:
+            if member.split("/")[1] not in index:
+                raise UserError(f"wnids.txt of tiny-imagenet-200 does not name the class of {member}; remove it")
+        return members, [index[n.split("/")[1]] for n in members]
+    present = set(names)
+    rows = sorted(line.split("\t")[:2] for line in annotations.splitlines())
+    rows = [(f"val/images/{file}", index[wnid]) for file, wnid in rows if wnid in index]
+    rows = [row for row in rows if row[0] in present]
+    return [file for file, _ in rows], [label for _, label in rows]
+
+
+def _tiny_tree(split: str, folder: Path) -> Listing:
+    try:
+        order, names = _tiny_lists((folder / "wnids.txt").read_text(), (folder / "words.txt").read_text())
+        notes = (folder / "val" / "val_annotations.txt").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        named = getattr(error, "filename", None) or f"a list in {folder}"
+        raise UserError(f"{named} of tiny-imagenet-200 is missing or damaged; unpack the archive again") from error
+    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
+    members, labels = _tiny_members(paths, notes, split, order)
+    return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
+
+
+def _jpegs_below(folder: Path) -> list[Path]:
+    """Every .JPEG below `folder`; a sub-folder that cannot be listed is an error, not a smaller data set."""
+
+    def refuse(error: OSError):
+        raise UserError(f"cannot list {error.filename}: {error.strerror}; check its permissions") from error
+
+    found = os.walk(folder, onerror=refuse)
+    return [Path(place, name) for place, _, names in found for name in names if name.endswith(".JPEG")]
+
+
+def _tiny_archive(split: str, archive: Path) -> Listing:
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            prefix = "tiny-imagenet-200/"
+            infos = {i.filename.removeprefix(prefix): i for i in zipped.infolist()}
+            order, names = _tiny_lists(*(zipped.read(f"{prefix}{f}").decode() for f in ("wnids.txt", "words.txt")))
+            notes = zipped.read(f"{prefix}val/val_annotations.txt").decode()
+    except DAMAGED as error:
+        raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
+    members, labels = _tiny_members(list(infos), notes, split, order)
+    load = partial(_decode_member, str(archive), tuple(prefix + m for m in members))
+    return Listing(names, members, labels, load, 64, (members, labels, [infos[m].CRC for m in members]))
+
+
+def _decode_member(archive: str, members: tuple[str, ...], index: int) -> torch.Tensor:
+    try:
+        return decode(_opened(archive, os.getpid()).read(members[index]))
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{archive}: {members[index]}: {error}") from error
+    except DAMAGED as error:
+        raise UnreadableImage(f"{archive}: {members[index]} is damaged ({error})") from error
+
+
+@cache
+def _opened(archive: str, process: int) -> zipfile.ZipFile:  # one handle a process: a forked file position is shared
+    return zipfile.ZipFile(archive)
+
+
+# ------------------------------------------------------------------------------------------------ folders of files
+
+
+def _folders(root, split: str) -> Listing:
+    """Any tree <root>/<class>/<image>; the classes are the folders in sorted order."""
+    base = data_folder(root, "folder")
+    folders = subfolders(base)
+    if not folders:
+        raise UserError(f"{base} has no class sub-folders; dataset 'folder' needs <class>/<image>")
+    pairs = [(path, label) for label, folder in enumerate(folders) for path in images(folder)]
+    return of_files("folder", [f.name for f in folders], [p for p, _ in pairs], [label for _, label in pairs], base)
+
+
+READERS: dict[str, Callable[[str | Path | None, str], Listing]] = {
+    "foolbox20": _foolbox20,
+    "imagenet": _imagenet,
+    "imagenet-sample": _imagenet_sample,
+    "tiny-imagenet": _tiny_imagenet,
+    "imagenette": _imagenette,
+    "folder": _folders,
+}
+"""What opens each named set, but for the scenes, which have no end and must be told how many."""

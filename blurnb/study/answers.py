@@ -1,0 +1,257 @@
+"""The answering loop: images, conditions and a task in; one answer an image and condition out, kept as they come."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import typing
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from blurnb import labels
+from blurnb.errors import UserError
+from blurnb.recognition.datasets import UnreadableImage
+from blurnb.study import journal, memory
+from blurnb.study.treatments import Treatment
+
+VERSION = 1
+BLOCK = 64
+"""Small images are decoded, shown and answered in fixed blocks, so that a resumed run repeats a run exactly."""
+GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
+
+
+class Condition(NamedTuple):
+    """What a network is asked: images under a treatment, at a scale, by the network of a training."""
+
+    treatment: Treatment
+    scale: str
+    training: str = "sharp"
+
+    def columns(self) -> dict:
+        """The facts of the condition as columns of the records."""
+        return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
+
+
+class Group(NamedTuple):
+    """Images of one shape: ids, pixels (N, 3, H, W) on the device, and what is true of each."""
+
+    ids: list[str]
+    pixels: torch.Tensor
+    truths: list
+
+
+class Computing(NamedTuple):
+    """How answers are computed; nothing of it decides them, but for the order of sums.
+
+    `batch`: images and treatments at a time. `workers` decode ahead. `strict`: an unreadable image ends the run.
+    """
+
+    store: str | Path
+    device: str = "cpu"
+    batch: int = 4
+    workers: int = 1
+    strict: bool = False
+
+
+class Task(typing.Protocol):
+    """What a study hands to the loop.
+
+    `facts` decide the answers, besides images and conditions; the versions of all modules that compute are among them.
+    """
+
+    facts: Mapping
+
+    def check(self, images) -> None:
+        """Raise UserError for images that cannot be answered, before anything is computed."""
+
+    def load(self, images, index: int) -> tuple[torch.Tensor, object]:
+        """(pixels (3, H, W), truth) of one image, ready for `show`."""
+
+    def show(self, group: Group, treatments: Sequence[Treatment]) -> torch.Tensor:
+        """The images under each treatment: (treatments * N, 3, h, w), treatment by treatment."""
+
+    def answer(
+        self, shown: torch.Tensor, group: Group, treatments: Sequence[Treatment], conditions: Sequence[Condition]
+    ) -> dict[Condition, list]:
+        """JSON answers, one an image, to each condition; they share what is shown."""
+
+
+class Answers(NamedTuple):
+    """What the loop found: by condition, the answers by image id in the order of the images.
+
+    `decided` is what a run is known by, `circumstances` what its manifest tells besides.
+    """
+
+    found: dict[Condition, dict[str, list]]
+    decided: dict
+    circumstances: dict
+
+
+def gather(images, conditions: Sequence[Condition], task: Task, computing: Computing, *, title: str = "") -> Answers:
+    """One answer per image and condition, computed or found in the store.
+
+    An image is decoded once for all conditions and shown once for all that share a treatment; memory is that of a
+    window of images, whatever their number. Windows are blocks of 64 small images, single photographs on a CPU, and
+    elsewhere as many as `batch`; a window's images of one shape are answered together.
+
+    Parameters
+    ----------
+    images
+        A `Dataset`, or `LabelMaps`: `ids`, `name`, `source`, `fingerprint`, `native_side`.
+    conditions
+        What is asked; doubles count once.
+    title
+        What the progress bar says.
+
+    Raises
+    ------
+    UserError
+        For what `task.check` refuses, and a set in which no image can be read.
+    UnreadableImage
+        For the first image that cannot be decoded, where `computing.strict`; else it is named, skipped and counted.
+    """
+    task.check(images)
+    conditions = list(dict.fromkeys(conditions))
+    facts = {**task.facts, "dataset": images.name, "data": images.source}
+    path = journal.path_for(computing.store, facts)
+    known = journal.read(path)
+    names = {one: _name(one) for one in conditions}
+
+    def lacking(ids: Sequence[str]) -> list[Condition]:
+        have = [known.get(identity, {}) for identity in ids]
+        return [one for one in conditions if any(names[one] not in answers for answers in have)]
+
+    windows = [window for window in _windows(images, computing) if lacking([images.ids[i] for i in window])]
+    skipped: dict[str, str] = {}
+    started, total = time.perf_counter(), sum(map(len, windows))
+    memory.keep_freed()
+    bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
+    with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
+        for window, loaded in _decoded(images, windows, task, pool, ahead=max(1, computing.workers) + 1):
+            for index, item in zip(window, loaded):
+                if isinstance(item, UnreadableImage):
+                    if computing.strict:
+                        raise item
+                    skipped[images.ids[index]] = str(item)
+                    warnings.warn(f"skipped: {item}", stacklevel=2)
+            for group in _groups(images, window, loaded, computing.device):
+                found = _answered(group, lacking(group.ids), names, task, computing, images.native_side)
+                journal.append(path, found.items())
+                for identity, answers in found.items():
+                    known.setdefault(identity, {}).update(answers)
+            bar.update(len(window))
+            if bar.n % GIVE_BACK < len(window):
+                memory.give_back()
+    found = {one: {i: known[i][names[one]] for i in images.ids if names[one] in known.get(i, {})} for one in conditions}
+    if conditions and not any(found.values()):
+        first = next(iter(skipped.values()), "none asked for")
+        raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")
+    decided = {**facts, "n": len(images), "selection": images.fingerprint}
+    return Answers(found, decided, {
+        "computed_images": total - len(skipped),
+        "wall_seconds": round(time.perf_counter() - started, 2),
+        "skipped": skipped,
+        "device": computing.device,
+        "threads": torch.get_num_threads(),
+        "batch": computing.batch,
+    })  # fmt: skip
+
+
+def kept(images, task: Task, store: str | Path) -> tuple[dict, dict[str, dict[str, list]]]:
+    """(facts, answers by image and condition) that the store holds for a task: what `journal.add` takes elsewhere."""
+    facts = {**task.facts, "dataset": images.name, "data": images.source}
+    known = journal.read(journal.path_for(store, facts))
+    return facts, {identity: known[identity] for identity in images.ids if identity in known}
+
+
+def _name(one: Condition) -> str:
+    """A condition as the journal knows it."""
+    return json.dumps([*one.treatment, one.scale, one.training], ensure_ascii=False)
+
+
+def _windows(images, computing: Computing) -> list[range]:
+    on_cpu = torch.device(computing.device).type == "cpu"
+    step = BLOCK if images.native_side else 1 if on_cpu else computing.batch
+    return [range(i, min(i + step, len(images))) for i in range(0, len(images), step)]
+
+
+def part_of(images, computing: Computing, place: int, count: int) -> range:
+    """Part `place` (1 first) of the `count` into which whole windows of the images are dealt; may be empty."""
+    windows = _windows(images, computing)
+    mine = windows[len(windows) * (place - 1) // count : len(windows) * place // count]
+    return range(mine[0].start, mine[-1].stop) if mine else range(0)
+
+
+def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
+    """(window, items) in order, loaded by `pool` while the network works, at most `ahead` windows early."""
+    waiting: list[tuple[range, Future]] = []
+    source = iter(windows)
+    for window in itertools.islice(source, ahead):
+        waiting.append((window, pool.submit(_load, images, window, task)))
+    while waiting:
+        window, future = waiting.pop(0)
+        loaded = future.result()
+        for following in itertools.islice(source, 1):
+            waiting.append((following, pool.submit(_load, images, following, task)))
+        yield window, loaded
+
+
+def _load(images, window: range, task: Task) -> list:
+    loaded = []
+    for index in window:
+        try:
+            loaded.append(task.load(images, index))
+        except UnreadableImage as error:
+            loaded.append(error)
+    return loaded
+
+
+def _groups(images, window: range, loaded: list, device: str) -> Iterator[Group]:
+    """The readable images of a window, those of one shape together."""
+    shapes: dict[tuple, list[int]] = {}
+    for place, item in enumerate(loaded):
+        if not isinstance(item, UnreadableImage):
+            shapes.setdefault(tuple(item[0].shape), []).append(place)
+    for places in shapes.values():
+        pixels = torch.stack([loaded[place][0] for place in places]).to(device)
+        yield Group([images.ids[window[place]] for place in places], pixels, [loaded[place][1] for place in places])
+
+
+def _answered(group: Group, todo, names, task: Task, computing: Computing, is_small) -> dict[str, dict[str, list]]:
+    """Answers to the images of a group: image id -> condition -> answer."""
+    answers: dict[str, dict[str, list]] = {identity: {} for identity in group.ids}
+    treatments = list(dict.fromkeys(one.treatment for one in todo))
+    step = 1 if is_small else max(1, computing.batch // len(group.ids))
+    for first in range(0, len(treatments), step):
+        some = treatments[first : first + step]
+        asked = [one for one in todo if one.treatment in some]
+        for one, each in task.answer(task.show(group, some), group, some, asked).items():
+            for identity, answer in zip(group.ids, each):
+                answers[identity][names[one]] = answer
+    return answers
+
+
+def sharp_twin(one: Condition) -> Condition:
+    """The same condition without blur and restoration."""
+    return one._replace(treatment=one.treatment.captured._replace(blur="sharp"))
+
+
+def distinct(blurs: Sequence[str]) -> list[str]:
+    """Blur labels in their canonical form, each once: "D8.0" is D8."""
+    return list(dict.fromkeys(labels.parse(blur).label for blur in blurs))
+
+
+def demand_classes(images, network) -> None:
+    """Raise UserError where the images have a class beyond those that the network answers."""
+    if max(images.labels, default=0) >= network.class_count:
+        raise UserError(
+            f"{images.name} has a class index {max(images.labels)} but {network.name} answers {network.class_count} "
+            "classes; give the weights that were trained for this data"
+        )

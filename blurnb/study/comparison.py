@@ -1,0 +1,90 @@
+"""Networks that differ in their training, asked the same questions: their rows, and how they differ, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from blurnb import labels
+from blurnb.study import answers, classification, measures
+from blurnb.study.answers import Condition
+from blurnb.study.runs import Opened, Recorder
+from blurnb.study.treatments import Treatment
+
+RIVALS = ("sharp", "defocus", "shake")
+"""Trainings from which the others' paired differences are recorded."""
+
+
+class Trained(NamedTuple):
+    """A network of a training, as records name it. `per_scale`: one network for each scale, averaged."""
+
+    training: str
+    seed: int
+    frozen: str = "none"
+    per_scale: bool = False
+
+    def columns(self) -> dict:
+        """These facts as columns of the records."""
+        return {
+            "training": self.training,
+            "train_seed": self.seed,
+            "frozen": self.frozen,
+            "per_scale": self.per_scale,
+        }
+
+
+class Comparison:
+    """The networks of one chapter on the images of one pair, in the order in which they are asked."""
+
+    def __init__(self, recorder: Recorder, opened: Opened):
+        self.recorder, self.opened = recorder, opened
+        self.tables: dict[Trained, dict[Condition, pd.DataFrame]] = {}
+        self._runs: dict[Trained, str] = {}
+
+    def ask(self, name: Trained, network, origin: Mapping, blurs: Sequence[str], scales: Sequence[str]) -> None:
+        """Answers of a network, as rows, with its differences from the rivals that were asked before."""
+        opened, recorder = self.opened, self.recorder
+        task = classification.Classification({name.training: network}, opened.protocol, recorder.computing.batch)
+        conditions = [
+            Condition(Treatment(blur, rounding=recorder.parameters.rounding), scale, name.training)
+            for scale in scales
+            for blur in answers.distinct(blurs)
+        ]
+        title = f"{recorder.experiment}: {name.training}" + (f", seed {name.seed}" if name.seed else "")
+        found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
+        run_id = self._runs[name] = recorder.ran(found.decided, origin, **found.circumstances)
+        tables = self.tables[name] = classification.tables(opened.images, found)
+        shared = {**opened.columns, **name.columns()}
+        recorder.add(measures.of_each(tables, shared), run_id)
+        recorder.add(measures.from_sharp(tables, shared), run_id)
+        for training in RIVALS:
+            rival = Trained(training, name.seed)
+            if rival != name and rival in self.tables:
+                pairs = ((one, one._replace(training=training)) for one in tables)
+                recorder.add(self._differences(name, rival, pairs), run_id)
+
+    def scales(self, name: Trained, rival: Trained) -> None:
+        """The averaged scales of a network against the first scale of each, as the network `rival` answers it."""
+        pairs = (
+            (one, one._replace(scale=str(labels.sides(one.scale)[0]), training=rival.training))
+            for one in self.tables[name]
+            if len(labels.sides(one.scale)) > 1
+        )
+        self.recorder.add(self._differences(name, rival, pairs), self._runs[name])
+
+    def _differences(self, name: Trained, rival: Trained, pairs: Iterable[tuple[Condition, Condition]]) -> list[dict]:
+        rows = []
+        for mine, theirs in pairs:
+            if theirs in self.tables[rival]:
+                sides = ((name, mine), (rival, theirs))
+                here, there = ({**self.opened.columns, **who.columns(), **what.columns()} for who, what in sides)
+                rows += measures.difference(self.tables[name][mine], self.tables[rival][theirs], here, there)
+        return rows
+
+    def calibration(self, name: Trained, scale: str) -> None:
+        """Accuracy by confidence of a network at one scale, under every blur."""
+        tables = {one: part for one, part in self.tables[name].items() if one.scale == scale}
+        shared = {**self.opened.columns, **name.columns()}
+        self.recorder.add(measures.of_bins(tables, shared), self._runs[name])

@@ -1,0 +1,161 @@
+"""What a step of training sees: an image, blurred, flipped and placed at random, with its label or with its map."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from blurnb.optics import blurring, resampling
+from blurnb.optics.transforms import draw_blur, parse_mix
+from blurnb.recognition.datasets import Dataset
+from blurnb.recognition.label_maps import VOID, LabelMaps
+from blurnb.study.recipes import Recipe, SegmentationRecipe
+
+VERSION = 1
+DECODED_BYTES = 1_500_000_000
+"""More than this is not held in memory, but decoded anew in every epoch."""
+
+
+class Draws(torch.utils.data.Dataset):
+    """One epoch of images (3, H, W) with their class indices.
+
+    What is drawn for image i depends on (seed, epoch, image id) alone.
+
+    Parameters
+    ----------
+    images : the images to learn from.
+    recipe : how they are blurred and placed.
+    epoch : counted from 0.
+    """
+
+    def __init__(self, images: Dataset | LabelMaps, recipe: Recipe, epoch: int = 0):
+        self.images, self.recipe, self.epoch = images, recipe, epoch
+        self.decoded: list[tuple] = []
+        # weights by label have one content address whatever their order, so their order must not matter here
+        self.pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor]:
+        recipe, identity = self.recipe, f"{self.images.ids[index]}#{self.epoch}"
+        generator = blurring.generator_for(recipe.seed, identity, "training")
+        blur = draw_blur(self.pool, generator)
+        image, label = self.decoded[index] if self.decoded else self.load(index)
+        image, label = self.framed(image.float() / 255 if image.dtype == torch.uint8 else image, label)
+        image = blurring.blur(
+            image, blur, frame=recipe.frame, border=recipe.border, seed=recipe.seed, image_ids=[identity]
+        )
+        return self.placed(image, label, generator)
+
+    def of(self, epoch: int) -> Draws:
+        """The same images as another epoch sees them; what is decoded is shared."""
+        other = copy.copy(self)
+        other.epoch = epoch
+        return other
+
+    def decode(self) -> None:
+        """Decode all images once, as 8-bit where nothing is lost by it; none where they would not fit in memory."""
+        if self.decoded or not 0 < len(self) * self.size() <= DECODED_BYTES:
+            return
+        title = f"reading {self.images.name}"
+        for index in tqdm(range(len(self)), desc=title, unit="image", mininterval=1, leave=False):
+            image, label = self.load(index)
+            rounded = (image * 255).round().to(torch.uint8)
+            self.decoded.append((rounded if torch.equal(rounded.float() / 255, image) else image, label))
+
+    def size(self) -> int:
+        """Bytes that an image takes at most once decoded; 0 where photographs are not to be held."""
+        return 3 * (self.images.native_side or 0) ** 2 * 4
+
+    def load(self, index: int) -> tuple[torch.Tensor, int]:
+        """Image (3, H, W) in [0, 1] and its class index."""
+        return self.images.load(index), self.images.labels[index]
+
+    def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
+        """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
+        return image[None] if self.images.native_side else resampling.resized(image[None], self.recipe.frame), label
+
+    def placed(self, image: torch.Tensor, label: int, generator: np.random.Generator) -> tuple[torch.Tensor, int]:
+        """A random view, (3, h, w): small images shifted by a few pixels over a reflected border, photographs cropped
+        to 7/8."""
+        recipe = self.recipe
+        (image,) = _turned(recipe, generator, (resampling.resized(image, recipe.scale) if recipe.scale else image)[0])
+        if self.images.native_side:
+            if not recipe.max_shift:
+                return image, label
+            size = image.shape[-2:]
+            top, left = (int(v) for v in generator.integers(0, 2 * recipe.max_shift + 1, 2))
+            image = F.pad(image[None], (recipe.max_shift,) * 4, mode="reflect")[0]
+        else:
+            size = (round(min(image.shape[-2:]) * 7 / 8),) * 2
+            top, left = _corner(image, size, generator)
+        return image[:, top : top + size[0], left : left + size[1]], label
+
+
+class MapDraws(Draws):
+    """One epoch of images (3, H, W) with their maps (H, W), both flipped and cut alike; the blur is the image's."""
+
+    images: LabelMaps
+    recipe: SegmentationRecipe
+
+    def size(self) -> int:
+        image, labels = self.load(0)
+        return (image.numel() + labels.numel()) * (4 if self.images.native_side else 1)
+
+    def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.images.load(index)
+
+    def framed(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return at_scale(image, label, self.recipe.scale)
+
+    def placed(
+        self, image: torch.Tensor, label: torch.Tensor, generator: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A random part of a photograph, `scale` high and `crop_width` wide; small images whole.
+
+        What the part has beyond a narrow image is its reflection, labelled as void.
+        """
+        recipe = self.recipe
+        image, label = _turned(recipe, generator, image[0], label)
+        if not recipe.scale:
+            return image, label
+        size = recipe.scale, recipe.crop_width or recipe.scale
+        lack = max(0, size[1] - image.shape[-1])
+        if lack:
+            image = F.pad(image[None], (0, lack, 0, 0), mode="reflect")[0]
+            label = F.pad(label, (0, lack), value=VOID)
+        top, left = _corner(image, size, generator)
+        part = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+        return image[part], label[part]
+
+
+def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image (3, H, W) and map (H, W) with a shorter side of `scale` (0: as they are); the image as a batch of one.
+
+    A pixel of the map becomes that of the nearest centre, which is where the image's resampling puts it.
+    """
+    image = resampling.resized(image[None], scale) if scale else image[None]
+    if labels.shape != image.shape[-2:]:
+        labels = F.interpolate(labels[None, None].float(), size=image.shape[-2:], mode="nearest-exact")[0, 0].byte()
+    return image, labels
+
+
+def _turned(recipe: Recipe, generator: np.random.Generator, *planes: torch.Tensor) -> list[torch.Tensor]:
+    """`planes` (..., H, W) after one random symmetry, the same for all."""
+    if generator.random() < 0.5:
+        planes = [one.flip(-1) for one in planes]
+    if recipe.augmentation == "square":
+        turns = int(generator.integers(4))
+        planes = [torch.rot90(one, turns, (-2, -1)) for one in planes]
+    return list(planes)
+
+
+def _corner(image: torch.Tensor, size: tuple[int, int], generator: np.random.Generator) -> list[int]:
+    """[top, left] of a part of `size` anywhere in the image."""
+    return [int(generator.integers(0, have - want + 1)) for have, want in zip(image.shape[-2:], size)]

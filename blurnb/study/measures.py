@@ -1,0 +1,214 @@
+"""Answers into rows of records: what each condition gives, and how it differs from another on the same images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from blurnb import intervals, records
+from blurnb.study import answers, confusion
+from blurnb.study.answers import Condition
+
+VERSION = 1
+LEAST_OF_A_CLASS = 5
+"""Images below which a class is left out."""
+BINS = 10
+
+MEASURES: dict[str, Callable[[pd.DataFrame, int], tuple]] = {}
+"""Metric -> function of (answers of one condition, seed) -> (value, low, high); a metric is a function of its name."""
+DIFFERENCES = ("top1", "top5", "entropy")
+"""Metrics whose paired differences are recorded, beside McNemar's p-value of top1."""
+
+
+def _measure(function: Callable) -> Callable:
+    MEASURES[function.__name__] = function
+    return function
+
+
+def _proportion(right: pd.Series) -> tuple[float, float, float]:
+    return float(right.mean()), *intervals.wilson(int(right.sum()), len(right))
+
+
+@_measure
+def top1(part: pd.DataFrame, seed: int) -> tuple:
+    return _proportion(part["top1"])
+
+
+@_measure
+def top5(part: pd.DataFrame, seed: int) -> tuple:
+    return _proportion(part["top5"])
+
+
+@_measure
+def entropy(part: pd.DataFrame, seed: int) -> tuple:
+    return intervals.bootstrap_mean(part["entropy"].to_numpy(), seed)
+
+
+@_measure
+def p_true(part: pd.DataFrame, seed: int) -> tuple:
+    return intervals.bootstrap_mean(part["p_true"].to_numpy(), seed)
+
+
+@_measure
+def confidence(part: pd.DataFrame, seed: int) -> tuple:
+    return intervals.bootstrap_mean(part["confidence"].to_numpy(), seed)
+
+
+@_measure
+def ece(part: pd.DataFrame, seed: int) -> tuple:
+    return intervals.ece(part["confidence"].clip(0, 1).to_numpy(), part["top1"].to_numpy()), math.nan, math.nan
+
+
+def row(triple: Sequence[float], metric: str, n: int, **columns) -> dict:
+    """One record of an estimate (value, low, high); another `statistic` among `columns`."""
+    value, low, high = triple
+    ends = {"value": value, "ci_low": low, "ci_high": high, "n": n}
+    return records.row(**{"statistic": "estimate", **columns, "metric": metric, **ends})
+
+
+def of_each(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics: Sequence[str] = ()) -> list[dict]:
+    """Every metric (all of MEASURES, or those named) of every condition; `shared` columns hold the protocol's seed."""
+    return [
+        row(MEASURES[metric](part, shared["seed"]), metric, len(part), **{**shared, **one.columns()})
+        for one, part in tables.items()
+        for metric in metrics or MEASURES
+    ]
+
+
+def difference(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: Mapping, metrics=DIFFERENCES) -> list:
+    """Paired differences mine - theirs over the images that both have (frames indexed by image).
+
+    `here` and `there` are the columns of both sides; where they differ the other's become `versus_` columns.
+    """
+    both = mine.index.intersection(theirs.index, sort=False)
+    mine, theirs = mine.loc[both], theirs.loc[both]
+    shared = {**here, **versus(here, there)}
+    rows = []
+    for metric in metrics:
+        pair = mine[metric].to_numpy(float), theirs[metric].to_numpy(float)
+        triple = intervals.paired_difference(*pair, shared["seed"])
+        rows.append(row(triple, metric, len(both), **shared, statistic="difference"))
+    p_value = intervals.mcnemar(mine["top1"].to_numpy(), theirs["top1"].to_numpy())
+    return [*rows, row((p_value, math.nan, math.nan), "top1", len(both), **shared, statistic="p_value")]
+
+
+def versus(here: Mapping, there: Mapping) -> dict:
+    """The `versus_` columns of a comparison: the other side, where it differs."""
+    names = [name.removeprefix("versus_") for name in records.VERSUS]
+    return {f"versus_{name}": there[name] for name in names if name in there and there[name] != here.get(name)}
+
+
+def from_sharp(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics=DIFFERENCES) -> list[dict]:
+    """The paired difference of every blurred condition from the sharp images, where those were asked too."""
+    rows = []
+    for one, part in tables.items():
+        sharp = answers.sharp_twin(one)
+        if one != sharp and one.treatment.method == "none" and sharp in tables:
+            here, there = ({**shared, **side.columns()} for side in (one, sharp))
+            rows += difference(part, tables[sharp], here, there, metrics)
+    return rows
+
+
+def agreement(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: Mapping) -> dict:
+    """Share of the images that both sides give the same class."""
+    both = mine.index.intersection(theirs.index, sort=False)
+    same = mine.loc[both, "predicted"] == theirs.loc[both, "predicted"]
+    return row(_proportion(same), "agreement", len(both), **here, **versus(here, there))
+
+
+def of_classes(
+    tables: Mapping[Condition, pd.DataFrame], classes: Sequence[str], shared: Mapping, scale: str, blur: str
+) -> list[dict]:
+    """For every class with LEAST_OF_A_CLASS images, top1 on its sharp images and its paired change under `blur`."""
+    found = {one.treatment.blur: (one, part) for one, part in tables.items() if one.scale == scale}
+    if blur not in found or "sharp" not in found:
+        return []
+    (blurred_one, blurred), (sharp_one, sharp) = found[blur], found["sharp"]
+    rows = []
+    for label, part in sharp.groupby("label"):
+        twin = blurred[blurred["label"] == label]
+        twin = twin.loc[twin.index.intersection(part.index, sort=False)]
+        if len(twin) < LEAST_OF_A_CLASS:
+            continue
+        part = part.loc[twin.index]
+        named = {**shared, "part_kind": "class", "part": classes[label]}
+        here, there = ({**named, **one.columns()} for one in (blurred_one, sharp_one))
+        rows.append(row(_proportion(part["top1"]), "top1", len(part), **there))
+        pair = twin["top1"].to_numpy(float), part["top1"].to_numpy(float)
+        triple = intervals.paired_difference(*pair, shared["seed"])
+        rows.append(row(triple, "top1", len(part), **here, **versus(here, there), statistic="difference"))
+    return rows
+
+
+def of_bins(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> list[dict]:
+    """Accuracy and mean confidence of the images in each of BINS equal bins of confidence, 1 the lowest."""
+    rows = []
+    for one, part in tables.items():
+        curve = intervals.reliability(part["confidence"].clip(0, 1).to_numpy(), part["top1"].to_numpy(), bins=BINS)
+        for place, mean, right, low, high, n in zip(*curve.values()):
+            named = {**shared, **one.columns(), "part_kind": "bin", "part": str(place)}
+            rows.append(row((right, low, high), "top1", int(n), **named))
+            rows.append(row((mean, math.nan, math.nan), "confidence", int(n), **named))
+    return rows
+
+
+def telling_blur(blurs: Sequence[str]) -> str:
+    """The blur under which classes are compared: D8, the paper's largest disk, else the last; "" if all is sharp."""
+    return "D8" if "D8" in blurs else next((blur for blur in reversed(blurs) if blur != "sharp"), "")
+
+
+def main_scale(scales: Sequence[str]) -> str:
+    """256, the paper's main scale, where present, else the first."""
+    return "256" if "256" in scales else scales[0]
+
+
+def kernel_sd(kernels: Sequence[np.ndarray]) -> float:
+    """Standard deviation of kernels (side, side), pixels: root mean square over both axes and all of them."""
+    variances = []
+    for kernel in kernels:
+        places = np.arange(len(kernel))
+        for along in (kernel.sum(0), kernel.sum(1)):
+            variances.append(along @ places**2 - (along @ places) ** 2)
+    return float(np.sqrt(np.mean(variances)))
+
+
+# -- pixels
+
+
+def of_pixels(regions: Mapping[str, np.ndarray], classes: Sequence[str], here: Mapping) -> list[dict]:
+    """Records of one condition from its matrices by region, each (n, classes, classes), one an image.
+
+    mIoU and pixel accuracy over all pixels, of the boundary and of the interior; IoU of every class that is there.
+    """
+    rows, n = [], len(next(iter(regions.values())))
+    for region, matrices in {"": sum(regions.values()), **regions}.items():
+        named = {**here, **({"part_kind": "region", "part": region} if region else {})}
+        total, draws = matrices.sum(0), confusion.resampled(matrices, here["seed"])
+        for metric, measure in (("miou", confusion.miou), ("pixel_accuracy", confusion.pixel_accuracy)):
+            triple = confusion.interval(float(measure(total)), measure(draws) if n > 1 else np.array([]))
+            if not math.isnan(triple[0]):
+                rows.append(row(triple, metric, n, **named))
+        if not region:
+            each, drawn = confusion.iou(total), confusion.iou(draws)
+            for place, name in enumerate(classes):
+                if not math.isnan(each[place]):
+                    triple = confusion.interval(each[place], drawn[:, place] if n > 1 else np.array([]))
+                    rows.append(row(triple, "iou", n, **here, part_kind="class", part=name))
+    return rows
+
+
+def pixel_difference(mine: Mapping, theirs: Mapping, here: Mapping, there: Mapping) -> list[dict]:
+    """Paired differences of mIoU between matrices by region of the same images, over all pixels and by region."""
+    rows, n = [], len(next(iter(mine.values())))
+    other = {"": sum(theirs.values()), **theirs}
+    for region, matrices in {"": sum(mine.values()), **mine}.items():
+        named = {**here, **({"part_kind": "region", "part": region} if region else {})}
+        value = float(confusion.miou(matrices.sum(0)) - confusion.miou(other[region].sum(0)))
+        if not math.isnan(value):
+            drawn = [confusion.miou(confusion.resampled(one, here["seed"])) for one in (matrices, other[region])]
+            triple = confusion.interval(value, drawn[0] - drawn[1] if n > 1 else np.array([]))
+            rows.append(row(triple, "miou", n, **named, **versus(here, there), statistic="difference"))
+    return rows

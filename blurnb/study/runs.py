@@ -1,0 +1,164 @@
+"""Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from blurnb import intervals, labels, provenance, records
+from blurnb.errors import UserError
+from blurnb.recognition import datasets
+from blurnb.study import measures
+from blurnb.study.answers import Computing
+from blurnb.study.parameters import Evaluated, Pair
+from blurnb.study.protocol import Protocol
+
+WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke")
+"""Weights that records name; any other is a file of the user's own."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pair of the parameters with its images and protocol, its scales in pixels, and the columns its rows share."""
+
+    pair: Pair
+    images: object
+    protocol: Protocol
+    scales: tuple[str, ...]
+    columns: Mapping
+
+    @property
+    def place(self) -> dict:
+        """Whose rows these are: what tells the pairs of a run apart."""
+        return {name: self.columns[name] for name in ("network", "dataset", "folder", "frame")}
+
+    def with_images(self, images) -> Opened:
+        """The same pair on other images."""
+        return replace(self, images=images)
+
+    def under(self, protocol: Protocol) -> Opened:
+        """The same pair under another protocol."""
+        return replace(self, protocol=protocol, columns={**self.columns, **protocol.columns()})
+
+
+class Run(NamedTuple):
+    """What a chapter shows: its records, their manifests, and whose they are."""
+
+    rows: pd.DataFrame
+    manifests: dict[str, dict]
+    pairs: tuple[Opened, ...]
+
+    def of(self, place: int) -> pd.DataFrame:
+        """The records of one pair, by its place in the run (0 first, -1 last)."""
+        kept = pd.Series(True, index=self.rows.index)
+        for name, value in self.pairs[place].place.items():
+            kept &= self.rows[name] == value
+        return self.rows[kept.fillna(False).to_numpy(dtype=bool)]
+
+
+class Recorder:
+    """The records of one experiment while its networks are asked; written on leaving, all or nothing.
+
+    Use it as ``with Recorder(parameters, "rq1") as recorder: ...``; after it `recorder.run` is the `Run`.
+
+    Pairs are opened, by `opener(parameters, pair)`, before anything is computed. Under book/records a changed working
+    tree is refused at once (UserError).
+    """
+
+    def __init__(self, parameters: Evaluated, experiment: str, opener: Callable | None = None):
+        provenance.demand_clean(parameters.output_dir)
+        self.parameters, self.experiment = parameters, experiment
+        opener = opener or opened_images
+        self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
+        self.computing = Computing(**parameters.computing())
+        self.manifests: dict[str, dict] = {}
+        self._rows: list[dict] = []
+        self.run = Run(records.table([]), {}, self.pairs)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            path = Path(self.parameters.output_dir) / f"{self.experiment}.csv"
+            records.write(path, self._rows, self.manifests)
+            self.run = Run(records.table(self._rows), self.manifests, self.pairs)
+
+    def ran(self, decided: Mapping, origin: Mapping | None = None, **circumstances) -> str:
+        """The run_id of what `decided` its numbers, with its manifest kept.
+
+        `origin` is what is known of the network's weights; where their file lies on this machine is left out.
+        """
+        versions = {**decided.get("versions", {}), **provenance.versions(measures, intervals)}
+        decided = {**decided, "versions": versions}
+        run_id = provenance.address(decided)
+        about = {"network_origin": _without_paths(origin)} if origin else {}
+        self.manifests[run_id] = provenance.manifest(decided, experiment=self.experiment, **about, **circumstances)
+        return run_id
+
+    def add(self, rows: Iterable[Mapping], run_id: str) -> None:
+        """Rows of one run."""
+        self._rows += [{**row, "run_id": run_id} for row in rows]
+
+
+def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened:
+    """A pair with its images: protocol, scales and the columns that all its rows share."""
+    protocol = parameters.protocol(pair)
+    columns = {
+        "experiment": experiment,
+        "profile": parameters.profile,
+        "dataset": images.name,
+        "folder": folder_name(parameters.data_root) if images.name == "folder" else "",
+        "network": pair.network,
+        "weights": pair.weights if pair.weights in WEIGHTS else "own",
+        "frozen": "none",
+        "per_scale": False,
+        **protocol.columns(),
+    }
+    return Opened(pair, images, protocol, scales_for(images, pair.scales), columns)
+
+
+def to_look_at(parameters: Evaluated, place: int = 0, opener: Callable | None = None) -> Opened:
+    """One pair of a chapter, by its place, for pictures: nothing is recorded."""
+    pair = parameters.pairs[place]
+    return opened(parameters, "", pair, (opener or opened_images)(parameters, pair))
+
+
+def _without_paths(origin: Mapping) -> dict:
+    return {
+        name: _without_paths(value) if isinstance(value, Mapping) else value
+        for name, value in origin.items()
+        if name != "weights" or value in WEIGHTS or isinstance(value, Mapping)
+    }
+
+
+def opened_images(parameters: Evaluated, pair: Pair) -> datasets.Dataset:
+    """The images of a pair: test scenes, or the validation photographs below `data_root`."""
+    split = "test" if pair.dataset == "scenes" else "val"
+    return datasets.load(
+        pair.dataset, parameters.data_root or None, split=split, n_images=pair.n_images, seed=parameters.seed
+    )
+
+
+def folder_name(root: str) -> str:
+    """What a user's own folder is called."""
+    return Path(root).expanduser().resolve().name
+
+
+def scales_for(images, scales: Iterable[str]) -> tuple[str, ...]:
+    """The scales as sides in pixels. "native" is the side of small images, and all they get where photographs are
+    meant: enlarging a 64-pixel image to 512 shows a network nothing new."""
+    scales = tuple(scales)
+    if images.native_side:
+        native = (str(images.native_side),)
+        small = [s for s in scales if s != "native" and max(labels.sides(s)) <= 2 * images.native_side]
+        return native if "native" in scales or len(small) < len(scales) else scales
+    if "native" in scales:
+        raise UserError(
+            f"scale 'native' means nothing for {images.name}, whose photographs differ in size; give a side"
+        )
+    return scales

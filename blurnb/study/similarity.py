@@ -1,0 +1,155 @@
+"""How alike a layer answers a sharp image and its blurred twin, beside two different images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from blurnb import intervals, labels, records
+from blurnb.errors import UserError, nearest
+from blurnb.optics import blurring, resampling
+from blurnb.recognition import decoding, families, models
+from blurnb.recognition.datasets import Dataset
+from blurnb.study import treatments
+from blurnb.study.protocol import Protocol
+
+VERSION = 1
+BATCH = 64  # also the batch of the CKA estimate, so part of its definition
+
+
+def layer_names(network: models.Network, wanted: Sequence[str] | None = None) -> list[str]:
+    """The layers to compare: all (None), or those named; raises UserError that offers the nearest names."""
+    known = models.activations(network)
+    for name in wanted or ():
+        if name not in known:
+            raise UserError(f"layer {name!r} is not in {network.name}{nearest(name, known)}; it has {', '.join(known)}")
+    return list(wanted or known)
+
+
+def check(dataset: Dataset) -> None:
+    """Raise UserError for a data set too small to compare layers on."""
+    if len(dataset) < 8:
+        given = f"{dataset.name} gives {len(dataset)}"
+        raise UserError(f"comparing layers needs at least 8 images, {given}; raise n_images")
+
+
+def compare(
+    network: models.Network,
+    dataset: Dataset,
+    blurs: Sequence[str],
+    protocol: Protocol,
+    *,
+    side: int = 0,
+    layers: Sequence[str] | None = None,
+    device: str = "cpu",
+    title: str = "",
+) -> dict[tuple[str, str], dict[str, tuple[float, float, float]]]:
+    """(layer, blur) -> {"cosine": (mean, low, high), "cka": (value, nan, nan)}; blur "" is the baseline, the
+    next sharp image of the batch.
+
+    Cosine similarity of the flattened activations, mean over images with bootstrap interval. Linear CKA
+    (Kornblith et al. 2019) from the unbiased HSIC estimate of each batch of 64 (Nguyen et al. 2021), so that
+    memory is that of one batch however many images there are. `side`: scale of the images, 0 as they are.
+    """
+    names = layer_names(network, layers)
+    wanted = [labels.parse(blur).label for blur in blurs if blur != "sharp"]
+    check(dataset)
+    cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *wanted)}
+    kernels = {key: np.zeros(3) for key in cosines}
+    tapped: dict[str, torch.Tensor] = {}
+    modules = models.activations(network)
+    hooks = [modules[n].register_forward_hook(lambda _, __, output, n=n: tapped.__setitem__(n, output)) for n in names]
+    network = network.to(device).eval()
+    try:
+        with torch.inference_mode(), tqdm(total=len(dataset), desc=title or f"layers of {network.name}", unit="image",
+                                          mininterval=1, leave=False) as bar:  # fmt: skip
+            for images, ids in _batches(dataset, protocol, side):
+                sharp = _activations(network, images, side, protocol, tapped, device)
+                for name in names:
+                    _add(cosines, kernels, (name, ""), sharp[name], sharp[name].roll(-1, 0))
+                for label in wanted:
+                    seen = blurring.blur(images, label, frame=protocol.frame, border=protocol.border,
+                                         seed=protocol.seed, image_ids=ids)  # fmt: skip
+                    twin = _activations(network, seen, side, protocol, tapped, device)
+                    for name in names:
+                        _add(cosines, kernels, (name, label), sharp[name], twin[name])
+                bar.update(len(images))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        key: {"cosine": intervals.bootstrap_mean(values, protocol.seed), "cka": (_cka(kernels[key]), np.nan, np.nan)}
+        for key, values in cosines.items()
+    }
+
+
+def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    """Equally large images in batches; photographs are cut to the square middle of the frame."""
+    for first in range(0, len(dataset), BATCH):
+        chosen = range(first, min(first + BATCH, len(dataset)))
+        if len(chosen) < 4:  # the unbiased estimate needs four
+            continue
+        images = []
+        for index in chosen:
+            image = dataset.load(index)
+            if not dataset.native_side:
+                image = resampling.resized(image[None], protocol.frame)[0]
+                top, left = ((s - protocol.frame) // 2 for s in image.shape[-2:])
+                image = image[:, top : top + protocol.frame, left : left + protocol.frame]
+            images.append(image)
+        yield torch.stack(images), [dataset.ids[i] for i in chosen]
+
+
+def _activations(network, images, side, protocol, tapped, device) -> dict[str, torch.Tensor]:
+    images = resampling.resized(images, side) if side else images
+    images = images.to(device, memory_format=torch.channels_last)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=protocol.precision == "bf16"):
+        network(images)
+    found = {name: value.float().flatten(1) for name, value in tapped.items()}
+    tapped.clear()
+    return found
+
+
+def _add(cosines, kernels, key, one: torch.Tensor, other: torch.Tensor) -> None:
+    cosines[key] += torch.nn.functional.cosine_similarity(one, other, dim=1).tolist()
+    kernels[key] += [hsic(one, other), hsic(one, one), hsic(other, other)]
+
+
+def hsic(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Unbiased HSIC with linear kernels of features (N, p) and (N, q), N >= 4 (Song et al. 2012, equation 5)."""
+    n = len(one)
+    k, m = (f.double() @ f.double().T for f in (one, other))
+    k.fill_diagonal_(0)
+    m.fill_diagonal_(0)
+    a, b = k.sum(0), m.sum(0)
+    trace = (k * m).sum()
+    return float((trace + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b) / (n - 2)) / (n * (n - 3)))
+
+
+def _cka(sums: np.ndarray) -> float:
+    across, one, other = sums
+    return float(across / np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
+
+
+def rows(compared: Iterable, shared: dict) -> list[dict]:
+    """Records of (layer, blur, measures); `shared` are the columns all have, the network's, the data's, the scale."""
+    found = []
+    for layer, blur, measured in compared:
+        versus = {"blur": blur, "versus_blur": "sharp"} if blur else {"blur": "sharp", "versus_image": "other"}
+        for metric, (value, low, high) in measured.items():
+            named = {**shared, **versus, "part_kind": "layer", "part": layer, "metric": metric}
+            found.append(records.row(**named, statistic="estimate", value=value, ci_low=low, ci_high=high))
+    return found
+
+
+def versions(network: models.Network) -> dict[str, int]:
+    """The versions of the modules that compute a comparison."""
+    return {
+        "study.similarity": VERSION,
+        "recognition.decoding": decoding.VERSION,
+        **treatments.versions(()),
+        **families.version(network.name),
+    }

@@ -1,0 +1,209 @@
+"""Steps of training, whatever is trained: the order of images, optimizer, checkpoints, several processes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from blurnb import files, provenance
+from blurnb.errors import UserError
+from blurnb.optics import blurring, engines, kernels, loops, plans, resampling, transforms
+from blurnb.study import memory
+from blurnb.study.recipes import Recipe
+
+VERSION = 1
+BLURRING = (blurring, engines, kernels, loops, plans, resampling, transforms)
+"""Modules that decide what a blurred training image is."""
+
+
+def versions(body: nn.Module, *modules: ModuleType) -> dict[str, int]:
+    """{module: VERSION} of all that computes for the weights of `body`, to be hashed with what else decides them.
+
+    `modules` are the caller's own; what blurs, this one and the module that defines `body` are added. A network of
+    another package brings no VERSION.
+    """
+    found = dict.fromkeys((*modules, sys.modules[__name__], *BLURRING, sys.modules.get(type(body).__module__)))
+    return provenance.versions(*(one for one in found if hasattr(one, "VERSION")))
+
+
+def fit(
+    module: nn.Module,
+    groups: list[dict],
+    recipe: Recipe,
+    draws,
+    loss_of: Callable[[int, list], tuple[torch.Tensor, float]],
+    checkpoint: Path,
+    *,
+    title: str,
+    workers: int = 0,
+    checkpoint_seconds: float = 60.0,
+    rank: int = 0,
+    world: int = 1,
+) -> dict:
+    """Take the steps that are left, whatever is trained.
+
+    A killed run goes on from its last checkpoint to bit-identical weights (same machine and thread count).
+
+    Parameters
+    ----------
+    module : whose state a checkpoint holds.
+    groups : as torch's optimizers take them, `share` being a group's part of the learning rate.
+    recipe : how the steps are taken.
+    draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode()` prepares it.
+    loss_of : called with (step, batch), gives the loss and the weight of its gradient.
+    checkpoint : file of what a killed run goes on from, written every `checkpoint_seconds`.
+    rank, world : this process and how many there are; each sees its share of every batch.
+
+    Returns
+    -------
+    What the manifest notes of the steps: loss, seconds, images a second, threads.
+
+    Raises
+    ------
+    UserError
+        For a loss or a gradient that is not finite; the last good checkpoint is kept.
+    """
+    memory.keep_freed()
+    steps = recipe.epochs * len(cuts(len(draws), recipe.batch, world))
+    optimizer = _optimizer([{**group, "lr": recipe.learning_rate} for group in groups], recipe)
+    trained = [parameter for group in groups for parameter in group["params"]]
+    first, losses = resume(checkpoint, module, optimizer)
+    if first < steps:
+        draws.decode()
+    started = saved = time.perf_counter()
+    with tqdm(total=steps, initial=first, desc=title, unit="step", mininterval=1, disable=rank > 0) as bar:
+        for step, batch in zip(range(first, steps), _batches(draws, recipe, first, workers, rank, world)):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * group.get("share", 1.0) * _rate(step / steps, recipe)
+            torch.manual_seed(_step_seed(recipe.seed, step, rank))  # dropout: the same whether resumed or not
+            loss, weight = loss_of(step, batch)
+            optimizer.zero_grad(set_to_none=True)
+            (loss * weight if weight != 1.0 else loss).backward()
+            norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
+            value = float(loss.detach())
+            if not (math.isfinite(value) and math.isfinite(float(norm))):
+                raise UserError(
+                    f"the loss is not finite at step {step} of {steps}: learning_rate={recipe.learning_rate} diverges; "
+                    f"use a smaller one{f' (the last good checkpoint is {checkpoint})' if checkpoint.exists() else ''}"
+                )
+            optimizer.step()
+            losses.append(round(value, 5))
+            bar.update()
+            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
+            if rank == 0 and time.perf_counter() - saved > checkpoint_seconds:
+                save(checkpoint, module, optimizer, step + 1, losses)
+                saved = time.perf_counter()
+    seconds = time.perf_counter() - started
+    every = max(1, len(losses) // 200)
+    return {
+        "wall_seconds": round(seconds, 1),
+        "images_per_second": round((steps - first) * recipe.batch / seconds, 1) if steps > first else None,
+        "loss": [round(float(np.mean(losses[i : i + every])), 4) for i in range(0, len(losses), every)],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def whole_state(module: nn.Module, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The weights to keep, by name, on the CPU.
+
+    Raises
+    ------
+    UserError
+        Where they are not finite: the loss may have been, one step earlier.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if not all(torch.isfinite(value).all() for value in state.values()):
+        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
+    return state
+
+
+def cuts(count: int, batch: int, world: int = 1) -> list[tuple[int, int]]:
+    """(start, stop) of each batch of an epoch; a rest of less than two images a process joins the batch before it.
+
+    Batch normalisation has no statistics of one image, and a process without any has nothing to do.
+    """
+    starts = list(range(0, count, batch))
+    if len(starts) > 1 and count - starts[-1] < 2 * world:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count]))
+
+
+class Order(Sampler):
+    """Batches of indices of one epoch from a given step on; this process's share of each."""
+
+    def __init__(self, count: int, recipe: Recipe, epoch: int, skip: int, rank: int, world: int):
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
+        batches = [order[start:stop] for start, stop in cuts(count, recipe.batch, world)]
+        self.batches = [b[rank::world].tolist() for b in batches[skip:]]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def _batches(draws, recipe: Recipe, first: int, workers: int, rank: int, world: int) -> Iterator[list]:
+    """This process's share of every batch from step `first` on."""
+    per_epoch = len(cuts(len(draws), recipe.batch, world))
+    for epoch in range(first // per_epoch, recipe.epochs):
+        skip = first - epoch * per_epoch if epoch == first // per_epoch else 0
+        order = Order(len(draws), recipe, epoch, skip, rank, world)
+        yield from DataLoader(draws.of(epoch), batch_sampler=order, num_workers=workers)
+
+
+def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _rate(progress: float, recipe: Recipe) -> float:
+    """Learning rate as a share of its peak, after `progress` of all steps."""
+    if progress < recipe.warmup:
+        return (progress + 1e-3) / (recipe.warmup + 1e-3)
+    if recipe.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, losses: list[float]) -> None:
+    """Plain tensors and numbers, then their digest: reading it back executes nothing and notices every flipped bit."""
+    buffer = io.BytesIO()
+    state = {"network": module.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({"step": step, "losses": losses, **state}, buffer)
+    data = buffer.getvalue()
+    files.write_whole(path, data + hashlib.sha256(data).digest())
+
+
+def resume(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[float]]:
+    """(steps done, losses) of an interrupted run, whose state is loaded; (0, []) when there is none that is whole."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return 0, []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions, or delete it") from error
+    if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        tqdm.write(f"{path} is damaged; this training starts again")
+        return 0, []
+    saved = torch.load(io.BytesIO(data[:-32]), map_location="cpu", weights_only=True)
+    module.load_state_dict(saved["network"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["step"]), list(saved["losses"])

@@ -1,0 +1,31 @@
+"""Sizes, and 8 bits."""
+
+import numpy as np
+import PIL.Image
+import torch
+
+from blurnb.optics import resampling
+
+
+def test_a_resized_image_keeps_its_shape_and_gets_the_shorter_side():
+    image = torch.rand(1, 3, 45, 90, generator=torch.Generator().manual_seed(0))
+    assert resampling.resized(image, 32).shape == (1, 3, 32, 64)
+    assert resampling.resized(image.transpose(2, 3), 32).shape == (1, 3, 64, 32)
+    assert resampling.resized(image, 45) is image
+    assert resampling.resized(torch.ones(1, 3, 500, 333), 64).sub(1).abs().max() < 1e-6
+
+
+def test_resizing_is_pillows_bilinear():
+    values = np.random.default_rng(0).random((90, 120), np.float32)
+    wanted = np.asarray(PIL.Image.fromarray(values).resize((40, 30), PIL.Image.Resampling.BILINEAR))
+    found = resampling.resized(torch.from_numpy(values)[None, None], 30)[0, 0]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_rounded_is_what_a_file_of_8_bits_holds():
+    images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    before = images.clone()
+    found = resampling.rounded(images)
+    assert torch.equal(images, before)
+    assert torch.equal(found, (images.clamp(0, 1) * 255).round() / 255)
+    assert torch.equal(resampling.rounded(found), found)

@@ -1,0 +1,170 @@
+"""Networks that are not ours: every kind loads, answers as its source does, and every mistake is one line."""
+
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from blurnb.errors import UserError
+from blurnb.recognition import custom, models
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self, classes=3, squash=False, spoilt=False):
+        super().__init__()
+        self.trunk, self.head = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, classes)
+        self.squash, self.spoilt = squash, spoilt
+    def forward(self, images):
+        scores = self.head(self.trunk(images).relu().mean((2, 3)))
+        if self.spoilt:
+            scores = scores / 0
+        return scores.softmax(1) if self.squash else scores
+
+def build():
+    return Tiny()
+def sure():
+    return Tiny(squash=True)
+def spoilt():
+    return Tiny(spoilt=True)
+def flat():
+    return nn.Flatten()
+def several():
+    class Pair(nn.Module):
+        def forward(self, images):
+            return images, images
+    return Pair()
+def word():
+    return "network"
+def broken():
+    raise RuntimeError("no weights here")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A module of the user's, and its network saved in every way."""
+    folder = tmp_path_factory.mktemp("custom")
+    (folder / "planted_net.py").write_text(textwrap.dedent(SOURCE))
+    (folder / "planted_wreck.py").write_text("raise OSError('no disk')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        body = custom.load("planted_net:build").body
+        image = torch.rand(2, 3, 224, 224)
+        torch.jit.save(torch.jit.trace(body, image), str(folder / "net.pt"))
+        sizes = {2: torch.export.Dim("h", min=64, max=4096), 3: torch.export.Dim("w", min=64, max=4096)}
+        for name, example, shapes in (
+            ("free.pt2", image, ({0: torch.export.Dim("n"), **sizes},)),
+            ("single.pt2", image[:1], None),
+            ("small.pt2", torch.rand(1, 3, 96, 96), None),
+        ):
+            torch.export.save(torch.export.export(body, (example,), dynamic_shapes=shapes), str(folder / name))
+        torch.save(body.state_dict(), folder / "state.pt")
+        (folder / "text.pt2").write_text("not a program")
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def there(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def planted(images):
+    """The planted network with ImageNet's normalisation, built without the module under test."""
+    import planted_net
+
+    torch.manual_seed(0)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (models.IMAGENET_MEAN, models.IMAGENET_STD))
+    with torch.inference_mode():
+        return planted_net.build().eval()((images - mean) / std)
+
+
+@pytest.mark.parametrize("source", ["planted_net:build", "net.pt", "free.pt2", "single.pt2"])
+def test_every_kind_answers_as_its_source(source):
+    network = custom.load(source, class_count=3)
+    images = torch.rand(3, 3, 224, 224)  # three at once, also where the program was exported for one
+    assert network.class_count == 3
+    with torch.inference_mode():
+        assert torch.allclose(network(images), planted(images), atol=1e-5)
+    assert not network.training
+    assert not network.eval().body.training
+
+
+def test_a_program_exported_for_one_size_is_probed_at_it():
+    network = custom.load("small.pt2", class_count=3)
+    assert network(torch.rand(2, 3, 96, 96)).shape == (2, 3)
+
+
+def test_normalisation_is_the_callers():
+    images = torch.rand(1, 3, 64, 64)
+    plain = custom.load("planted_net:build", mean="none", std="none")
+    shifted = custom.load("planted_net:build", mean="0.5", std="0.25,0.25,0.25")
+    with torch.inference_mode():
+        assert torch.allclose(plain((images - 0.5) / 0.25), shifted(images), atol=1e-5)
+
+
+def test_the_identity_changes_with_whatever_changes_answers_and_only_with_it(folder):
+    first = custom.load("planted_net:build").identity
+    assert custom.load("planted_net:build").identity == first
+    assert custom.load("planted_net:build", mean="0.5").identity != first
+    assert custom.load("resnet18", "none", 3, mean="0.5").identity
+    assert not hasattr(custom.load("resnet18", "none", 3), "identity")  # answers of other chapters serve it
+    # the same weights under other code
+    (folder / "planted_twin.py").write_text((folder / "planted_net.py").read_text().replace(".relu()", ".abs()"))
+    twin = custom.load("planted_twin:build")
+    assert models.fingerprint(twin) == models.fingerprint(custom.load("planted_net:build"))
+    assert twin.identity != first
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("resnet81", "network 'resnet81' is no known name; did you mean"),
+        ("absent.pt", "network 'absent.pt' is no known name"),
+        ("state.pt", "state.pt is not a TorchScript file"),
+        ("text.pt2", "text.pt2 is not a file of torch.export"),
+        ("planted_nett:build", "module 'planted_nett' cannot be imported (ModuleNotFoundError"),
+        ("planted_wreck:build", "module 'planted_wreck' cannot be imported (OSError: no disk)"),
+        ("planted_net:biuld", "module 'planted_net' has no function 'biuld'; did you mean build"),
+        ("planted_net:word", "planted_net:word() returned str, not an nn.Module"),
+        ("planted_net:broken", "planted_net:broken() failed (RuntimeError: no weights here)"),
+        ("planted_net:several", "cannot answer an image of (1, 3, 224, 224)"),
+        ("planted_net:flat", "answers 150,528 classes, the data has 7"),
+        ("planted_net:sure", "answers probabilities; return the scores before the softmax"),
+        ("planted_net:spoilt", "answers scores that are not finite"),
+        ("planted_net:build", "answers 3 classes, the data has 7"),
+    ],
+)
+def test_a_mistake_is_one_line(source, message):
+    with pytest.raises(UserError) as caught:
+        custom.load(source, class_count=7)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"mean": "grey"}, {"mean": "0.5,0.5"}, {"std": "0"}, {"std": "-1"}, {"std": "nan"}])
+def test_a_wrong_normalisation_is_one_line(given):
+    with pytest.raises(UserError, match=next(iter(given))):
+        custom.load("planted_net:build", **given)
+
+
+def test_state_dicts_execute_nothing(folder, tmp_path):
+    """A checkpoint with a pickled call in it is refused, and the call is not made."""
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"weight": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(UserError, match="not a whole checkpoint of plain tensors"):
+        custom.load("resnet18", str(tmp_path / "bomb.pt"), 3)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_four_dimensional_scores_are_averaged_over_positions():
+    body = nn.Conv2d(3, 4, 1)
+    network = models.Network("dense", body, 4)
+    assert custom._answered(network, "dense") == 4

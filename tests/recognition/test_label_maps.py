@@ -1,0 +1,227 @@
+"""Labelled pixels: the published layout as torchvision reads it, and one line for every way it can be broken."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import VOCSegmentation
+
+from blurnb.errors import UserError
+from blurnb.recognition import label_maps, scenes
+
+DATA = os.environ.get("BLURNB_DATA")
+
+
+def write_root(folder: Path, classes=("road", "tree", "sky")) -> Path:
+    """A VOCdevkit/VOC2012 with three images of different sizes."""
+    base = folder / "VOCdevkit" / "VOC2012"
+    for name in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
+        (base / name).mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for place, (width, height) in enumerate([(60, 40), (40, 60), (48, 48)]):
+        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(base / "JPEGImages" / f"2007_00{place}.jpg")
+        labels = generator.choice([0, 1, 2, 255], (height, width)).astype(np.uint8)
+        drawn = Image.fromarray(labels, "P")
+        drawn.putpalette([7 * k % 256 for k in range(768)])
+        drawn.save(base / "SegmentationClass" / f"2007_00{place}.png")
+    (base / "ImageSets/Segmentation/train.txt").write_text("2007_000\n2007_001\n")
+    (base / "ImageSets/Segmentation/val.txt").write_text("2007_002\n2007_000\n")
+    if classes:
+        (base / "classes.txt").write_text("\n".join(classes) + "\n")
+    return base
+
+
+def test_the_layout_is_read_as_torchvision_reads_it(tmp_path):
+    write_root(tmp_path)
+    found = label_maps.load("voc-layout", tmp_path, split="train")
+    theirs = VOCSegmentation(str(tmp_path), year="2012", image_set="train")
+    assert len(found) == len(theirs) == 2
+    for index in range(2):
+        image, labels = found.load(index)
+        expected, target = theirs[index]
+        np.testing.assert_array_equal(labels.numpy(), np.array(target))
+        np.testing.assert_array_equal((image * 255).round().numpy(), np.array(expected).transpose(2, 0, 1))
+        assert labels.dtype == torch.uint8
+    assert found.classes == ("road", "tree", "sky")
+    assert found.native_side is None
+
+
+def test_a_root_may_be_any_of_three_folders_and_images_keep_the_order_of_the_list(tmp_path):
+    base = write_root(tmp_path)
+    one, two, three = (label_maps.load("camvid", root) for root in (tmp_path, base.parent, base))
+    assert one.ids == two.ids == three.ids == ("2007_002", "2007_000")
+    assert one.fingerprint == three.fingerprint
+    assert label_maps.load("camvid", tmp_path, split="train").fingerprint != one.fingerprint
+
+
+def test_voc2012_needs_no_list_of_classes_and_refuses_another(tmp_path):
+    base = write_root(tmp_path, classes=None)
+    found = label_maps.load("voc2012", tmp_path)
+    assert len(found.classes) == 21
+    assert found.classes[0] == "background"
+    assert found.classes[-1] == "tvmonitor"
+    (base / "classes.txt").write_text("road\ntree\nsky\n")
+    with pytest.raises(UserError, match="classes.txt names other classes.*voc-layout"):
+        label_maps.load("voc2012", tmp_path)
+
+
+def break_image(base):
+    (base / "JPEGImages/2007_000.jpg").unlink()
+
+
+def break_map(base):
+    (base / "SegmentationClass/2007_000.png").unlink()
+
+
+def break_size(base):
+    Image.fromarray(np.zeros((39, 60), np.uint8)).save(base / "SegmentationClass/2007_000.png")
+
+
+def break_label(base):
+    Image.fromarray(np.full((40, 60), 3, np.uint8)).save(base / "SegmentationClass/2007_000.png")
+
+
+def break_mode(base):
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(base / "SegmentationClass/2007_000.png")
+
+
+def break_file(base):
+    (base / "SegmentationClass/2007_000.png").write_bytes(b"\x89PNG nothing")
+
+
+def disguise_map(base):
+    """PostScript, which an image library would hand to an interpreter, under the name of a label map."""
+    text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n%%EndComments\nshowpage\n"
+    (base / "SegmentationClass" / "2007_000.png").write_text(text)
+
+
+def break_split(base):
+    (base / "ImageSets/Segmentation/val.txt").unlink()
+
+
+def empty_split(base):
+    (base / "ImageSets/Segmentation/val.txt").write_text("\n")
+
+
+def break_classes(base):
+    (base / "classes.txt").unlink()
+
+
+def repeat_class(base):
+    (base / "classes.txt").write_text("road\nroad\n")
+
+
+def read_all(root):
+    found = label_maps.load("voc-layout", root)
+    return [found.load(index) for index in range(len(found))]
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (break_image, r"2007_000\.jpg is missing, though .*val\.txt"),
+        (break_map, r"SegmentationClass/2007_000\.png is missing"),
+        (break_size, r"2007_000\.png has 60 x 39 pixels, its image 60 x 40"),
+        (break_label, r"2007_000\.png holds label 3, the classes end at 2"),
+        (break_mode, r"2007_000\.png is an image of mode RGB"),
+        (break_file, r"2007_000\.png is not a whole image"),
+        (disguise_map, r"2007_000\.png is not a whole image \(UnidentifiedImageError\)"),
+        (break_split, r"cannot read .*val\.txt"),
+        (empty_split, r"val\.txt lists no image"),
+        (break_classes, r"classes\.txt is missing"),
+        (repeat_class, r"classes\.txt must name 2 to 255 classes"),
+    ],
+)
+def test_what_is_broken_is_one_line_that_names_the_file(tmp_path, damage, said):
+    base = write_root(tmp_path)
+    damage(base)
+    with pytest.raises(UserError, match=said) as caught:
+        read_all(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_misuse_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="'voc2O12'.*did you mean voc2012"):
+        label_maps.load("voc2O12", tmp_path)
+    with pytest.raises(UserError, match="holds no VOCdevkit"):
+        label_maps.load("camvid", tmp_path)
+    with pytest.raises(UserError, match="data_root is needed"):
+        label_maps.load("camvid")
+    write_root(tmp_path)
+    with pytest.raises(UserError, match="n_images=3 is more than the 2"):
+        label_maps.load("camvid", tmp_path, n_images=3)
+
+
+def test_a_subset_keeps_images_with_their_maps(tmp_path):
+    write_root(tmp_path)
+    whole = label_maps.load("camvid", tmp_path)
+    one = label_maps.load("camvid", tmp_path, n_images=1)
+    place = whole.ids.index(one.ids[0])
+    assert all(torch.equal(a, b) for a, b in zip(one.load(0), whole.load(place)))
+    assert one.source == whole.source
+    assert one.fingerprint != whole.fingerprint
+
+
+def test_scenes_come_with_their_maps():
+    found = label_maps.load("scenes", split="test", n_images=24)
+    images, _, maps = scenes.scenes("test", [5])
+    image, labels = found.load(5)
+    assert torch.equal(image, images[0])
+    assert torch.equal(labels, maps[0])
+    assert found.classes[0] == "background"
+    assert len(found.classes) == 13
+    assert found.native_side == scenes.SIDE
+
+
+def test_every_mirror_is_tried_before_giving_up(tmp_path, monkeypatch):
+    asked = []
+
+    def refuse(url, known_hash, *_, **__):
+        asked.append((url, known_hash))
+        raise ConnectionError("out of reach")
+
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path))
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    with pytest.raises(UserError, match="cannot download VOCtrainval.*data_root") as caught:
+        label_maps.load("voc2012")
+    assert [url for url, _ in asked] == list(label_maps.VOC_MIRRORS)
+    assert {known for _, known in asked} == {"sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"}
+    assert "\n" not in str(caught.value)
+
+
+def test_a_downloaded_archive_is_unpacked_and_read(tmp_path, monkeypatch):
+    """The real path through pooch, with an archive of our own served from a file instead of the mirrors."""
+    write_root(tmp_path / "made", classes=None)
+    archive = shutil.make_archive(str(tmp_path / "voc"), "tar", tmp_path / "made")
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(label_maps, "VOC_SHA256", pooch.file_hash(archive))
+    local = Path(archive)
+
+    def fetch(url, output_file, _):
+        if "thor" not in url:
+            raise ConnectionError
+        shutil.copy(local, output_file)
+
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: fetch)
+    assert len(label_maps.load("voc2012")) == 2
+
+
+@pytest.mark.skipif(not DATA, reason="BLURNB_DATA does not name a folder with VOCdevkit")
+def test_voc2012_is_whole():
+    train, val = (label_maps.load("voc2012", DATA, split=split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (437, 445)
+    assert len(val.classes) == 21
+    assert not set(train.ids) & set(val.ids)
+    seen = set()
+    for index in range(0, len(val), 40):
+        image, labels = val.load(index)
+        assert image.shape[-2:] == labels.shape
+        seen |= set(labels.unique().tolist())
+    assert label_maps.VOID in seen
+    assert seen <= {*range(21), label_maps.VOID}

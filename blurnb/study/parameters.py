@@ -5,26 +5,15 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
 
 from blurnb import files, labels
 from blurnb.errors import UserError, nearest, shown
-from blurnb.optics import transforms
 from blurnb.recognition import datasets, models
-from blurnb.study import profiles, recipes
+from blurnb.study import profiles, recipes, values
 from blurnb.study.protocol import Protocol
 
 SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
@@ -33,71 +22,21 @@ WEIGHTS = ("imagenet", "none", "hed", *SCENES)
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 
 
-def listed(value: Any) -> Any:
-    """papermill's -p gives one text or number where a list is meant: "sharp,D8" or 256."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, int | float):
-        return [_text(value)]
-    return (
-        [_text(part) if isinstance(part, int) else part for part in value] if isinstance(value, list | tuple) else value
-    )
+SomeEpochs = Annotated[recipes.Epochs, Field(ge=1)]
 
 
-def whole_numbers(value: Any) -> Any:
-    """As `listed`, for whole numbers: "64,3" or 64."""
-    if isinstance(value, str) and value.replace(",", "").replace(" ", "").isdecimal():
-        return [int(part) for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+def _weights(name: str) -> str:
+    if name in WEIGHTS or values.is_file(name):
+        return name
+    if name in RENAMED_WEIGHTS:
+        raise ValueError(f"{name!r} is now called {RENAMED_WEIGHTS[name]}")
+    raise ValueError(f"{shown(name[:80])} is no file{nearest(name[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
 
 
-def _text(number: float) -> Any:
-    try:
-        return str(number)
-    except ValueError:  # Python refuses to print so many digits; the type refuses what is no text
-        return number
-
-
-def known(word: str, words: Iterable[str]) -> str:
-    """`word`, refused where it is none of `words`."""
-    words = list(words)
-    if word not in words:
-        raise ValueError(f"{shown(word)} is unknown{nearest(word[:80], words) or '; known: ' + ', '.join(words[:12])}")
-    return word
-
-
-def one_of(words: Iterable[str]) -> Callable[[list[str]], list[str]]:
-    """A validator of lists: distinct entries, each one of `words`."""
-    return lambda value: list(dict.fromkeys(known(one, words) for one in value))
-
-
-def _scales(value: tuple[str, ...]) -> tuple[str, ...]:
-    for one in value:
-        if one != "native":
-            labels.sides(one)
-    return tuple(dict.fromkeys(value))
-
-
-def _mixes(value: list[str]) -> list[str]:
-    for one in value:
-        transforms.parse_mix(one.split("+") if "+" in one else one)
-    return list(dict.fromkeys(value))
-
-
-def is_file(name: str) -> bool:
-    """Whether there is such a file, whatever was given."""
-    try:
-        return Path(name).expanduser().is_file()
-    except (OSError, RuntimeError):  # a name too long, a folder that may not be entered, the home of nobody
-        return False
-
-
-MaybeWords = Annotated[list[str], BeforeValidator(listed)]
-Words = Annotated[MaybeWords, Field(min_length=1)]
-Blurs = Annotated[Words, AfterValidator(lambda value: list(dict.fromkeys(labels.parse(one).label for one in value)))]
-Scales = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(_scales)]
-Mixes = Annotated[Words, AfterValidator(_mixes)]
-Seeds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=2**31)]], BeforeValidator(whole_numbers)]
+def _count(value: int) -> int:
+    if value < 0:
+        raise ValueError("use 0 for all images")
+    return value
 
 
 class Pair(BaseModel):
@@ -105,46 +44,18 @@ class Pair(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str
-    network: str
-    weights: str
-    n_images: StrictInt
+    dataset: Annotated[str, values.one_of(*datasets.NAMES)]
+    network: Annotated[str, values.one_of(*models.names())]
+    weights: Annotated[str, AfterValidator(_weights)]
+    n_images: Annotated[StrictInt, AfterValidator(_count)]
     frame: recipes.Frame = labels.FRAME
-    scales: Scales
-
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        return known(value, datasets.NAMES)
-
-    @field_validator("network")
-    @classmethod
-    def _known_network(cls, value: str) -> str:
-        return known(value, models.names())
-
-    @field_validator("weights")
-    @classmethod
-    def _known_weights(cls, value: str) -> str:
-        if value in WEIGHTS or is_file(value):
-            return value
-        if value in RENAMED_WEIGHTS:
-            raise ValueError(f"these weights are now called {RENAMED_WEIGHTS[value]}")
-        meant = nearest(value[:80], WEIGHTS)
-        raise ValueError(f"{shown(value[:80])} is no file{meant}; known: {', '.join(WEIGHTS)}")
-
-    @field_validator("n_images")
-    @classmethod
-    def _not_negative(cls, value: int) -> int:
-        if value < 0:
-            raise ValueError("use 0 for all images")
-        return value
+    scales: values.Scales
 
 
 class Common(BaseModel):
     """What every chapter takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    experiment: ClassVar[str] = ""
 
     profile: str = "embedded"
     data_root: str = ""
@@ -176,21 +87,6 @@ class Common(BaseModel):
             raise ValueError("give a folder")
         return value
 
-    @classmethod
-    def names(cls) -> list[str]:
-        """What a notebook may say: the fields, those of a pair in place of `pairs`."""
-        return list(cls.model_fields)
-
-    @classmethod
-    def validate(cls, given: Mapping[str, Any]) -> Self:
-        """The checked parameters of this chapter; see the function `validate`."""
-        return validate(cls, cls.experiment, given)
-
-    @classmethod
-    def built(cls, defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> Self:
-        """These parameters from a profile's `defaults` and what is said explicitly; raises ValidationError."""
-        return cls(**{**defaults, **explicit})
-
 
 class Evaluated(Common):
     """What a chapter takes that evaluates networks on images.
@@ -199,11 +95,12 @@ class Evaluated(Common):
     them. `takes_one` is what a chapter says that takes one pair; with `own_scale` each pair has one scale of its own.
     """
 
+    experiment: ClassVar[str] = ""
     takes_one: ClassVar[str] = "this chapter takes one"
     own_scale: ClassVar[bool] = False
 
     pairs: tuple[Pair, ...]
-    blurs: Blurs
+    blurs: values.Blurs
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     border: recipes.Border = "reflect"
@@ -229,32 +126,36 @@ class Evaluated(Common):
 
     def computing(self) -> dict[str, Any]:
         """Where and how answers are computed and kept, none of which decides them."""
-        return {
-            "store": files.cache_folder(),
-            **{n: getattr(self, n) for n in ("device", "batch", "workers", "strict")},
-        }
+        how = ("device", "batch", "workers", "strict")
+        return {"store": files.cache_folder(), **{name: getattr(self, name) for name in how}}
 
     @classmethod
-    def kind_of_pair(cls) -> type[Pair]:
-        """The chapter's own Pair."""
-        return typing.get_args(cls.model_fields["pairs"].annotation)[0]
+    def validate(cls, given: Mapping[str, Any]) -> Self:
+        """The checked parameters of this chapter; see the function `validate`."""
+        return validate(cls, cls.experiment, given)
 
     @classmethod
     def names(cls) -> list[str]:
-        own = list(cls.kind_of_pair().model_fields)
+        """What a notebook may say: the fields, those of a pair in place of `pairs`."""
+        own = list(cls._kind().model_fields)
         return list(dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name])))
 
     @classmethod
+    def _kind(cls) -> type[Pair]:
+        return typing.get_args(cls.model_fields["pairs"].annotation)[0]
+
+    @classmethod
     def built(cls, defaults: Mapping[str, Any], explicit: Mapping[str, Any]) -> Self:
-        own = [name for name in cls.kind_of_pair().model_fields if name not in cls.model_fields]
+        """These parameters from a block of defaults and what is said explicitly; raises ValidationError."""
+        own = [name for name in cls._kind().model_fields if name not in cls.model_fields]
         shared = {name: value for name, value in {**defaults, **explicit}.items() if name not in (*own, "pairs")}
         flat = {name: value for name, value in defaults.items() if name in own}
         said = {name: value for name, value in explicit.items() if name in own}
         pairs = cls._paired([flat | pair for pair in defaults["pairs"]], said)
-        return cls(**shared, pairs=tuple(cls.kind_of_pair()(**cls._completed(pair, shared)) for pair in pairs))
+        return cls(**shared, pairs=tuple(cls._kind()(**cls.completed(pair, shared)) for pair in pairs))
 
     @classmethod
-    def _completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
         """A pair with what the chapter's other parameters say about it."""
         return pair
 
@@ -275,12 +176,12 @@ class Evaluated(Common):
         for name, column in columns.items():
             if cls.takes_one and len(column) > 1:
                 raise UserError(f"{name} has {len(column)} entries; {cls.takes_one}")
-            if len(column) not in (1, len(defaults)):
+            count = len(defaults)
+            if len(column) not in (1, count):
                 raise UserError(
-                    f"{name} has {len(column)} entries for {len(defaults)} pairs of dataset and network; "
-                    f"give {' or '.join(dict.fromkeys(['1', str(len(defaults))]))}"
+                    f"{name} has {len(column)} entries for {count} pairs of dataset and network; give 1 or {count}"
                 )
-            defaults = [pair | {name: column[place if len(column) > 1 else 0]} for place, pair in enumerate(defaults)]
+            defaults = [pair | {name: one} for pair, one in zip(defaults, column * (count // len(column)))]
         return defaults
 
     @classmethod
@@ -288,7 +189,7 @@ class Evaluated(Common):
         """What each pair gets of a value: one for all, or one for each."""
         if name == "scales" and not cls.own_scale:
             return [value]
-        split = (whole_numbers if name in ("n_images", "frame") else listed)(value)
+        split = (values.whole_numbers if name in ("n_images", "frame") else values.listed)(value)
         return split if isinstance(split, list) else [split]
 
 
@@ -299,13 +200,13 @@ class Trained(Evaluated):
     first trains every mix, the others sharp and mix alone.
     """
 
-    mixes: Mixes
+    mixes: values.Mixes
     train_images: int = Field(0, ge=0)
-    train_seeds: Annotated[Seeds, Field(min_length=1)] = [0]
+    train_seeds: Annotated[values.WholeNumbers[recipes.Seed], Field(min_length=1)] = (0,)
     base_epochs: recipes.Epochs = 2
     base_learning_rate: recipes.LearningRate = 0.02
     base_frozen: recipes.FrozenBlocks = 0
-    epochs: recipes.Epochs = Field(2, ge=1)
+    epochs: SomeEpochs = 2
     learning_rate: recipes.LearningRate = 0.01
     train_batch: recipes.Batch = 64
     weight_decay: recipes.WeightDecay = 1e-4
@@ -344,7 +245,7 @@ def scenes_training(weights: str, device: str) -> Trained:
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 
-def validate(model: type[Common], experiment: str, given: Mapping[str, Any]) -> Any:
+def validate(model: type[Evaluated], experiment: str, given: Mapping[str, Any]) -> Any:
     """The checked parameters of a chapter. None means: the profile's default.
 
     Parameters

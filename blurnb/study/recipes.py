@@ -28,6 +28,7 @@ WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 RENAMED = {
     "band": "boundary_width",
+    "factors": "captures",
     "hidden": "hidden_channels",
     "shift": "max_shift",
     "symmetry": "augmentation",

@@ -9,27 +9,24 @@ from pydantic import BeforeValidator, Field, field_validator
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import answers, classification, measures, parameters
+from blurnb.study import answers, classification, measures, parameters, values
 from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.treatments import Treatment
 
 
+def _is_custom(network: str) -> bool:
+    """Whether it is no name but a place; what is there, and whether it loads, is seen later."""
+    return ":" in network or values.is_file(network)
+
+
 class Pair(parameters.Pair):
     """`network` is a name, a TorchScript or torch.export file, or module:function; `dataset` "auto" is imagenet where
     every class folder is a WordNet id, else folder; an n_images beyond the set means all."""
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        return parameters.known(value, ("auto", *datasets.NAMES))
-
-    @field_validator("network")
-    @classmethod
-    def _known_network(cls, value: str) -> str:
-        """Custom ones are named by a path or by module:function; whether they load is seen when they do."""
-        return value if ":" in value or parameters.is_file(value) else parameters.known(value, models.names())
+    dataset: Annotated[str, values.one_of("auto", *datasets.NAMES)]
+    network: Annotated[str, values.one_of(*models.names(), unless=_is_custom)]
 
 
 def _written(value: Any) -> Any:
@@ -57,8 +54,8 @@ class Parameters(parameters.Evaluated):
 
     @field_validator("blurs")
     @classmethod
-    def _beside_sharp(cls, value: list[str]) -> list[str]:
-        found = list(dict.fromkeys(["sharp", *value]))
+    def _beside_sharp(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        found = values.distinct(("sharp", *value))
         if len(found) < 2:
             raise ValueError("give at least one blur beside sharp")
         return found

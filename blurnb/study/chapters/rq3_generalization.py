@@ -6,20 +6,18 @@ import math
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from blurnb import labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import models
-from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing
+from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing, values
 from blurnb.study.answers import Condition
 from blurnb.study.classification import probabilities
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.treatments import Treatment
-
-_Side = Annotated[StrictInt, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]
 
 
 class Parameters(parameters.Trained):
@@ -27,7 +25,7 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq3"
 
-    train_scales: Annotated[list[_Side], BeforeValidator(parameters.whole_numbers)] = []
+    train_scales: values.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
 
     @model_validator(mode="after")
     def _averaged(self):
@@ -35,7 +33,7 @@ class Parameters(parameters.Trained):
         sides = {side for scale in scales if "+" in scale for side in labels.sides(scale)}
         missing = sorted(sides - set(self.train_scales)) if self.train_scales else []
         if missing:
-            raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={list(scales)} average")
+            raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={scales} average")
         return self
 
 

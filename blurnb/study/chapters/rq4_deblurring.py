@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from tqdm import tqdm
 
 from blurnb import files, intervals, labels
@@ -27,6 +27,7 @@ from blurnb.study import (
     stores,
     timing,
     treatments,
+    values,
 )
 from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification, probabilities
@@ -35,12 +36,7 @@ from blurnb.study.treatments import Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""
-Methods = Annotated[parameters.MaybeWords, AfterValidator(parameters.one_of(deblurring.METHODS))]
-
-
-_Chosen = Annotated[
-    tuple[str, ...], BeforeValidator(parameters.listed), AfterValidator(lambda value: tuple(dict.fromkeys(value)))
-]
+Method = Annotated[str, values.one_of(*deblurring.METHODS)]
 
 
 class Capture(NamedTuple):
@@ -48,11 +44,6 @@ class Capture(NamedTuple):
 
     rounding: str = "none"
     noise_sd: float = 0.0
-
-
-def _captures(value: Any) -> Any:
-    words = parameters.listed(value)
-    return [_capture(one) for one in words] if isinstance(words, list) else words
 
 
 def _capture(word: Any) -> Capture:
@@ -71,14 +62,9 @@ class Pair(parameters.Pair):
     on sharp. Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
-    trained: str
-    methods: _Chosen
-    wrong_kernels: _Chosen
-
-    @field_validator("trained")
-    @classmethod
-    def _known_networks_of(cls, value: str) -> str:
-        return parameters.known(value, ("rq2", "as-is"))
+    trained: Annotated[str, values.one_of("rq2", "as-is")]
+    methods: values.Listed[str]
+    wrong_kernels: values.Listed[str]
 
 
 class Parameters(parameters.Trained):
@@ -89,15 +75,10 @@ class Parameters(parameters.Trained):
     own_scale: ClassVar[bool] = True
 
     pairs: tuple[Pair, ...]
-    methods: Annotated[Methods, Field(min_length=1)]
-    photograph_methods: Annotated[Methods, Field(min_length=1)]
-    wrong_kernels: Methods = []
-    captures: Annotated[
-        tuple[Capture, ...],
-        BeforeValidator(_captures),
-        Field(min_length=1),
-        AfterValidator(lambda value: tuple(dict.fromkeys(value))),
-    ]
+    methods: values.Some[Method]
+    photograph_methods: values.Some[Method]
+    wrong_kernels: values.Listed[Method] = ()
+    captures: values.Some[Annotated[Capture, BeforeValidator(_capture)]]
     tuning_images: int = Field(8, ge=0, le=1000)
     repeats: int = Field(7, ge=1, le=1000)
 
@@ -109,7 +90,8 @@ class Parameters(parameters.Trained):
         return value
 
     @classmethod
-    def _completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+        """The pair with the methods for its images, and with wrong kernels where it has a mix network."""
         methods = shared["methods" if pair["dataset"] in SMALL else "photograph_methods"]
         return pair | {"methods": methods, "wrong_kernels": shared["wrong_kernels"] if pair["trained"] == "rq2" else ()}
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
 from blurnb import files, labels
 from blurnb.recognition import label_maps, zoomout
@@ -21,6 +21,7 @@ from blurnb.study import (
     segmenters,
     segmenting,
     specimens,
+    values,
 )
 from blurnb.study.answers import Condition
 from blurnb.study.comparison import Trained
@@ -32,10 +33,7 @@ from blurnb.study.treatments import Treatment
 class Pair(parameters.Pair):
     """A set of labelled pixels with the backbone below its head, and one scale."""
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        return parameters.known(value, label_maps.NAMES)
+    dataset: Annotated[str, values.one_of(*label_maps.NAMES)]
 
 
 class Parameters(parameters.Trained):
@@ -51,17 +49,14 @@ class Parameters(parameters.Trained):
 
     pairs: tuple[Pair, ...]
     view: Literal["dense"] = "dense"
-    mixes: parameters.Mixes = ["sharp", "mix"]
-    features: Annotated[parameters.Words, AfterValidator(parameters.one_of(("trained", "frozen")))] = [
-        "trained",
-        "frozen",
-    ]
+    mixes: values.Mixes = ("sharp", "mix")
+    features: values.Some[Annotated[str, values.one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
     crop_width: recipes.CropWidth = 336
     backbone_share: recipes.Part = 0.1
     boundary_width: float = Field(1.0, gt=0, le=16)
-    base_epochs: recipes.Epochs = Field(3, ge=1)
+    base_epochs: parameters.SomeEpochs = 3
 
     def trainings(self) -> list[tuple]:
         """(mix, seed, whether the backbone is trained too) of every network that is trained further."""

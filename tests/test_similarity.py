@@ -118,7 +118,7 @@ def test_cka_of_a_layer_with_itself_is_one_and_ignores_rotation_and_scale():
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest_names():
-    with pytest.raises(UserError, match="'conv1_9' is not in vgg_test; did you mean conv1_1"):
+    with pytest.raises(UserError, match="'conv1_9' is not in vgg16; did you mean conv1_1"):
         invariance.layer_names(network(convolution(3), nn.ReLU()), ["conv1_9"])
 
 

@@ -355,19 +355,19 @@ def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_pat
         (tmp_path / "val" / wnid).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "val" / wnid / "x.JPEG")
     given = {"data_root": str(tmp_path), "profile": "photographs"}
-    parameters = profiles.validate("your_network", given)
+    parameters = profiles.validate("card", given)
     dataset = robustness.opened_dataset(parameters)
     assert (dataset.name, len(dataset.classes)) == ("imagenet", 1000)
     assert len(robustness._drawn(dataset, parameters)) == 2
-    plain = profiles.validate("your_network", given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
+    plain = profiles.validate("card", given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
     assert robustness.opened_dataset(plain).classes == ("n01440764", "n01443537")
 
 
 def test_situations_follow_the_camera():
-    near = profiles.validate("your_network", {"focus_distance_m": 0.5})
+    near = profiles.validate("card", {"focus_distance_m": 0.5})
     labels = {one["situation"]: one["blur"] for one in robustness.situations(near)["situations"]}
     assert labels["subject 10 cm behind focus"] == "D5.49"  # by hand in test_camera
-    tight = profiles.validate("your_network", {"focus_distance_m": 0.12})
+    tight = profiles.validate("card", {"focus_distance_m": 0.12})
     labels = {one["situation"]: one["blur"] for one in robustness.situations(tight)["situations"]}
     assert labels["subject 10 cm before focus"] == ""  # inside the focal length: no image, no label
 

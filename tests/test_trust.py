@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from PIL import Image
 
-from blurnb import __main__ as command
-from blurnb import records
+from blurnb import commands, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
 from blurnb.report import licences, tables
@@ -267,7 +266,7 @@ def test_what_papermill_writes_into_a_notebook_is_a_literal(value):
 @pytest.mark.parametrize("name", ["x; import os", "a.b", "1", "__import__('os')", "x\n", "lambda", "_hidden", "é é"])
 def test_a_name_that_is_no_name_is_refused(name):
     with pytest.raises(UserError, match="a parameter's name is a word"):
-        command.pairs([f"{name}=1"])
+        commands.pairs([f"{name}=1"])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +276,7 @@ def test_a_name_that_is_no_name_is_refused(name):
 )  # fmt: skip
 def test_a_value_that_is_no_value_is_one_line(text):
     with pytest.raises(UserError, match="-p seed=") as caught:
-        command.typed({"seed": text})
+        commands.typed({"seed": text})
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 

@@ -436,7 +436,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-class YourNetwork(Evaluated):
+class Card(Evaluated):
     """One network that may be anybody's, on photographs sorted into folders, and the camera that takes them.
 
     `network` is a name, a TorchScript or torch.export file, or module:function (`recognition.guests`); `dataset`
@@ -650,8 +650,8 @@ DEFAULTS: dict[str, tuple[type[Common], dict[str, dict[str, Any]]]] = {
             },
         },
     ),
-    "your_network": (
-        YourNetwork,
+    "card": (
+        Card,
         {
             "smoke": {**_LITE, "dataset": ["foolbox20"], "blurs": _BRIEF["blurs"], "scales": ["128"], "n_images": 3},
             "embedded": {**_LITE, "dataset": ["foolbox20"], "blurs": CARD_BLURS, "scales": ["128", "256"]},

@@ -9,7 +9,7 @@ from blurnb.errors import UserError
 from blurnb.optics import blurring, camera
 from blurnb.recognition import datasets, guests, models
 from blurnb.study import degradation, evaluation
-from blurnb.study.profiles import YourNetwork
+from blurnb.study.profiles import Card
 
 TRAINING = "as given"
 OFF_FOCUS_M = (-0.1, 0.1, 0.5, float("inf"))
@@ -17,7 +17,7 @@ SPEEDS_M_PER_S = {"a person walking across the view": 1.4, "a person running acr
 TURNS_DEG_PER_S = {"a camera panned over the scene": 20.0}
 
 
-def run(parameters: YourNetwork) -> degradation.Run:
+def run(parameters: Card) -> degradation.Run:
     """Evaluate the network under every blur and scale; writes ``<output_dir>/card.csv`` and its manifest."""
     dataset = opened_dataset(parameters)
     network = opened_network(parameters, dataset)
@@ -62,7 +62,7 @@ def run(parameters: YourNetwork) -> degradation.Run:
     return degradation.Run(records.table(rows), {run_id: notes}, {(shared["network"], shared["dataset"]): found})
 
 
-def opened_dataset(parameters: YourNetwork) -> datasets.Dataset:
+def opened_dataset(parameters: Card) -> datasets.Dataset:
     """All photographs below `data_root`; "auto" is imagenet where every class folder is a WordNet id, else folder."""
     name, root = parameters.dataset[0], parameters.data_root or None
     if name != "auto":
@@ -73,7 +73,7 @@ def opened_dataset(parameters: YourNetwork) -> datasets.Dataset:
         return datasets.load("folder", root)  # which says what it misses, if anything
 
 
-def opened_network(parameters: YourNetwork, dataset: datasets.Dataset) -> models.Network:
+def opened_network(parameters: Card, dataset: datasets.Dataset) -> models.Network:
     """The network, checked against the classes of the data before anything is computed."""
     source, weights, count = parameters.network[0], parameters.weights[0], len(dataset.classes)
     own = source in models.names()
@@ -86,12 +86,12 @@ def opened_network(parameters: YourNetwork, dataset: datasets.Dataset) -> models
     return guests.load(source, weights, count, mean=parameters.mean, std=parameters.std)
 
 
-def _drawn(dataset: datasets.Dataset, parameters: YourNetwork) -> datasets.Dataset:
+def _drawn(dataset: datasets.Dataset, parameters: Card) -> datasets.Dataset:
     wanted = parameters.evidence()[0]["n_images"]
     return datasets.sample(dataset, min(wanted, len(dataset)), parameters.seed)
 
 
-def situations(parameters: YourNetwork) -> dict:
+def situations(parameters: Card) -> dict:
     """What the camera of the parameters does to a subject off focus, crossing the view, or while it is turned.
 
     ``{"camera": text, "situations": [{"situation": text, "blur": label or ""}]}``; without a label the blur would be

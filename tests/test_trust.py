@@ -23,10 +23,11 @@ from PIL import Image
 from blurnb import commands, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.report import licences, tables
+from blurnb.report import tables
+from book._tools import licences
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*(ROOT / "blurnb").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
+SOURCES = sorted([*(ROOT / "blurnb").rglob("*.py"), *(ROOT / "book").glob("_*/*.py")])
 
 # ------------------------------------------------------------------------------------------------ what the code calls
 

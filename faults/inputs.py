@@ -211,14 +211,14 @@ def command(ledger: Ledger, arguments: list[str], kind: str, names: str = "") ->
 
 
 def _called(arguments: list[str], answer: str = "") -> None:
-    from blurnb import __main__ as entry
+    from blurnb.__main__ import main
 
     sys.stdout = open(answer or 1, "w", errors="strict", closefd=bool(answer))  # noqa: SIM115
     os.environ["BLURNB_CACHE"] = "/nowhere/blurnb"  # a command that would compute something fails at once
     sys.argv = ["blurnb", *arguments]
     code: object = 0
     try:
-        entry.main()
+        main()
     except SystemExit as end:
         code = end.code or 0
     if code not in (0, 1, 2):

@@ -49,7 +49,7 @@ JOBS = {"evaluation": evaluation, "training": training, "record writing": writin
 def told(folder: Path) -> list[str]:
     """What the records in ``<folder>/out`` say: their rows and what their manifests state to have decided them."""
     found = []
-    for path in sorted((folder / "out").rglob("rq*.csv")):
+    for path in sorted((folder / "out").rglob("*.csv")):
         rows = path.read_text().splitlines()[1:]
         found += [f"{path.name}: {row}" for row in rows if TIMES not in row]
         for run, notes in json.loads(path.with_suffix(".json").read_text()).items():

@@ -188,9 +188,9 @@ def card(
     """
     from blurnb.study import profiles, robustness
 
-    given = {"network": network, "weights": weights, "dataset": "auto", "data_root": data, "n_images": n_images,
-             "blurs": blurs, "scales": scales, "mean": mean, "std": std, "strict": strict}  # fmt: skip
-    given |= {"profile": "photographs", "output_dir": str(output)} | typed(pairs(parameters))
+    given = {"profile": "photographs", "network": network, "weights": weights, "dataset": "auto", "data_root": data}
+    given |= {"n_images": n_images, "blurs": blurs, "scales": scales, "mean": mean, "std": std, "strict": strict}
+    given |= {"output_dir": str(output)} | typed(pairs(parameters))
     found = robustness.run(profiles.validate("card", given))
 
     from blurnb.report import card as report

@@ -35,11 +35,8 @@ def training(folder: Path) -> None:
 def writing(folder: Path) -> None:
     """Eight runs of 30 rows, each added to one file of records."""
     for run in range(8):
-        rows = [
-            records.row(question="rq1", network=f"net {run}", blur=f"D{i + 1}", metric="top1", value=1 / (i + run + 3),
-                        n=100, run_id=f"run{run}")
-            for i in range(30)
-        ]  # fmt: skip
+        shared = {"question": "rq1", "network": f"net {run}", "metric": "top1", "n": 100, "run_id": f"run{run}"}
+        rows = [records.row(blur=f"D{i + 1}", value=1 / (i + run + 3), **shared) for i in range(30)]
         records.write(folder / "out" / "rq1.csv", rows, {f"run{run}": {"parameters": {"run": run}}})
 
 

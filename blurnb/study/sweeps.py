@@ -33,7 +33,7 @@ from blurnb.errors import UserError
 from blurnb.study import grids, journal, notebooks, profiles, shards
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
-CUT = shards.CHAPTERS
+CUT = shards.CHAPTERS  # `run` has a parameter of that name
 
 
 class Chapter(NamedTuple):
@@ -56,7 +56,7 @@ def chapter(path: str | Path) -> Chapter:
         raise UserError(f"cannot read {path} ({type(error).__name__})") from error
 
 
-# ------------------------------------------------------------------------------------------------ on a worker
+# -- on a worker
 
 
 def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence[list] = ()) -> dict:
@@ -72,14 +72,9 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
         given, target, tables = folder / "given.ipynb", folder / chapter.name, folder / "records"
         given.write_text(chapter.text)
         with open(folder / "log.txt", "w") as log:
-            reason = notebooks.run(
-                given,
-                target,
-                {**parameters, "output_dir": str(tables)},
-                folder=here if Path(here).is_dir() else None,
-                log=log,
-                checked=True,
-            )
+            own = {**parameters, "output_dir": str(tables)}
+            place = here if Path(here).is_dir() else None
+            reason = notebooks.run(given, target, own, folder=place, log=log, checked=True)
         made = {"log.txt": folder / "log.txt", chapter.name: notebooks.running(target) if reason else target}
         made |= {f"{one}.{kind}": tables / f"{one}.{kind}" for one in notebooks.TABLES for kind in ("csv", "json")}
         content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
@@ -87,7 +82,7 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
     return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}
 
 
-# ------------------------------------------------------------------------------------------------ the sweep
+# -- the sweep
 
 
 def run(
@@ -161,15 +156,11 @@ def _client(scheduler: str, workers: int) -> Iterator:
         raise UserError(f"no Dask scheduler answers at {scheduler}; start one with: dask scheduler") from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=workers_patience())
+            # A batch queue may take longer to start the first worker.
+            client.wait_for_workers(1, timeout=float(os.environ.get("BLURNB_PATIENCE", 60)))
         except TimeoutError as error:
             raise UserError(f"no worker has joined {scheduler}; start one with: dask worker {scheduler}") from error
         yield client
-
-
-def workers_patience() -> float:
-    """Seconds to wait for the first worker of a given scheduler; a batch queue may take longer ($BLURNB_PATIENCE)."""
-    return float(os.environ.get("BLURNB_PATIENCE", 60))
 
 
 def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int, retries: int) -> None:
@@ -177,19 +168,11 @@ def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, coun
 
     addresses, parts = {}, []
     for address, parameters in plan.items():
-        own = [
-            client.submit(
-                shards.answer,
-                chapter.question,
-                parameters,
-                place,
-                count,
-                retries=retries,
-                key=f"answers-{address}-{place}-of-{count}",
-            )
-            for place in range(1, count + 1)
-            if count > 1
-        ]
+        own = []
+        for place in range(1, count + 1) if count > 1 else ():
+            key = f"answers-{address}-{place}-of-{count}"
+            part = (shards.answer, chapter.question, parameters, place, count)
+            own.append(client.submit(*part, key=key, retries=retries))
         future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=retries)
         addresses[future] = address
         parts += own
@@ -225,12 +208,10 @@ def _keep(folder: Path, parameters: Mapping, result: Mapping) -> None:
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in result["files"].items()}
     about = {
         "state": FAILED if result["reason"] else DONE,
-        "reason": result["reason"],
         "parameters": dict(parameters),
         "seconds": round(result["seconds"], 2),
-        "worker": result["worker"],
         "files": digests,
-    }
+    } | {name: result[name] for name in ("reason", "worker")}
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         for name, content in result["files"].items():

@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 EXECUTED := _build/executed
 RECORDS := _build/records/$(PROFILE)
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-SOURCES := $(shell find blurnb -name '*.py' -o -name '*.csv' -o -name '*.txt' -o -name '*.css')
+SOURCES := $(shell find blurnb -name '*.py' -o -name '*.csv' -o -name '*.txt' -o -name '*.css' -o -name '*.toml' -o -name '*.j2' -o -name '*.html')
 export BLURNB_CACHE ?= $(CURDIR)/.cache
 export MPLBACKEND := agg
 
@@ -51,15 +51,15 @@ constraints:
 
 # The README's figure and table, redrawn from book/records.
 readme: $(INSTALLED)
-	$(BIN)/python -m blurnb.report.readme
+	$(BIN)/python book/_tools/readme.py
 
 # The page of licences, from what the installed packages state.
 licences: $(INSTALLED)
-	$(BIN)/python -m blurnb.report.licences
+	$(BIN)/python book/_tools/licences.py
 
 # Kills, full disks, damaged files, bad input: everything must come out right or be one line. Its totals go into the book.
 campaign: $(INSTALLED)
-	$(BIN)/python -m tests.faults --output book/records/campaign.json
+	$(BIN)/python -m faults --output book/records/campaign.json
 
 clean:
 	rm -rf _build _run out

@@ -34,30 +34,28 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from blurnb import records
+from blurnb import provenance, records
 from blurnb.optics import blurring, resampling
 from blurnb.recognition import backends, datasets, models
 from blurnb.study import evaluation, memory
 
 BLURS = ["D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
-OURS = {
-    "blurnb, eager float32": ("eager", "float32"),
-    "blurnb, eager bf16": ("eager", "bf16"),
-    "blurnb, OpenVINO float32": ("openvino", "float32"),
-    "blurnb, OpenVINO bf16": ("openvino", "bf16"),
-}
-PLAIN, TUNED = "plain: PIL, torch conv2d, eager", "hand-tuned: OpenCV, ONNX Runtime"
+PLAIN, TUNED = "plain", "hand-tuned"
+OURS = {f"{kind}-{precision}": (kind, precision) for kind in ("eager", "openvino") for precision in ("float32", "bf16")}
+WAYS = {name: ("blurnb", *how) for name, how in OURS.items()}
+WAYS |= {PLAIN: (PLAIN, "eager", "float32"), TUNED: (TUNED, "onnxruntime", "float32")}
+"""Way by its name on the command line: (library, backend, precision). Plain is PIL, conv2d and torch as it is."""
 BATCH = 4
-FEW_KEPT = "16"
+KEPT, FEW_KEPT = 1024, 16  # compiled layers: oneDNN's own number, and few
 
-Seconds = dict[tuple[str, str], list[tuple[float, float]]]
-"""(way or part, blur) -> (processor, wall) seconds, one entry a photograph."""
+Seconds = dict[tuple[str, str, str, str], list[tuple[float, float]]]
+"""(stage, its scale, blur, way) -> (processor, wall) seconds, one entry a photograph."""
 
 
-def timed(spent: Seconds, name: str, blur: str, call: Callable) -> object:
+def timed(spent: Seconds, stage: str, call: Callable, *, scale: str = "", blur: str = "", way: str = "") -> object:
     wall, processor = time.perf_counter(), time.process_time()
     result = call()
-    spent[name, blur].append((time.process_time() - processor, time.perf_counter() - wall))
+    spent[stage, scale, blur, way].append((time.process_time() - processor, time.perf_counter() - wall))
     return result
 
 
@@ -70,20 +68,21 @@ def photograph(network, dataset, index: int, scales: list[str], protocol: evalua
 
 def parts(spent: Seconds, networks: dict, dataset, index: int, scales: list[str]) -> None:
     """The parts of the same work, one by one: `networks` are forwards by the name of their way."""
-    image = timed(spent, "decode", "", lambda: dataset.load(index)[None])
-    frame = timed(spent, "frame", "", lambda: resampling.resized(image, 512))
+    image = timed(spent, "decode", lambda: dataset.load(index)[None])
+    frame = timed(spent, "frame", lambda: resampling.resized(image, 512))
     seen = []
     for label in BLURS:
         call = lambda label=label: blurring.blur(frame, label, image_ids=[dataset.ids[index]])  # noqa: E731
-        seen.append(timed(spent, "blur", label, call))
+        seen.append(timed(spent, "blur", call, blur=label))
     seen = torch.cat(seen)
     for scale in scales:
-        small = timed(spent, f"resize {scale}", "", lambda scale=scale: resampling.resized(seen, int(scale)))
+        call = lambda scale=scale: resampling.resized(seen, int(scale))  # noqa: E731
+        small = timed(spent, "resize", call, scale=scale)
         small = small.contiguous(memory_format=torch.channels_last)
         for name, (network, protocol) in networks.items():
             with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16"):
-                timed(spent, f"network {scale}, {name}", "",
-                      lambda n=network, x=small: [n(batch) for batch in x.split(BATCH)])  # fmt: skip
+                call = lambda n=network, x=small: [n(batch) for batch in x.split(BATCH)]  # noqa: E731
+                timed(spent, "network", call, scale=scale, way=name)
 
 
 def plain(network, path: Path, scales: list[str], kernels: dict[str, np.ndarray]) -> None:
@@ -150,55 +149,59 @@ def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: li
         parts(into, quick, dataset, index, scales)
         for way, (one, protocol) in quick.items():
             call = lambda o=one, p=protocol, i=index: photograph(o, dataset, i, scales, p)  # noqa: E731
-            timed(into, way, "", call)
+            timed(into, "whole", call, way=way)
         if PLAIN in chosen:
-            timed(into, PLAIN, "", lambda p=path: plain(network, p, scales, kernels))
+            timed(into, "whole", lambda p=path: plain(network, p, scales, kernels), way=PLAIN)
         if session:
-            timed(into, TUNED, "", lambda p=path: tuned(session, p, scales, kernels))
+            timed(into, "whole", lambda p=path: tuned(session, p, scales, kernels), way=TUNED)
         print(f"\r{name}, {index} of {len(files) - 1}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return spent
 
 
 def shown(name: str, scales: list[str], spent: Seconds, n: int) -> None:
-    def cost(part: str) -> float:
-        return 1000 * sum(np.mean([t[0] for t in times]) for (found, _), times in spent.items() if found == part)
+    def cost(part: str, of: str = "") -> float:
+        found = (times for (stage, _, _, way), times in spent.items() if (stage, way) == (part, of))
+        return 1000 * sum(np.mean([t[0] for t in times]) for times in found)
 
     print(f"\n{name}, {len(BLURS)} blurs, scale {' and '.join(scales)}: processor milliseconds a photograph, n = {n}")
-    whole = {way: cost(way) for way in (*OURS, PLAIN, TUNED) if (way, "") in spent}
+    whole = {way: cost("whole", way) for way in WAYS if ("whole", "", "", way) in spent}
     reference = whole.get(PLAIN) or next(iter(whole.values()))
     print(f"  {'':36}{'ms':>9}{'wall ms':>9}{'plain is':>10}{'network':>9}")
     for way, value in whole.items():
-        wall = 1000 * np.mean([t[1] for t in spent[way, ""]])
-        forward = sum(cost(f"network {scale}, {way}") for scale in scales)
+        wall = 1000 * np.mean([t[1] for t in spent["whole", "", "", way]])
+        forward = cost("network", way)
         share = f"{forward / value:8.0%}" if forward else ""
         print(f"  {way:36}{value:9.1f}{wall:9.1f}{reference / value:9.2f}x {share}")
-    for part in ("decode", "frame", "blur", *(f"resize {scale}" for scale in scales)):
+    for part in ("decode", "frame", "blur", "resize"):
         print(f"  {'of which ' + part:36}{cost(part):9.1f}")
 
 
 def rows(name: str, scales: list[str], spent: Seconds, run_id: str) -> list[dict]:
     """Records of metric `seconds`: processor seconds a photograph (all blurs together, blur by blur for `blur`)."""
-    shared = {"question": "speed", "dataset": "imagenet", "network": name, "training": "", "profile": "photographs"}
-    shared |= {"scale": "+".join(scales), "run_id": run_id}
-    return [
-        records.row(metric="seconds", view=part, blur=blur, value=float(np.mean([t[0] for t in times])),
-                    n=len(times), **shared)
-        for (part, blur), times in spent.items()
-    ]  # fmt: skip
+    shared = {"experiment": "speed", "benchmark": "sweep", "profile": "photographs", "dataset": "imagenet"}
+    shared |= {"network": name, "scale": "+".join(scales), "metric": "seconds", "run_id": run_id}
+    found = []
+    for (stage, scale, blur, way), times in spent.items():
+        library, backend, precision = WAYS.get(way, ("blurnb", "", ""))
+        about = {"stage": stage, "stage_scale": scale, "blur": blur}
+        about |= {"library": library, "backend": backend, "precision": precision}
+        found.append(records.row(value=float(np.mean([t[0] for t in times])), n=len(times), **about, **shared))
+    return found
 
 
 def peaks(options: argparse.Namespace, name: str, count: int, run_id: str) -> list[dict]:
-    """Records of metric `megabytes`: the peak over `count` and over four times as many photographs."""
-    shared = {"question": "speed", "dataset": "imagenet", "network": name, "profile": "photographs", "run_id": run_id}
-    shared |= {"scale": "+".join(options.scales.split(","))}
+    """Records of metric `peak_memory`: the peak over `count` and over four times as many photographs."""
+    shared = {"experiment": "speed", "benchmark": "memory", "profile": "photographs", "dataset": "imagenet"}
+    shared |= {"network": name, "scale": "+".join(options.scales.split(",")), "run_id": run_id}
+    shared |= {"library": "blurnb", "backend": "eager", "precision": "bf16", "stage": "whole"}
     found = []
-    for kept, n in itertools.product(("", FEW_KEPT), (count, 4 * count)):
-        about = peak(options, name, n, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": kept} if kept else {})
-        view = f"peak of {n}" + (f", {kept} layers kept" if kept else "")
-        print(f"{name}, {view}: {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds", flush=True)
-        found.append(records.row(metric="megabytes", view=view, value=about["mb"], n=n, **shared))
-        found.append(records.row(metric="seconds", view=view, value=about["seconds"] / n, n=n, **shared))
+    for kept, n in itertools.product((KEPT, FEW_KEPT), (count, 4 * count)):
+        about = peak(options, name, n, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": str(kept)})
+        said = f"{name}, peak of {n}, {kept} layers kept"
+        print(f"{said}: {about['mb']:.0f} MB, {about['seconds']:.1f} processor seconds", flush=True)
+        found.append(records.row(metric="peak_memory", value=about["mb"], n=n, kept_layers=kept, **shared))
+        found.append(records.row(metric="seconds", value=about["seconds"] / n, n=n, kept_layers=kept, **shared))
     return found
 
 
@@ -233,7 +236,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=int, default=8)
     parser.add_argument("--networks", default="efficientnet_lite0,vgg16")
     parser.add_argument("--scales", default="256")
-    parser.add_argument("--ways", default=";".join((*OURS, PLAIN, TUNED)), help="separated by ;")
+    parser.add_argument("--ways", default=",".join(WAYS), help="with commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--write", default="")
@@ -256,18 +259,25 @@ def compare(options: argparse.Namespace) -> None:
     by_id = dict(zip(whole.ids, whole.load.args[0]))
     files = [by_id[image] for image in dataset.ids]
     for name in options.networks.split(","):
-        facts = {"benchmark": "sweep", "network": name, "scales": scales, "blurs": BLURS, "threads": options.threads,
-                 "ways": "memory" if options.memory else options.ways, "processor": processor(),
-                 "selection": dataset.fingerprint}  # fmt: skip
-        run_id = records.address(facts)
+        facts = {
+            "benchmark": "memory" if options.memory else "sweep",
+            "network": name,
+            "scales": scales,
+            "blurs": BLURS,
+            "threads": options.threads,
+            "ways": "" if options.memory else options.ways,
+            "processor": processor(),
+            "selection": dataset.fingerprint,
+        }
+        run_id = provenance.address(facts)
         if options.memory:
             found = peaks(options, name, count, run_id)
         else:
-            spent = measure(name, dataset, files, scales, options.ways.split(";"))
+            spent = measure(name, dataset, files, scales, options.ways.split(","))
             shown(name, scales, spent, count)
             found = rows(name, scales, spent, run_id)
         if options.write:
-            note = records.manifest(facts, device="cpu", threads=options.threads)
+            note = provenance.manifest(facts, experiment="speed", device="cpu", threads=options.threads)
             records.write(Path(options.write) / "speed.csv", found, {run_id: note})
 
 

@@ -53,8 +53,9 @@ _MEASURED = ("value", "ci_low", "ci_high", "n")
 
 
 def key(columns: Mapping[str, str]) -> list[str]:
-    """The columns that tell one record from another: all but the number, its interval and its n."""
-    return [name for name in columns if name not in _MEASURED]
+    """The columns that tell one record from another: all but the number, its interval and, of answers, its n."""
+    measured = ("value",) if columns is SPEED else _MEASURED
+    return [name for name in columns if name not in measured]
 
 
 def row(**fields) -> dict:

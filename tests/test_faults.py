@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from blurnb.errors import UserError
-from blurnb.report import campaign
+from book._tools import fault_totals
 
 ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments):
     """The campaign in a process of its own: it forks, and this one has threads."""
-    command = [sys.executable, "-m", "tests.faults", "--brief", *arguments]
+    command = [sys.executable, "-m", "faults", "--brief", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -26,13 +26,13 @@ def test_a_handful_of_kills_loses_nothing(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "totals.json").read_text())
     assert found["kills"] >= 4
-    assert all(found[name] == 0 for name in campaign.MUST_BE_ZERO)
+    assert all(found[name] == 0 for name in fault_totals.MUST_BE_ZERO)
 
 
 PLANTED = """
 import sys
 from blurnb import records
-from tests.faults import __main__ as entry, disturb, jobs
+from faults import __main__ as entry, disturb, jobs
 
 checked, told, writing = records._checked, disturb.told, jobs.writing
 calls = []
@@ -63,24 +63,24 @@ def test_the_campaign_sees_what_is_planted_and_fails():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PLANTED]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    for kind in campaign.MUST_BE_ZERO:
+    for kind in fault_totals.MUST_BE_ZERO:
         assert f"FAILED {kind}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
         assert f"EXIT {kind} 1" in done.stdout
 
 
 def test_the_books_totals_are_those_of_a_whole_campaign_without_a_failure():
-    found = campaign.kept(ROOT / campaign.FILE)
+    found = fault_totals.kept(ROOT / fault_totals.FILE)
     assert found["kills"] >= 50
-    assert [found[name] for name in campaign.MUST_BE_ZERO] == [0, 0, 0]
+    assert [found[name] for name in fault_totals.MUST_BE_ZERO] == [0, 0, 0]
     assert found["faults injected"] == sum(found["faults by kind"].values())
     assert found["inputs tried"] == sum(found["inputs by kind"].values())
     for job in ("evaluation", "training", "record writing", "book build"):
         assert found["faults by kind"][f"kill -9, {job}"] > 0
-    table = campaign.totals(file=str(ROOT / campaign.FILE))
+    table = fault_totals.totals(file=str(ROOT / fault_totals.FILE))
     assert dict(zip(table[""], table["count"]))["wrong numbers"] == "0"
-    assert len(campaign.by_kind(of="inputs", file=str(ROOT / campaign.FILE))) == len(found["inputs by kind"])
+    assert len(fault_totals.by_kind(of="inputs", file=str(ROOT / fault_totals.FILE))) == len(found["inputs by kind"])
 
 
 def test_a_missing_campaign_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match="run: make campaign"):
-        campaign.totals(file=str(tmp_path / "absent.json"))
+        fault_totals.totals(file=str(tmp_path / "absent.json"))

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
-from blurnb.report import readme
+from book._tools import readme
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

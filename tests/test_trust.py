@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from PIL import Image
 
-from blurnb import __main__ as command
-from blurnb import records
+from blurnb import commands, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, decoding, models, readers, weights
-from blurnb.report import licences, tables
+from blurnb.report import tables
+from book._tools import licences
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*(ROOT / "blurnb").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
+SOURCES = sorted([*(ROOT / "blurnb").rglob("*.py"), *(ROOT / "book").glob("_*/*.py")])
 
 # ------------------------------------------------------------------------------------------------ what the code calls
 
@@ -348,7 +348,7 @@ def test_what_papermill_writes_into_a_notebook_is_a_literal(value):
 @pytest.mark.parametrize("name", ["x; import os", "a.b", "1", "__import__('os')", "x\n", "lambda", "_hidden", "é é"])
 def test_a_name_that_is_no_name_is_refused(name):
     with pytest.raises(UserError, match="a parameter's name is a word"):
-        command.pairs([f"{name}=1"])
+        commands.pairs([f"{name}=1"])
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_name_that_is_no_name_is_refused(name):
 )  # fmt: skip
 def test_a_value_that_is_no_value_is_one_line(text):
     with pytest.raises(UserError, match="-p seed=") as caught:
-        command.typed({"seed": text})
+        commands.typed({"seed": text})
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 

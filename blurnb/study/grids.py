@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blurnb import records
+from blurnb import provenance
 from blurnb.errors import UserError
 
 Grid = dict[str, list]
@@ -75,7 +75,7 @@ def plan(question: str, notebook: str, given: Sequence[Mapping[str, Any]]) -> di
         for file in map(Path, getattr(checked, "weights", ())):
             if file.is_file():
                 facts[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
-        found.setdefault(records.address(facts), dict(one))
+        found.setdefault(provenance.address(facts), dict(one))
     return found
 
 

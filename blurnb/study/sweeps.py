@@ -5,8 +5,9 @@ sweep itself writes below ``<output>``, a run's folder whole or not at all. So n
 run, and no disk need be shared.
 
     <output>/sweep.json                   the plan: address and parameters of every run
-    <output>/runs/<address>/              rq1_x.ipynb (executed), log.txt, rq1.csv, rq1.json, status.json
-    <output>/rq1.csv, rq1.json            the records of all runs, merged
+    <output>/runs/<address>/              rq1_x.ipynb (executed), log.txt, status.json, and every table that the run
+                                          wrote: rq1.csv, rq1.json, doses.csv, doses.json
+    <output>/rq1.csv, rq1.json, ...       the records of all runs, merged
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from blurnb import records
+from blurnb import files, records
 from blurnb.errors import UserError
-from blurnb.study import grids, journal, profiles
+from blurnb.study import grids, journal, notebooks, profiles, shards
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
+CUT = shards.CHAPTERS  # `run` has a parameter of that name
 
 
 class Chapter(NamedTuple):
@@ -54,51 +56,33 @@ def chapter(path: str | Path) -> Chapter:
         raise UserError(f"cannot read {path} ({type(error).__name__})") from error
 
 
-# ------------------------------------------------------------------------------------------------ on a worker
+# -- on a worker
 
 
-def execute(chapter: Chapter, parameters: Mapping, here: str, shards: Sequence[list] = ()) -> dict:
+def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence[list] = ()) -> dict:
     """One run: what it made as bytes by file name, its wall time, and the reason in one line if it failed.
 
-    `here` is the working directory, where this machine has it; `shards` are answers that other workers computed.
+    `here` is the working directory, where this machine has it; `answered` is what other workers did of it.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    if shards:
-        from blurnb.files import cache_folder
-
-        for facts, answers in (pair for shard in shards for pair in shard):
-            journal.add(cache_folder(), facts, answers)
-    started, reason = time.perf_counter(), ""
+    for facts, answers in (pair for part in answered for pair in part):
+        journal.add(files.cache_folder(), facts, answers)
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="blurnb-") as name:
         folder = Path(name)
-        given = folder / "given" / chapter.name
-        given.parent.mkdir()
+        given, target, tables = folder / "given.ipynb", folder / chapter.name, folder / "records"
         given.write_text(chapter.text)
         with open(folder / "log.txt", "w") as log:
-            try:
-                papermill.execute_notebook(
-                    str(given), str(folder / chapter.name), {**parameters, "output_dir": str(folder / "records")},
-                    cwd=here if Path(here).is_dir() else None, progress_bar=False, stdout_file=log, stderr_file=log,
-                )  # fmt: skip
-            except PapermillExecutionError as error:
-                line = error.evalue.splitlines()[0] if error.evalue else error.ename
-                reason = line if error.ename == "UserError" else f"{line} ({error.ename} in cell {error.exec_count})"
-        made = [folder / "log.txt", folder / chapter.name, *(folder / "records").glob("rq*.*")]
-        files = {file.name: file.read_bytes() for file in made if file.is_file()}
+            own = {**parameters, "output_dir": str(tables)}
+            place = here if Path(here).is_dir() else None
+            reason = notebooks.run(given, target, own, folder=place, log=log, checked=True)
+        made = {"log.txt": folder / "log.txt", chapter.name: notebooks.running(target) if reason else target}
+        made |= {f"{one}.{kind}": tables / f"{one}.{kind}" for one in notebooks.TABLES for kind in ("csv", "json")}
+        content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
     where = f"{socket.gethostname()}, process {os.getpid()}"
-    return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": files}
+    return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}
 
 
-def answer(question: str, parameters: Mapping, place: int, count: int) -> list:
-    """The answers of one range of images, computed without a notebook; see `degradation.shard`."""
-    from blurnb.study import degradation, profiles
-
-    return degradation.shard(profiles.validate(question, parameters), place, count)
-
-
-# ------------------------------------------------------------------------------------------------ the sweep
+# -- the sweep
 
 
 def run(
@@ -119,13 +103,13 @@ def run(
     with an error is not tried again before the next sweep. Raises UserError before anything starts for parameters
     that the chapter refuses, a folder that another sweep is using, and a scheduler that cannot be reached.
     """
-    if shards < 1 or (shards > 1 and chapter.question != "rq1"):
+    if shards < 1 or (shards > 1 and chapter.question not in CUT):
         raise UserError(f"shards={shards}: give 1 or more, and more than 1 for chapter rq1 alone")
     plan = grids.plan(chapter.question, chapter.text, given)
     output = Path(output)
     with _sole(output):
         stated = {"chapter": chapter.name, "runs": plan}
-        records.write_whole(output / "sweep.json", json.dumps(stated, indent=1) + "\n")
+        files.write_whole(output / "sweep.json", json.dumps(stated, indent=1) + "\n")
         missing = [address for address in plan if _state(output / "runs" / address)["state"] != DONE]
         if missing:
             with _client(scheduler, workers or min(os.cpu_count() or 1, len(missing) * shards)) as client:
@@ -161,11 +145,9 @@ def _client(scheduler: str, workers: int) -> Iterator:
     if scheduler == "local":
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
         environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
-                         memory_limit=0, env=environment, silence_logs=50) as cluster,
-            Client(cluster) as client,
-        ):  # fmt: skip
+        given = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        given |= {"memory_limit": 0, "env": environment, "silence_logs": 50}
+        with LocalCluster(**given) as cluster, Client(cluster) as client:
             yield client
         return
     try:
@@ -174,27 +156,23 @@ def _client(scheduler: str, workers: int) -> Iterator:
         raise UserError(f"no Dask scheduler answers at {scheduler}; start one with: dask scheduler") from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=workers_patience())
+            # A batch queue may take longer to start the first worker.
+            client.wait_for_workers(1, timeout=float(os.environ.get("BLURNB_PATIENCE", 60)))
         except TimeoutError as error:
             raise UserError(f"no worker has joined {scheduler}; start one with: dask worker {scheduler}") from error
         yield client
 
 
-def workers_patience() -> float:
-    """Seconds to wait for the first worker of a given scheduler; a batch queue may take longer ($BLURNB_PATIENCE)."""
-    return float(os.environ.get("BLURNB_PATIENCE", 60))
-
-
-def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, shards: int, retries: int) -> None:
+def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int, retries: int) -> None:
     from distributed import as_completed
 
     addresses, parts = {}, []
     for address, parameters in plan.items():
-        own = [
-            client.submit(answer, chapter.question, parameters, place, shards, retries=retries,
-                          key=f"answers-{address}-{place}-of-{shards}")
-            for place in range(1, shards + 1) if shards > 1
-        ]  # fmt: skip
+        own = []
+        for place in range(1, count + 1) if count > 1 else ():
+            key = f"answers-{address}-{place}-of-{count}"
+            part = (shards.answer, chapter.question, parameters, place, count)
+            own.append(client.submit(*part, key=key, retries=retries))
         future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=retries)
         addresses[future] = address
         parts += own
@@ -228,13 +206,17 @@ def _result(future) -> dict:
 def _keep(folder: Path, parameters: Mapping, result: Mapping) -> None:
     """Put a run's files and status into `folder`: whole or not at all, in place of an earlier, failed try."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in result["files"].items()}
-    about = {"state": FAILED if result["reason"] else DONE, "reason": result["reason"], "parameters": dict(parameters),
-             "seconds": round(result["seconds"], 2), "worker": result["worker"], "files": digests}  # fmt: skip
+    about = {
+        "state": FAILED if result["reason"] else DONE,
+        "parameters": dict(parameters),
+        "seconds": round(result["seconds"], 2),
+        "files": digests,
+    } | {name: result[name] for name in ("reason", "worker")}
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         for name, content in result["files"].items():
-            records.write_whole(staging / name, content)
-        records.write_whole(staging / "status.json", json.dumps(about, indent=1) + "\n")
+            files.write_whole(staging / name, content)
+        files.write_whole(staging / "status.json", json.dumps(about, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(staging, folder)
     finally:
@@ -256,13 +238,13 @@ def _state(folder: Path) -> dict:
 
 def _merge(output: Path, plan: Mapping[str, dict]) -> None:
     """The records of all runs that are done, in the order of the plan, file by file."""
-    files: dict[str, list[Path]] = {}
+    tables: dict[str, list[Path]] = {}
     for address in plan:
         state = _state(output / "runs" / address)
         for name in state["files"] if state["state"] == DONE else ():
             if name.endswith(".csv"):
-                files.setdefault(name, []).append(output / "runs" / address / name)
-    for name, paths in files.items():
+                tables.setdefault(name, []).append(output / "runs" / address / name)
+    for name, paths in tables.items():
         records.merge(paths, output / name)
 
 

@@ -18,6 +18,7 @@ Records come from ``book/records/<profile>``; a profile that was run anew below 
 """
 
 import inspect
+import sys
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,8 @@ import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # `book._tools` are beside the pages, not in the package
 
 
 class AnyOption(dict):
@@ -130,7 +133,7 @@ class FromRecordsInline(SphinxRole):
 
 def setup(app):
     app.add_config_value("records_folders", ["book/records", "_build/records"], "env", [list])
-    app.add_config_value("records_modules", ["blurnb.report."], "env", [list])
+    app.add_config_value("records_modules", ["blurnb.report.", "book._tools."], "env", [list])
     app.add_directive("from-records", FromRecords)
     app.add_role("from-records", FromRecordsInline())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

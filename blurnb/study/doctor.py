@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 import torch
 
-from blurnb import records
+from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.study import journal, stores
+from blurnb.study import journal, notebooks, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
 LEAST_MEMORY = 1.5e9  # bytes: VGG-16 and one photograph in a frame of 512
 ROOTED = ("imagenet", "tiny-imagenet", "folder")
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One line: `state` is ok | warn (it works, but) | wrong (it will not, or a number cannot be trusted)."""
 
     state: str
@@ -36,8 +36,8 @@ class Finding(NamedTuple):
 
 def examine(
     *, project: str | Path | None = None, data_root: str = "", output_dir: str | Path = "out"
-) -> Iterator[Finding]:
-    """Every finding, one after another: the environment, the machine, the cache, the data, the weights, the records.
+) -> Iterator[Check]:
+    """Every check, one after another: the environment, the machine, the cache, the data, the weights, the records.
 
     `project` is a checkout of the repository, by default the one this package lies in; without one its versions and
     its committed records are passed over.
@@ -46,16 +46,16 @@ def examine(
     yield from versions(project / "constraints.txt")
     yield kernel()
     yield from machine()
-    yield from store(datasets.cache_folder())
+    yield from store(files.cache_folder())
     yield from data(data_root)
     yield from weights()
     yield from kept(project / "book" / "records", Path(output_dir))
 
 
-def versions(constraints: Path) -> Iterator[Finding]:
+def versions(constraints: Path) -> Iterator[Check]:
     """What is installed, against the exact versions of a checkout."""
     if not constraints.is_file():
-        yield Finding("ok", "versions", "no constraints.txt here, nothing to compare with")
+        yield Check("ok", "versions", "no constraints.txt here, nothing to compare with")
         return
     pins = dict(line.split("==") for line in constraints.read_text().split() if "==" in line)
     needed = {line.split(">")[0].split("=")[0].split("<")[0] for line in _requirements()}
@@ -65,15 +65,15 @@ def versions(constraints: Path) -> Iterator[Finding]:
             have = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name.lower() in needed:
-                yield Finding("wrong", "versions", f"{name} is not installed", "run make setup")
+                yield Check("wrong", "versions", f"{name} is not installed", "run make setup")
             continue
         if have.split("+")[0] != pin:
             others.append(f"{name} {have} instead of {pin}")
     if others:
         listed = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
-        yield Finding("warn", "versions", listed, "numbers may differ; run make setup")
+        yield Check("warn", "versions", listed, "numbers may differ; run make setup")
     else:
-        yield Finding("ok", "versions", f"as the {len(pins)} of constraints.txt, where installed")
+        yield Check("ok", "versions", f"as the {len(pins)} of constraints.txt, where installed")
 
 
 def _requirements() -> list[str]:
@@ -83,37 +83,37 @@ def _requirements() -> list[str]:
         return []
 
 
-def kernel() -> Finding:
+def kernel() -> Check:
     """Whether papermill will find the kernel that the notebooks name."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager
 
         found = KernelSpecManager().find_kernel_specs()
     except ImportError:
-        return Finding("warn", "kernel", "jupyter is not installed; no notebook can run", "pip install blurnb[book]")
+        return Check("warn", "kernel", "jupyter is not installed; no notebook can run", "pip install blurnb[book]")
     if "python3" in found:
-        return Finding("ok", "kernel", f"python3 in {found['python3']}")
-    return Finding("wrong", "kernel", "no Jupyter kernel named python3", "run python -m ipykernel install --user")
+        return Check("ok", "kernel", f"python3 in {found['python3']}")
+    return Check("wrong", "kernel", "no Jupyter kernel named python3", "run python -m ipykernel install --user")
 
 
-def machine() -> Iterator[Finding]:
+def machine() -> Iterator[Check]:
     """Memory, threads, device and precision."""
     memory = _available_memory()
     if memory is not None:
         state = "ok" if memory >= LEAST_MEMORY else "warn"
-        yield Finding(state, "memory", f"{memory / 1e9:.1f} GB available", "" if state == "ok" else "close programs")
+        yield Check(state, "memory", f"{memory / 1e9:.1f} GB available", "" if state == "ok" else "close programs")
     threads, processors = torch.get_num_threads(), os.cpu_count() or 1
     crowded = threads > processors
-    yield Finding("warn" if crowded else "ok", "threads", f"torch uses {threads} of {processors} processors",
-                  f"set OMP_NUM_THREADS={processors}" if crowded else "")  # fmt: skip
+    says, remedy = f"torch uses {threads} of {processors} processors", f"set OMP_NUM_THREADS={processors}"
+    yield Check("warn", "threads", says, remedy) if crowded else Check("ok", "threads", says)
     if torch.cuda.is_available():
-        yield Finding("ok", "device", f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
+        yield Check("ok", "device", f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
     elif torch.backends.mps.is_available():
-        yield Finding("ok", "device", "mps")
+        yield Check("ok", "device", "mps")
     else:
-        yield Finding("ok", "device", "cpu alone; the paper profile wants a GPU")
+        yield Check("ok", "device", "cpu alone; the paper profile wants a GPU")
     fast = models.reduced_precision()
-    yield Finding("ok", "bf16", "in hardware, precision auto uses it" if fast else "not in hardware, auto is float32")
+    yield Check("ok", "bf16", "in hardware, precision auto uses it" if fast else "not in hardware, auto is float32")
 
 
 def _available_memory() -> int | None:
@@ -124,7 +124,7 @@ def _available_memory() -> int | None:
     return int(facts["MemAvailable"].split()[0]) * 1024
 
 
-def store(cache: Path) -> Iterator[Finding]:
+def store(cache: Path) -> Iterator[Check]:
     """The cache: writable, with room, and what interrupted or damaged runs left in it."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -132,39 +132,39 @@ def store(cache: Path) -> Iterator[Finding]:
             file.write(b"0")
     except OSError as error:
         says = f"cannot write {cache} ({error.strerror})"
-        yield Finding("wrong", "cache", says, "set BLURNB_CACHE to a folder of yours")
+        yield Check("wrong", "cache", says, "set BLURNB_CACHE to a folder of yours")
         return
-    yield Finding("ok", "cache", f"{cache} is writable")
+    yield Check("ok", "cache", f"{cache} is writable")
     free = shutil.disk_usage(cache).free
     state = "wrong" if free < LEAST_DISK else "warn" if free < GOOD_DISK else "ok"
-    yield Finding(state, "disk", f"{free / 1e9:.1f} GB free", "" if state == "ok" else "free some space")
+    yield Check(state, "disk", f"{free / 1e9:.1f} GB free", "" if state == "ok" else "free some space")
     for folder in sorted(path for path in cache.glob("networks/*") if path.is_dir()):
         yield from _network(folder)
     for path in sorted(cache.glob("answers/*.jsonl")):
         damaged = journal.damaged(path)
         if damaged:
-            yield Finding("warn", "answers", f"{damaged} damaged lines in {path}", "the next run computes them again")
+            yield Check("warn", "answers", f"{damaged} damaged lines in {path}", "the next run computes them again")
     left = sorted(cache.rglob(".*.new"))
     if left:
-        files = [file for path in left for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-        size = sum(file.stat().st_size for file in files) / 1e6
+        inside = [file for path in left for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+        size = sum(file.stat().st_size for file in inside) / 1e6
         says = f"{len(left)} unfinished files ({size:.0f} MB) of killed runs, first {left[0]}"
-        yield Finding("warn", "cache", says, "the next run of the same work removes them, or delete them")
+        yield Check("warn", "cache", says, "the next run of the same work removes them, or delete them")
 
 
-def _network(folder: Path) -> Iterator[Finding]:
+def _network(folder: Path) -> Iterator[Check]:
     state = stores.condition(folder)
     if state == "damaged":
-        yield Finding("warn", "networks", f"{folder} does not match its manifest", "the next run trains it again")
+        yield Check("warn", "networks", f"{folder} does not match its manifest", "the next run trains it again")
     elif state == "unfinished":
-        yield Finding("warn", "networks", f"{folder} is half trained", "the same command goes on from its checkpoint")
+        yield Check("warn", "networks", f"{folder} is half trained", "the same command goes on from its checkpoint")
 
 
-def data(root: str) -> Iterator[Finding]:
+def data(root: str) -> Iterator[Check]:
     """The data sets below `root`, or below BLURNB_DATA."""
     root = root or os.environ.get("BLURNB_DATA", "")
     if not root:
-        yield Finding("ok", "data", "no data root given; the embedded profile needs none")
+        yield Check("ok", "data", "no data root given; the embedded profile needs none")
         return
     found, reasons = [], []
     for name in ROOTED:
@@ -176,12 +176,12 @@ def data(root: str) -> Iterator[Finding]:
         except UserError as error:
             reasons.append(str(error))
     if found:
-        yield Finding("ok", "data", f"{root} holds {', '.join(found)}")
+        yield Check("ok", "data", f"{root} holds {', '.join(found)}")
     else:
-        yield Finding("wrong", "data", reasons[0], "give --data-root, the folder that holds the data")
+        yield Check("wrong", "data", reasons[0], "give --data-root, the folder that holds the data")
 
 
-def weights() -> Iterator[Finding]:
+def weights() -> Iterator[Check]:
     """Every file of pretrained weights that is here, against its SHA-256."""
     checked = []
     for file, digest in models.weight_files().items():
@@ -189,20 +189,22 @@ def weights() -> Iterator[Finding]:
             models.check_digest(file, digest)
             checked.append(file.name)
         except UserError as error:
-            yield Finding("wrong", "weights", str(error))
-    yield Finding("ok", "weights", f"{', '.join(checked) or 'none'} checked")
+            yield Check("wrong", "weights", str(error))
+    yield Check("ok", "weights", f"{', '.join(checked) or 'none'} checked")
 
 
-def kept(committed: Path, output_dir: Path) -> Iterator[Finding]:
+def kept(committed: Path, output_dir: Path) -> Iterator[Check]:
     """The records of the repository and of the output folder, and notebooks that did not run to their end."""
-    files = [path for folder in (committed, output_dir) for path in sorted(folder.rglob("rq*.csv"))]
+    names = {f"{name}.csv" for name in (*notebooks.TABLES, "speed")}
     whole = rows = 0
-    for path in files:
+    for path in (path for folder in (committed, output_dir) for path in sorted(folder.rglob("*.csv"))):
+        if path.name not in names:
+            continue
         try:
             rows += len(records.read(path))
             whole += 1
         except UserError as error:
-            yield Finding("wrong", "records", str(error))
-    yield Finding("ok", "records", f"{whole} files are whole, {rows:,} rows")
+            yield Check("wrong", "records", str(error))
+    yield Check("ok", "records", f"{whole} files are whole, {rows:,} rows")
     for path in sorted(output_dir.rglob("*.running.ipynb")):
-        yield Finding("warn", "notebooks", f"{path} did not run to its end", "run the chapter again, or delete it")
+        yield Check("warn", "notebooks", f"{path} did not run to its end", "run the chapter again, or delete it")

@@ -1,4 +1,4 @@
-"""The README's figures and tables, from the committed records: `python -m blurnb.report.readme` redraws all."""
+"""The README's figures and tables, from the committed records: `python book/_tools/readme.py` redraws all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from blurnb import records
+from blurnb import files, labels, records
 from blurnb.errors import UserError
 from blurnb.report import figures, selection, tables
 
@@ -19,13 +19,7 @@ COLUMNS = ("scale", "condition", "n", "top-5, %", "share of sharp kept, %", "pap
 
 def degradation(folder: str | Path = FOLDER) -> pd.DataFrame:
     """RQ1's reference run: the labels of the paper."""
-    rows = selection.select(records.load(folder, "rq1"), network=LITE)
-    return rows[rows["run_id"] == _largest(rows)]
-
-
-def _largest(rows: pd.DataFrame) -> str:
-    """The run with most rows: beside the chapter's own there may be runs that look at one thing."""
-    return rows["run_id"].value_counts().index[0]
+    return selection.select(records.read(Path(folder) / "rq1.csv"), network=LITE)
 
 
 def fine_tuning(folder: str | Path = FOLDER) -> pd.DataFrame:
@@ -36,7 +30,7 @@ def fine_tuning(folder: str | Path = FOLDER) -> pd.DataFrame:
 def lost(folder: str | Path = FOLDER) -> str:
     """What defocus takes: top-5 by radius at scales 256 and 512, beside the paper's shares."""
     rows = selection.select(degradation(folder), scale=["256", "512"])
-    rows = rows[[selection.family(blur) in ("sharp", "defocus") for blur in rows["blur"]]]
+    rows = rows[[labels.family(blur) in ("sharp", "defocus") for blur in rows["blur"]]]
     return tables.markdown(tables.by_blur(rows, "top5")[list(COLUMNS)])
 
 
@@ -79,7 +73,7 @@ def refresh(readme: str | Path = "README.md") -> None:
         if begin not in text or end not in text:
             raise UserError(f"{path} has no marks {begin} ... {end}; put them where the table belongs")
         text = text.split(begin)[0] + block(name) + text.split(end)[1]
-    records.write_whole(path, text)
+    files.write_whole(path, text)
     for file, (select, draw) in FIGURES.items():
         rows = select()
         figure: Figure = draw(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from blurnb import records
+from blurnb import files
 from blurnb.report import tables
 
 PAGE = Path("book/licences.md")
@@ -63,7 +63,7 @@ def page(project: Path) -> str:
 
 def main() -> None:
     """Write the page of the repository in the working directory."""
-    records.write_whole(PAGE, page(Path.cwd()))
+    files.write_whole(PAGE, page(Path.cwd()))
 
 
 if __name__ == "__main__":

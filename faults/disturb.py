@@ -13,14 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from .jobs import JOBS, told
 from .ledger import Ledger
 from .processes import NOBODY, Outcome, dying, forked, may_become_another_user, open_to_all
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @contextlib.contextmanager
@@ -142,9 +141,6 @@ def sweep(place: Path) -> list[str]:
 
 
 def kill_sweeps(ledger: Ledger, rounds: int, draw: random.Random) -> None:
-    if find_spec("blurnb.study.sweeps") is None:
-        ledger.skip("kill -9, sweep: there is no sweep command here")
-        return
     kill_a_command(ledger, sweep, "out/sweep.json", "sweep", rounds, draw)
 
 

@@ -36,11 +36,8 @@ def training(folder: Path) -> None:
 def writing(folder: Path) -> None:
     """Eight runs of 30 rows, each added to one file of records."""
     for run in range(8):
-        rows = [
-            records.row(question="rq1", network=f"net {run}", blur=f"D{i + 1}", metric="top1", value=1 / (i + run + 3),
-                        n=100, run_id=f"run{run}")
-            for i in range(30)
-        ]  # fmt: skip
+        shared = {"question": "rq1", "network": f"net {run}", "metric": "top1", "n": 100, "run_id": f"run{run}"}
+        rows = [records.row(blur=f"D{i + 1}", value=1 / (i + run + 3), **shared) for i in range(30)]
         records.write(folder / "out" / "rq1.csv", rows, {f"run{run}": {"parameters": {"run": run}}})
 
 
@@ -50,7 +47,7 @@ JOBS = {"evaluation": evaluation, "training": training, "record writing": writin
 def told(folder: Path) -> list[str]:
     """What the records in ``<folder>/out`` say: their rows and what their manifests state to have decided them."""
     found = []
-    for path in sorted((folder / "out").rglob("rq*.csv")):
+    for path in sorted((folder / "out").rglob("*.csv")):
         rows = path.read_text().splitlines()[1:]
         found += [f"{path.name}: {row}" for row in rows if TIMES not in row]
         for run, notes in json.loads(path.with_suffix(".json").read_text()).items():

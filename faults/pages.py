@@ -25,8 +25,20 @@ EXTENSIONS = ROOT / "book" / "_ext"
 
 def lay_out(place: Path, result: str) -> None:
     """Sources of a book of a few pages, one of them a chapter that prints `result`."""
-    row = records.row(question="rq1", dataset="scenes", network="planted", training="sharp", scale="256", blur="D8",
-                      view="dense", metric="top5", value=0.5, n=200, profile="embedded", run_id="0" * 12)  # fmt: skip
+    row = records.row(
+        question="rq1",
+        dataset="scenes",
+        network="planted",
+        training="sharp",
+        scale="256",
+        blur="D8",
+        view="dense",
+        metric="top5",
+        value=0.5,
+        n=200,
+        profile="embedded",
+        run_id="0" * 12,
+    )
     records.write(place / "book/records/embedded/rq1.csv", [row], {"0" * 12: {}})
     others = [f"page{i}" for i in range(6)]
     for name in others:
@@ -59,10 +71,8 @@ def build(place: Path) -> None:
     from sphinx.util.docutils import docutils_namespace
 
     sys.path.insert(0, str(EXTENSIONS))
-    settings = {
-        "extensions": ["myst_nb", "executed_notebooks", "fresh_start", "from_records", "plain_sight"],
-        "nb_execution_mode": "off", "root_doc": "index", "exclude_patterns": ["_build"], "html_theme": "basic",
-    }  # fmt: skip
+    settings = {"extensions": ["myst_nb", "executed_notebooks", "fresh_start", "from_records", "plain_sight"]}
+    settings |= {"nb_execution_mode": "off", "root_doc": "index", "exclude_patterns": ["_build"], "html_theme": "basic"}
     out, kept, warnings = place / "_build" / "html", place / "_build" / "doctrees", io.StringIO()
     with docutils_namespace():
         application.Sphinx(place, None, out, kept, "html", settings, status=None, warning=warnings).build()

@@ -22,8 +22,9 @@ from blurnb.study import degradation, grids, profiles, sweeps
 
 pytest.importorskip("distributed", reason="NOT TESTED: distributed is not installed (the cluster extra)")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETS = int(os.environ.get("BLURNB_SWEEP_SETS", 4))
+TABLES = ("rq1", "doses", "card", "rq5")
 GIVEN = {"profile": "smoke", "dataset": "scenes", "network": "vgg_mini", "weights": "none", "n_images": 64}
 CELLS = [
     (["parameters"], "profile = None\n" + "".join(f"{name} = None\n" for name in ("dataset", "network", "weights"))
@@ -148,27 +149,6 @@ def test_a_killed_worker_costs_nothing_but_time(short, monkeypatch):
     assert Path("out/rq1.csv").read_bytes() == alone(given, Path("alone").absolute(), monkeypatch)
 
 
-def test_shards_answer_apart_and_the_run_that_finds_them_writes_the_same_bytes(tmp_path, monkeypatch):
-    given = {"profile": "smoke", "n_images": [200, 5], "weights": ["none", "imagenet"], "scales": "64"}
-    given |= {"blurs": "sharp,D8,shake"}
-    expected = alone([given], tmp_path / "alone", monkeypatch)
-    parameters = profiles.validate("rq1", given)
-    parts = []
-    for place in (3, 1, 2):  # each on a machine of its own
-        monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / f"machine {place}"))
-        parts.append(degradation.shard(parameters, place, 3))
-        assert parts[-1]
-    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "last"))
-    for facts, answers in (pair for part in parts for pair in part):
-        sweeps.journal.add(tmp_path / "last", facts, answers)
-        sweeps.journal.add(tmp_path / "last", facts, answers)  # again: nothing changes
-    run = degradation.run(profiles.validate("rq1", given | {"output_dir": str(tmp_path / "merged")}))
-    assert [note["computed_images"] for note in run.manifests.values()] == [0, 0]
-    assert (tmp_path / "merged" / "rq1.csv").read_bytes() == expected
-    images = [sorted(answers) for part in parts for _, answers in part]
-    assert sum(map(len, images)) == 205 == len(set(sum(images, [])))
-
-
 def test_a_sweep_answers_shards_first(short, monkeypatch):
     given = [GIVEN | {"n_images": 130, "blurs": ["sharp", "D8"]}]
     assert sweeps.run(short, given, "out", workers=1, shards=3)["state"].tolist() == ["done"]
@@ -176,10 +156,24 @@ def test_a_sweep_answers_shards_first(short, monkeypatch):
     assert Path("out/rq1.csv").read_bytes() == alone(given, Path("alone").absolute(), monkeypatch)
 
 
-@pytest.mark.parametrize("place, count", [(0, 3), (4, 3), (1, 0)])
-def test_a_shard_that_is_none_is_refused(place, count):
-    with pytest.raises(UserError, match=f"shard {place}/{count}"):
-        degradation.shard(profiles.validate("rq1", {"profile": "smoke"}), place, count)
+def test_every_table_that_a_run_wrote_is_gathered_and_merged(short, monkeypatch):
+    """RQ1 writes its doses and its rounding beside its own table, the card one that is not named after a question."""
+    book = json.loads(short.text)
+    book["cells"][1]["source"] = (
+        "from blurnb import records\n"
+        f"for name in {TABLES}:\n"
+        "    one = records.row(metric='top1', value=0.5, n=9, seed=seed, run_id=f'{name} {seed}')\n"
+        "    records.write(f'{output_dir}/{name}.csv', [one], {one['run_id']: {}})"
+    )
+    for seed in (0, 1):
+        result = sweeps.execute(short._replace(text=json.dumps(book)), {"seed": seed}, ".")
+        assert result["reason"] == ""
+        expected = {f"{name}.{kind}" for name in TABLES for kind in ("csv", "json")}
+        assert set(result["files"]) == {"log.txt", short.name} | expected
+        sweeps._keep(Path("out/runs") / str(seed), {}, result)
+    sweeps._merge(Path("out"), {"0": {}, "1": {}})
+    for name in TABLES:
+        assert sorted(records.read(f"out/{name}.csv")["run_id"]) == [f"{name} 0", f"{name} 1"]
 
 
 def kept(folder: Path, state: str = "") -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: inject, compare, print the totals; exit code 1 unless every failure count is zero."""
+"""`python -m faults`: inject, compare, print the totals; exit code 1 unless every failure count is zero."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # this process forks: no library may have started threads
 
-from blurnb import records  # noqa: E402
+from blurnb import files  # noqa: E402
 
 from . import chapters, damage, disturb, inputs, mirrors, pages  # noqa: E402
 from .ledger import FAILURES, Ledger  # noqa: E402
@@ -134,7 +134,7 @@ def _alone(part: Callable[[Ledger], None], page: Path) -> int:
     try:
         ledger = Ledger()
         part(ledger)
-        records.write_whole(page, json.dumps(ledger.told()))
+        files.write_whole(page, json.dumps(ledger.told()))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -144,7 +144,7 @@ def _alone(part: Callable[[Ledger], None], page: Path) -> int:
 
 
 def main() -> int:
-    reader = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    reader = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     reader.add_argument("--rounds", type=int, default=40, help="kills at random moments")
     reader.add_argument("--seed", type=int, default=0)
     reader.add_argument("--brief", action="store_true", help="a sample of everything, under a minute")
@@ -166,7 +166,7 @@ def main() -> int:
     killed = sum(count for kind, count in ledger.faults.items() if kind.startswith("kill -9"))
     print(f"{totals['faults injected']:,} faults, {killed} of them kill -9; {totals['inputs tried']:,} inputs")
     if given.output:
-        records.write_whole(given.output, json.dumps({"kills": killed, **totals}, indent=1) + "\n")
+        files.write_whole(given.output, json.dumps({"kills": killed, **totals}, indent=1) + "\n")
     return 1 if any(totals[name] for name in FAILURES) else 0
 
 

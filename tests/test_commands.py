@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from blurnb import __main__ as command
+from blurnb import commands
+from blurnb.__main__ import main
 from blurnb.errors import UserError
 from blurnb.study import sweeps
 
@@ -36,7 +37,7 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
     """(exit code, lines on stderr, stdout) of the command, in this process: torch is loaded once."""
     monkeypatch.setattr(sys, "argv", ["blurnb", *arguments])
     try:
-        command.main()
+        main()
         code = 0
     except SystemExit as end:
         code = end.code or 0
@@ -123,10 +124,10 @@ def test_status_fails_while_runs_are_missing_or_failed(chapters, monkeypatch, ca
 
 
 def test_pairs_keep_equal_signs_in_values():
-    assert command.pairs(["data_root=/a=b", "seed=3", "blurs="]) == {"data_root": "/a=b", "seed": "3", "blurs": ""}
-    assert command.pairs(None) == {}
+    assert commands.pairs(["data_root=/a=b", "seed=3", "blurs="]) == {"data_root": "/a=b", "seed": "3", "blurs": ""}
+    assert commands.pairs(None) == {}
     with pytest.raises(UserError):
-        command.pairs(["seed"])
+        commands.pairs(["seed"])
 
 
 def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(chapters, monkeypatch, capfd, caplog):
@@ -158,21 +159,3 @@ def test_an_answer_that_cannot_be_printed_is_one_line(tmp_path):
         answer = subprocess.run(command_line, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == ["error: <stdout>: No space left on device"]
-
-
-def test_two_processes_that_run_one_chapter_take_turns(chapters, monkeypatch):
-    import papermill
-    from filelock import FileLock, Timeout
-
-    target = chapters / "out" / "rq1.ipynb"
-
-    def held(source, running, *_, **__):
-        with pytest.raises(Timeout), FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
-            pass
-        Path(running).write_text("{}")
-
-    monkeypatch.setattr(papermill, "execute_notebook", held)
-    command._papermill(chapters / "notebooks" / "rq1_degradation.ipynb", target, {})
-    assert target.read_text() == "{}"
-    with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
-        pass

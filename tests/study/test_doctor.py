@@ -11,9 +11,9 @@ import pytest
 from blurnb import __main__ as command
 from blurnb import provenance, records
 from blurnb.recognition import models
-from blurnb.study import checkup, journal
+from blurnb.study import doctor, journal, stores
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROW = {"question": "rq1", "metric": "top1", "value": 0.5, "n": 2, "run_id": "a"}
 
 
@@ -33,7 +33,7 @@ def home(tmp_path, monkeypatch):
 
 
 def examined(home, **options):
-    return list(checkup.examine(project=home, output_dir=home / "out", **options))
+    return list(doctor.examine(project=home, output_dir=home / "out", **options))
 
 
 def test_a_sound_place_has_nothing_wrong_and_each_finding_is_one_line(home):
@@ -53,7 +53,7 @@ def plant_another_version(home, monkeypatch):
 
 def plant_a_missing_package(home, monkeypatch):
     (home / "constraints.txt").write_text("blurnb-is-not-this==1.0\n")
-    monkeypatch.setattr(checkup, "_requirements", lambda: ["blurnb-is-not-this>=1"])
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["blurnb-is-not-this>=1"])
     return "versions", "wrong", "blurnb-is-not-this is not installed"
 
 
@@ -70,7 +70,7 @@ def plant_little_disk(home, monkeypatch):
 
 
 def plant_little_memory(home, monkeypatch):
-    monkeypatch.setattr(checkup, "_available_memory", lambda: 500_000_000)
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 500_000_000)
     return "memory", "warn", "0.5 GB"
 
 
@@ -126,6 +126,13 @@ def plant_an_edited_record(home, monkeypatch):
     return "records", "wrong", "incomplete or altered"
 
 
+def plant_an_edited_record_of_doses(home, monkeypatch):
+    path = home / "out" / "doses.csv"
+    records.write(path, [records.row(**ROW)], {"a": {}})
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+    return "records", "wrong", "doses.csv"
+
+
 def plant_an_edited_manifest(home, monkeypatch):
     records.write(home / "out" / "rq2.csv", [records.row(**ROW)], {"a": {"parameters": {"seed": 3}}})
     path = home / "out" / "rq2.json"
@@ -153,11 +160,11 @@ def test_a_planted_wrong_is_named_with_what_to_do(home, monkeypatch, plant):
 
 
 def test_the_command_exits_with_1_when_something_is_wrong_and_with_0_when_not(home, monkeypatch, capsys):
-    monkeypatch.setattr(checkup, "examine", lambda **_: iter([checkup.Finding("ok", "a", "b")]))
+    monkeypatch.setattr(doctor, "examine", lambda **_: iter([doctor.Check("ok", "a", "b")]))
     monkeypatch.setattr(sys, "argv", ["blurnb", "doctor"])
     command.main()
     assert capsys.readouterr().out == "ok     a: b\n"
-    monkeypatch.setattr(checkup, "examine", lambda **_: iter([checkup.Finding("wrong", "a", "b", "mend it")]))
+    monkeypatch.setattr(doctor, "examine", lambda **_: iter([doctor.Check("wrong", "a", "b", "mend it")]))
     with pytest.raises(SystemExit) as end:
         command.main()
     assert end.value.code == 1

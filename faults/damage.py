@@ -127,16 +127,16 @@ def _agrees(found: object, whole: object) -> bool:
     """Whether what was read is right: the same, or (answers, kept results) some of it and nothing else."""
     if found is None or found == whole:
         return True
-    return isinstance(found, dict) and isinstance(whole, dict) and all(
-        image in whole and answers.items() <= whole[image].items() for image, answers in found.items()
-        if isinstance(answers, dict)
-    )  # fmt: skip
+    if not (isinstance(found, dict) and isinstance(whole, dict)):
+        return False
+    answered = [(image, answers) for image, answers in found.items() if isinstance(answers, dict)]
+    return all(image in whole and answers.items() <= whole[image].items() for image, answers in answered)
 
 
 def _records(file: Path) -> list:
     frame, notes = records.read(file.with_suffix(".csv"), with_manifests=True)
-    unsealed = {run: {k: v for k, v in one.items() if "parameters" in k or k in ("rows", "sha256")}
-                for run, one in notes.items()}  # fmt: skip
+    stated = ("parameters", "rows", "sha256")
+    unsealed = {run: {name: one[name] for name in stated if name in one} for run, one in notes.items()}
     return [frame.to_csv(), json.dumps(unsealed, sort_keys=True)]
 
 

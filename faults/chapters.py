@@ -24,9 +24,8 @@ STUDIES = {
     "rq3": "generalization",
     "rq4": "restoration",
     "rq5": "segmentation",
-    "your_network": "robustness",
+    "card": "robustness",
 }
-FILES = {"your_network": "card"}  # whose records are not named after the question
 SMALLER = {
     "n_images": 16, "train_images": 32, "train_batch": 16, "base_epochs": 1, "epochs": 1, "layer_images": 8,
     "tuning_images": 2, "repeats": 1, "frozen": [1],
@@ -40,7 +39,7 @@ OWN = {
         **{"frame": 512, "blurs": "sharp,D8", "factors": ["exact", "noise 0.01"], "methods": "wiener"},
         **{"photograph_methods": "wiener", "wrong_kernels": "wiener"},
     },
-    "your_network": {"n_images": 8, "blurs": "sharp,D8"},
+    "card": {"n_images": 8, "blurs": "sharp,D8"},
 }
 # Threads divide sums: weights and probabilities differ in their last bits, and with them an answer now and then.
 ANSWERS, MEANS = 2, 0.02  # images of n whose answer may differ; share by which other means may differ
@@ -59,7 +58,7 @@ def rows_of(question: str, place: Path, threads: int = 1) -> pd.DataFrame:
         study.run(profiles.validate(question, given))
     finally:
         torch.set_num_threads(before)
-    found = records.load(place, FILES.get(question, question))
+    found = records.load(place, question)
     return found[found["metric"] != "seconds"].reset_index(drop=True)
 
 

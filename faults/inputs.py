@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,9 @@ from .processes import NOBODY, forked, may_become_another_user, open_to_all
 MEMORY = 12_000_000_000  # bytes of address space: a bomb that goes off ends in one line or in a failure, not in a crash
 
 
-def tried(ledger: Ledger, kind: str, work: Callable[[], object], *, names: str = "", user: int | None = None,
-          must: str = "") -> None:  # fmt: skip
+def tried(
+    ledger: Ledger, kind: str, work: Callable[[], object], *, names: str = "", user: int | None = None, must: str = ""
+) -> None:
     """One input in a child of its own."""
     ledger.inputs[kind] += 1
     outcome = forked(work, user=user, memory=MEMORY, patience=120)
@@ -212,14 +212,14 @@ def command(ledger: Ledger, arguments: list[str], kind: str, names: str = "") ->
 
 
 def _called(arguments: list[str], answer: str = "") -> None:
-    from blurnb import __main__ as entry
+    from blurnb.__main__ import main
 
     sys.stdout = open(answer or 1, "w", errors="strict", closefd=bool(answer))  # noqa: SIM115
     os.environ["BLURNB_CACHE"] = "/nowhere/blurnb"  # a command that would compute something fails at once
     sys.argv = ["blurnb", *arguments]
     code: object = 0
     try:
-        entry.main()
+        main()
     except SystemExit as end:
         code = end.code or 0
     if code not in (0, 1, 2):
@@ -277,10 +277,7 @@ def library(ledger: Ledger) -> None:
 
 
 def label_maps(ledger: Ledger) -> None:
-    """Maps of the wrong mode or size, through the reader of labelled pixels, where there is one."""
-    if find_spec("blurnb.recognition.label_maps") is None:
-        ledger.skip("label maps: there is no reader of labelled pixels here")
-        return
+    """Maps of the wrong mode or size, through the reader of labelled pixels."""
     from PIL import Image
 
     from blurnb.recognition import label_maps as reader

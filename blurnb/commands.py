@@ -50,19 +50,19 @@ def typed(texts: dict[str, str]) -> dict:
     return found
 
 
-def chapters(folder: Path) -> dict[str, Path]:
-    """The chapters by question: rq1 -> notebooks/rq1_degradation.ipynb."""
-    from blurnb.study import profiles
+def notebooks_in(folder: Path) -> dict[str, Path]:
+    """The notebooks of chapters by short name: rq1 -> notebooks/rq1_degradation.ipynb."""
+    from blurnb.study import chapters
 
-    named = {profiles.question_of(path.stem): path for path in sorted(folder.glob("*.ipynb"))}
-    return {question: path for question, path in named.items() if question in profiles.DEFAULTS}
+    named = {chapters.short(path.stem): path for path in sorted(folder.glob("*.ipynb"))}
+    return {name: path for name, path in named.items() if name in chapters.names()}
 
 
 def located(chapter: str, folder: Path) -> Path:
     """The notebook that `chapter` names: by its question, or by its path."""
     path = Path(chapter)
     if path.suffix != ".ipynb":
-        known = chapters(folder)
+        known = notebooks_in(folder)
         if chapter not in known:
             raise UserError(
                 f"chapter {chapter!r} is not in {folder}{nearest(chapter, known)}; there: {', '.join(known)}"
@@ -86,15 +86,15 @@ def run(
     shard: Annotated[str, typer.Option(help="2/5: answer only the second fifth of the images, without notebook")] = "",
 ) -> None:
     """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
-    from blurnb.study import notebooks, profiles, shards
+    from blurnb.study import chapters, notebooks, shards
 
     path = located(chapter, folder)
-    given, question = typed(pairs(parameters)), profiles.question_of(path.stem)
+    given, name = typed(pairs(parameters)), chapters.short(path.stem)
     if shard:
-        for facts, answers in shards.answer(question, given, *shards.parse(shard)):
+        for facts, answers in shards.answer(name, given, *shards.parse(shard)):
             print(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
         return
-    checked = profiles.validate(question, given) if question in profiles.DEFAULTS else None
+    checked = chapters.found(name).Parameters.validate(given) if name in chapters.names() else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
     reason = notebooks.run(path, target, given, checked=checked is not None)
     if reason:
@@ -156,14 +156,15 @@ def finetune(
 
     On several GPUs: torchrun --nproc-per-node N -m blurnb finetune -p profile=paper -p data_root=DATA -p device=cuda
     """
-    from blurnb.study import networks, profiles
+    from blurnb.study import networks
+    from blurnb.study.chapters import rq2_fine_tuning
 
-    checked = profiles.validate("rq2", typed(pairs(parameters)))
+    checked = rq2_fine_tuning.Parameters.validate(typed(pairs(parameters)))
     wanted = [(name, seed) for name, seed in checked.trainings() if mix in ("", name)]
     if not wanted:
         raise UserError(f"--mix {mix!r} is not among the chapter's mixes: {', '.join(checked.mixes)}")
     for name, seed in wanted:
-        _, about = networks.tuned(checked, name, seed)
+        _, about = networks.tuned(checked.pair, checked, name, seed)
         print(f"{name}, seed {seed}: {about['weights']}")
 
 
@@ -186,12 +187,12 @@ def card(
     A TorchScript or .pt2 file and module:function run code that came with them: use what you trust. The camera of the
     card: -p focal_length_mm=50 -p f_number=1.8 -p focus_distance_m=1 -p sensor_height_mm=24 -p exposure_s=0.02
     """
-    from blurnb.study import profiles, robustness
+    from blurnb.study.chapters import card as chapter
 
     given = {"profile": "photographs", "network": network, "weights": weights, "dataset": "auto", "data_root": data}
     given |= {"n_images": n_images, "blurs": blurs, "scales": scales, "mean": mean, "std": std, "strict": strict}
     given |= {"output_dir": str(output)} | typed(pairs(parameters))
-    found = robustness.run(profiles.validate("card", given))
+    found = chapter.run(chapter.Parameters.validate(given))
 
     from blurnb.report import card as report
 
@@ -206,13 +207,12 @@ def card(
 
 @app.command()
 def rounding(parameters: Pairs = None) -> None:
-    """Answer RQ1's conditions with and without rounding to 8 bits; writes rq1_rounding.csv to the output_dir."""
-    from blurnb.study import profiles
-    from blurnb.study import rounding as study
+    """Answer RQ1's conditions with and without rounding to 8 bits; writes rounding.csv to the output_dir."""
+    from blurnb.study.chapters import rq1_degradation
 
-    checked = profiles.validate("rq1", typed(pairs(parameters)))
-    found = study.run(checked)
-    print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rq1_rounding.csv'}")
+    checked = rq1_degradation.Parameters.validate(typed(pairs(parameters)))
+    found = rq1_degradation.run_rounding(checked)
+    print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rounding.csv'}")
 
 
 @app.command()

@@ -64,10 +64,10 @@ def rows_of(question: str, place: Path, threads: int = 1) -> pd.DataFrame:
 
 def beyond_tolerance(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     """Rows that differ by more than another number of threads may make them; their run_ids may differ."""
-    identity = [*records.TEXT, "n", "seed"]
+    identity = [name for name in records.key(records.ANSWERS) if name != "run_id"] + ["n"]
     pairs = one.merge(other, on=identity, suffixes=("", "_other"))
     found = [] if len(pairs) == len(one) == len(other) else [f"{len(one)} rows and {len(other)}, {len(pairs)} in both"]
-    for row in pairs[pairs["metric"] != "mcnemar_p"].itertuples():
+    for row in pairs[pairs["statistic"] != "p_value"].itertuples():
         if not abs(row.value - row.value_other) <= max(ANSWERS / max(row.n, 1), MEANS * abs(row.value)):
             found.append(str(row))
     return found

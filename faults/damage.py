@@ -135,7 +135,7 @@ def _agrees(found: object, whole: object) -> bool:
 
 def _records(file: Path) -> list:
     frame, notes = records.read(file.with_suffix(".csv"), with_manifests=True)
-    stated = ("parameters", "rows", "sha256")
+    stated = ("decided", "rows", "sha256")
     unsealed = {run: {name: one[name] for name in stated if name in one} for run, one in notes.items()}
     return [frame.to_csv(), json.dumps(unsealed, sort_keys=True)]
 

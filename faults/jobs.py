@@ -36,9 +36,10 @@ def training(folder: Path) -> None:
 def writing(folder: Path) -> None:
     """Eight runs of 30 rows, each added to one file of records."""
     for run in range(8):
-        shared = {"question": "rq1", "network": f"net {run}", "metric": "top1", "n": 100, "run_id": f"run{run}"}
+        shared = {"experiment": "rq1", "network": f"net {run}", "metric": "top1", "statistic": "estimate", "n": 100}
+        shared |= {"run_id": f"run{run}"}
         rows = [records.row(blur=f"D{i + 1}", value=1 / (i + run + 3), **shared) for i in range(30)]
-        records.write(folder / "out" / "rq1.csv", rows, {f"run{run}": {"parameters": {"run": run}}})
+        records.write(folder / "out" / "rq1.csv", rows, {f"run{run}": {"decided": {"run": run}}})
 
 
 JOBS = {"evaluation": evaluation, "training": training, "record writing": writing}
@@ -52,5 +53,5 @@ def told(folder: Path) -> list[str]:
         found += [f"{path.name}: {row}" for row in rows if TIMES not in row]
         for run, notes in json.loads(path.with_suffix(".json").read_text()).items():
             origin = {k: v for k, v in notes.get("network_origin", {}).items() if k in ("facts", "sha256", "loss")}
-            found.append(f"{path.name}: {run} {json.dumps([notes['parameters'], origin], sort_keys=True)}")
+            found.append(f"{path.name}: {run} {json.dumps([notes['decided'], origin], sort_keys=True)}")
     return found

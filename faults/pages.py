@@ -26,7 +26,7 @@ EXTENSIONS = ROOT / "book" / "_ext"
 def lay_out(place: Path, result: str) -> None:
     """Sources of a book of a few pages, one of them a chapter that prints `result`."""
     row = records.row(
-        question="rq1",
+        experiment="rq1",
         dataset="scenes",
         network="planted",
         training="sharp",
@@ -34,6 +34,7 @@ def lay_out(place: Path, result: str) -> None:
         blur="D8",
         view="dense",
         metric="top5",
+        statistic="estimate",
         value=0.5,
         n=200,
         profile="embedded",

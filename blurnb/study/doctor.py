@@ -15,7 +15,7 @@ import torch
 from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
-from blurnb.study import journal, notebooks, stores
+from blurnb.study import journal, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
 LEAST_MEMORY = 1.5e9  # bytes: VGG-16 and one photograph in a frame of 512
@@ -195,7 +195,7 @@ def weights() -> Iterator[Check]:
 
 def kept(committed: Path, output_dir: Path) -> Iterator[Check]:
     """The records of the repository and of the output folder, and notebooks that did not run to their end."""
-    names = {f"{name}.csv" for name in (*notebooks.TABLES, "speed")}
+    names = {f"{name}.csv" for name in (*records.EXPERIMENTS, "speed")}
     whole = rows = 0
     for path in (path for folder in (committed, output_dir) for path in sorted(folder.rglob("*.csv"))):
         if path.name not in names:

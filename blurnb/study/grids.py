@@ -64,15 +64,15 @@ def plan(question: str, notebook: str, given: Sequence[Mapping[str, Any]]) -> di
     The address is that of the checked parameters, of the notebook's code and of weights that are files, so that a
     rerun finds what it finished and nothing else. Raises UserError for the first set that the chapter refuses.
     """
-    from blurnb.study import profiles
+    from blurnb.study import chapters
 
     found = {}
     for one in given:
         if "output_dir" in one:
             raise UserError("output_dir is where the sweep puts its records; give it as --output")
-        checked = profiles.validate(question, one)
+        checked = chapters.found(question).Parameters.validate(one)
         facts = {"notebook": _code(notebook), "parameters": checked.model_dump(mode="json", exclude={"output_dir"})}
-        for file in map(Path, getattr(checked, "weights", ())):
+        for file in (Path(pair.weights) for pair in checked.pairs):
             if file.is_file():
                 facts[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
         found.setdefault(provenance.address(facts), dict(one))

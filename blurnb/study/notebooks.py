@@ -10,9 +10,6 @@ from typing import TextIO
 
 from blurnb.errors import UserError
 
-TABLES = ("rq1", "doses", "rq1_rounding", "rq2", "rq3", "rq4", "rq5", "card")
-"""File names, without ending, of all records that a chapter may write."""
-
 
 def running(target: Path) -> Path:
     """Where a notebook is while it runs, and stays as it was when it stopped: beside `target`."""

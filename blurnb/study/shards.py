@@ -25,8 +25,9 @@ def answer(chapter: str, parameters: Mapping, place: int, count: int) -> list[tu
     Returns (facts, answers by image) of each pair, for `journal.add` where the store is not shared. Raises UserError
     for a chapter that cannot be cut, a part that is none, and what the chapter itself refuses.
     """
-    from blurnb.study import degradation, profiles
+    from blurnb.study import chapters
 
     if chapter not in CHAPTERS:
         raise UserError(f"the images of {chapter} are not answered in parts; only those of {', '.join(CHAPTERS)} are")
-    return degradation.shard(profiles.validate(chapter, parameters), place, count)
+    module = chapters.found(chapter)
+    return module.shard(module.Parameters.validate(parameters), place, count)

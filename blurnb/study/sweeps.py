@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from blurnb import files, records
 from blurnb.errors import UserError
-from blurnb.study import grids, journal, notebooks, profiles, shards
+from blurnb.study import chapters, grids, journal, notebooks, shards
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 CUT = shards.CHAPTERS  # `run` has a parameter of that name
@@ -47,8 +47,8 @@ class Chapter(NamedTuple):
 def chapter(path: str | Path) -> Chapter:
     """The chapter at `path`, whose name must begin with its question (rq1_...)."""
     path = Path(path)
-    question = profiles.question_of(path.stem)
-    if question not in profiles.DEFAULTS:
+    question = chapters.short(path.stem)
+    if question not in chapters.names():
         raise UserError(f"{path} does not say which question's parameters it takes; name it rq1_....ipynb")
     try:
         return Chapter(question, path.name, path.read_text())
@@ -76,7 +76,7 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
             place = here if Path(here).is_dir() else None
             reason = notebooks.run(given, target, own, folder=place, log=log, checked=True)
         made = {"log.txt": folder / "log.txt", chapter.name: notebooks.running(target) if reason else target}
-        made |= {f"{one}.{kind}": tables / f"{one}.{kind}" for one in notebooks.TABLES for kind in ("csv", "json")}
+        made |= {f"{one}.{kind}": tables / f"{one}.{kind}" for one in records.EXPERIMENTS for kind in ("csv", "json")}
         content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
     where = f"{socket.gethostname()}, process {os.getpid()}"
     return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}

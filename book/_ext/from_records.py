@@ -6,13 +6,13 @@
     :class: sortable
     ```
 
-    ... on {from-records}`blurnb.report.tables:count question=rq1 profile=photographs` photographs ...
+    ... on {from-records}`blurnb.report.tables:count experiment=rq1 profile=photographs` photographs ...
 
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
-first parameter has that name. Options are read as YAML. Four are the directive's own: ``question`` (records whose file
-name begins so; default all), ``require`` (profiles, or a profile's questions as in ``photographs/rq2``, without which
-the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function returns
-Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
+first parameter has that name. Options are read as YAML. Four are the directive's own: ``experiment`` (the file of
+records; default all but speed), ``require`` (profiles, or a profile's experiments as in ``photographs/rq2``, without
+which the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function
+returns Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
 
 Records come from ``book/records/<profile>``; a profile that was run anew below ``_build/records`` is shown from there.
 """
@@ -53,19 +53,19 @@ def profile_folders(env):
     return found
 
 
-def present(folders, profile, question="rq"):
-    """Whether there are records of the profile, or of one question in it."""
-    return profile in folders and any(folders[profile].rglob(f"{question}*.csv"))
+def present(folders, profile, experiment="*"):
+    """Whether there are records of the profile, or of one experiment in it."""
+    return profile in folders and any(folders[profile].rglob(f"{experiment}.csv"))
 
 
 @lru_cache(maxsize=16)
-def load(folders, question, stamps):
+def load(folders, experiment, stamps):
     """Records and manifests of these folders; `stamps` (times of change) make a rewritten file a new question."""
     from blurnb import records
 
-    rows = [row for folder in folders for row in records.load(folder, question).to_dict("records")]
-    notes = [records.manifests(folder, question) for folder in folders]
-    return records.table(rows), {run: note for part in notes for run, note in part.items()}
+    found = [records.load(folder, experiment, with_manifests=True) for folder in folders]
+    rows = [row for frame, _ in found for row in frame.to_dict("records")]
+    return records.table(rows), {run: note for _, notes in found for run, note in notes.items()}
 
 
 def compute(env, target, options):
@@ -73,7 +73,7 @@ def compute(env, target, options):
     # What decides the text (records, functions, what those call) is more than file dates can tell; it is quickly made.
     env.note_reread()
     given = {name: yaml.safe_load(text) for name, text in options.items()}
-    question, required = given.pop("question", "rq"), (given.pop("require", None) or "").split()
+    experiment, required = given.pop("experiment", ""), (given.pop("require", None) or "").split()
     folders = profile_folders(env)
     missing = [one for one in required if not present(folders, *one.split("/"))]
     if missing:
@@ -81,10 +81,12 @@ def compute(env, target, options):
     module_name, _, function_name = target.partition(":")
     if not module_name.startswith(tuple(env.config.records_modules)):  # a page is text; it must not call what it likes
         raise ValueError(f"{target}: only functions of {', '.join(env.config.records_modules)} are called")
-    stamps = tuple(file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob(f"{question}*.*")))
+    stamps = tuple(
+        file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob(f"{experiment or '*'}.*"))
+    )
     try:
         function = getattr(import_module(module_name), function_name)
-        records, manifests = load(tuple(folders.values()), question, stamps)
+        records, manifests = load(tuple(folders.values()), experiment, stamps)
         wanted = next(iter(inspect.signature(function).parameters), "")
         return function(manifests if wanted == "manifests" else records.copy(), **given)
     except Exception as error:

@@ -19,7 +19,7 @@ COLUMNS = ("scale", "condition", "n", "top-5, %", "share of sharp kept, %", "pap
 
 def degradation(folder: str | Path = FOLDER) -> pd.DataFrame:
     """RQ1's reference run: the labels of the paper."""
-    return selection.select(records.read(Path(folder) / "rq1.csv"), network=LITE)
+    return selection.select(records.load(folder, "rq1"), network=LITE)
 
 
 def fine_tuning(folder: str | Path = FOLDER) -> pd.DataFrame:

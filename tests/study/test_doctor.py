@@ -14,7 +14,7 @@ from blurnb.recognition import models
 from blurnb.study import doctor, journal, stores
 
 ROOT = Path(__file__).parents[2]
-ROW = {"question": "rq1", "metric": "top1", "value": 0.5, "n": 2, "run_id": "a"}
+ROW = {"experiment": "rq1", "metric": "top1", "statistic": "estimate", "value": 0.5, "n": 2, "run_id": "a"}
 
 
 def states(findings, subject):

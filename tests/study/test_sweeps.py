@@ -152,7 +152,7 @@ def test_a_killed_worker_costs_nothing_but_time(short, monkeypatch):
 def test_a_sweep_answers_shards_first(short, monkeypatch):
     given = [GIVEN | {"n_images": 130, "blurs": ["sharp", "D8"]}]
     assert sweeps.run(short, given, "out", workers=1, shards=3)["state"].tolist() == ["done"]
-    assert [note["computed_images"] for note in records.manifests("out").values()] == [0]
+    assert [note["computed_images"] for note in records.load("out", with_manifests=True)[1].values()] == [0]
     assert Path("out/rq1.csv").read_bytes() == alone(given, Path("alone").absolute(), monkeypatch)
 
 
@@ -162,7 +162,7 @@ def test_every_table_that_a_run_wrote_is_gathered_and_merged(short, monkeypatch)
     book["cells"][1]["source"] = (
         "from blurnb import records\n"
         f"for name in {TABLES}:\n"
-        "    one = records.row(metric='top1', value=0.5, n=9, seed=seed, run_id=f'{name} {seed}')\n"
+        "    one = {'metric': 'top1', 'statistic': 'estimate', 'value': 0.5, 'n': 9, 'run_id': f'{name} {seed}'}\n"
         "    records.write(f'{output_dir}/{name}.csv', [one], {one['run_id']: {}})"
     )
     for seed in (0, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,13 @@ PREFERRED = {
     "view": ("dense", "center-crop"),
     "flip": (False, True),
     "rounding": ("none", "8-bit blur", "8-bit"),
+    "noise_sd": (0.0,),
+    "method": ("none",),
     "border": ("reflect", "replicate", "circular"),
     "resample": ("bicubic", "bilinear"),
     "precision": ("float32", "bf16"),
 }
-"""Of a network measured under several protocols, the one that stands for it: the first of these that is there."""
+"""Of a network measured under several protocols or treatments, what stands for it: the first of these that is there."""
 
 
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
@@ -48,11 +51,16 @@ def estimates(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     return select(rows, **{**alone, **wanted})
 
 
-def main_protocol(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`)."""
+def main_protocol(rows: pd.DataFrame, but: Sequence[str] = ()) -> pd.DataFrame:
+    """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`).
+
+    `but` are columns that tell conditions apart here, as the rounding does where several were tested.
+    """
     kept = pd.Series(False, index=rows.index)
     for _, part in rows.groupby(["experiment", *SOURCE], sort=False, dropna=False):
         for column, order in PREFERRED.items():
+            if column in but:
+                continue
             have = set(part[column].dropna())
             best = next((value for value in order if value in have), None)
             part = part if best is None else part[(part[column] == best).fillna(False).to_numpy(dtype=bool)]
@@ -84,6 +92,11 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     return sum(values) / len(values), min(lows), max(highs)
 
 
+def numbered(rows: pd.DataFrame) -> tuple[tuple[float, float, float], int]:
+    """`estimate`, and the number of images behind it."""
+    return estimate(rows), int(rows["n"].max())
+
+
 def main_scale(rows: pd.DataFrame) -> str:
     """256, the paper's main scale, where it was measured; else the first."""
     scales = labels.scales_in_order(scale for scale in rows["scale"] if scale)
@@ -96,6 +109,49 @@ def data_name(dataset: str, folder: str, frame: int) -> str:
     return name if frame == labels.FRAME else f"{name}, frame {frame}"
 
 
+def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
+    """How a network was trained, as a reader is told it: `mix`, `mix, 2 blocks frozen`, `mix per scale`."""
+    how = f"{training} per scale" if per_scale else training
+    if frozen in ("", "none"):
+        return how
+    words = {"backbone": "head only", "1": "1 block frozen"}
+    return f"{how}, {words.get(frozen, f'{frozen} blocks frozen')}"
+
+
+def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each network by `training_name`: whole trainings in order, then networks a scale, then frozen ones."""
+    order = labels.trainings_in_order(rows["training"])
+    parts = {}
+    for (training, frozen, per_scale), part in rows.groupby(["training", "frozen", "per_scale"], dropna=False):
+        apart = bool(per_scale) and not pd.isna(per_scale)
+        blocks = int(frozen) if frozen.isdecimal() else math.inf
+        place = frozen not in ("", "none"), apart, order.index(training), blocks
+        parts[place] = training_name(training, frozen, apart), part
+    return dict(parts[place] for place in sorted(parts))
+
+
+def capture_name(rounding: str, noise_sd: float, exact: str = "exact pixels") -> str:
+    """What the pixels went through before a network or a method sees them: `8-bit`, `noise 0.01`, or `exact`."""
+    words = {"8-bit blur": ["8-bit"], "8-bit": ["8-bit, resized too"]}.get(rounding, [])
+    return ", ".join([*words, *([f"noise {noise_sd:g}"] if noise_sd > 0 else [])]) or exact
+
+
+def captures(rows: pd.DataFrame, exact: str = "exact pixels") -> dict[str, dict]:
+    """{name: its columns} of the roundings and noises in the rows, exact pixels first."""
+    pairs = set(zip(rows["rounding"], rows["noise_sd"]))
+    ordered = sorted(pairs, key=lambda pair: capture_name(*pair, exact=""))
+    return {capture_name(*pair, exact): dict(zip(("rounding", "noise_sd"), pair)) for pair in ordered}
+
+
+def against(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """Of the comparisons, those whose other side has `wanted` (`training="mix"`), whether or not this side has it too."""
+    kept = (rows[list(records.VERSUS)].astype(object).fillna("") != "").any(axis=1).to_numpy()
+    for column, value in wanted.items():
+        theirs = rows[f"versus_{column}"].astype(object).fillna("")
+        kept &= (theirs.where(theirs != "", rows[column].astype(object)) == value).fillna(False).to_numpy(dtype=bool)
+    return rows[kept]
+
+
 def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
     """The (network, data) of rows that must come from one; a figure of two would mix what cannot be compared."""
     sources = rows[SOURCE].drop_duplicates()
@@ -104,6 +160,12 @@ def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
         names = ", ".join(f"{network} on {data}" for network, data in named)
         raise UserError(f"{what} needs rows of one network on one dataset, not {len(named)} ({names}); select one")
     return named[0]
+
+
+def sources(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """{"network on data": its rows}, in order of their names; rows of no network (of the images alone) are left out."""
+    parts = rows[(rows["network"] != "").to_numpy()].groupby(SOURCE)
+    return {f"{source[0]} on {data_name(*source[1:])}": part for source, part in parts}
 
 
 def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:

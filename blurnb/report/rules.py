@@ -278,7 +278,7 @@ def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
     for scale, here in by_scale(own(rows, "rq4"), ["sharp", "mix"], but=treated, metric=metric):
         restored = selection.select(here, training="sharp", kernel="true")
         for name, capture in selection.captures(restored).items():
-            mix = {"training": "mix", "method": "none"}
+            mix = {"training": "mix", "method": "none", "kernel": "none"}
             tested = selection.estimates(here, metric=metric, **mix)
             # Where the mix network was not tested on such captures, what it does on exact pixels stands for it.
             mix |= capture if len(selection.select(tested, **capture)) else {"rounding": "none", "noise_sd": 0.0}

@@ -32,23 +32,23 @@ def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
 
     Raises UserError for a column that records do not have.
     """
-    kept = np.ones(len(rows), dtype=bool)
+    kept = np.arange(len(rows))
     for column, value in wanted.items():
         if column not in rows.columns:
             raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")
-        cells = rows[column]
+        cells = rows[column].iloc[kept]
         if value is None:
             found = cells.isna() | (cells.astype(object) == "")
         else:
             found = cells.isin(value) if isinstance(value, list | tuple | set) else cells == value
-        kept &= found.fillna(False).to_numpy(dtype=bool)
-    return rows[kept]
+        kept = kept[found.fillna(False).to_numpy(dtype=bool)]
+    return rows.iloc[kept]
 
 
 def estimates(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     """`select`, of the numbers about all images: no comparison, no class, layer or region."""
     alone = dict.fromkeys(records.VERSUS) | {"statistic": "estimate", "part_kind": None}
-    return select(rows, **{**alone, **wanted})
+    return select(rows, **{**wanted, **{column: value for column, value in alone.items() if column not in wanted}})
 
 
 def main_protocol(rows: pd.DataFrame, but: Sequence[str] = ()) -> pd.DataFrame:
@@ -119,11 +119,11 @@ def training_name(training: str, frozen: str = "none", per_scale: bool = False) 
 
 
 def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each network by `training_name`: whole trainings in order, then networks a scale, then frozen ones."""
+    """The rows of each network by `training_name`: plain trainings in order, then networks a scale, then frozen."""
     order = labels.trainings_in_order(rows["training"])
     parts = {}
     for (training, frozen, per_scale), part in rows.groupby(["training", "frozen", "per_scale"], dropna=False):
-        apart = bool(per_scale) and not pd.isna(per_scale)
+        apart = not pd.isna(per_scale) and bool(per_scale)
         blocks = int(frozen) if frozen.isdecimal() else math.inf
         place = frozen not in ("", "none"), apart, order.index(training), blocks
         parts[place] = training_name(training, frozen, apart), part
@@ -144,8 +144,8 @@ def captures(rows: pd.DataFrame, exact: str = "exact pixels") -> dict[str, dict]
 
 
 def against(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
-    """Of the comparisons, those whose other side has `wanted` (`training="mix"`), whether or not this side has it too."""
-    kept = (rows[list(records.VERSUS)].astype(object).fillna("") != "").any(axis=1).to_numpy()
+    """Of the comparisons, those whose other side has `wanted` (`training="mix"`), be it this side's value or not."""
+    kept = (rows[list(records.VERSUS)].astype(object).fillna("") != "").any(axis=1).to_numpy(copy=True)
     for column, value in wanted.items():
         theirs = rows[f"versus_{column}"].astype(object).fillna("")
         kept &= (theirs.where(theirs != "", rows[column].astype(object)) == value).fillna(False).to_numpy(dtype=bool)

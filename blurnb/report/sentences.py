@@ -9,7 +9,7 @@ from blurnb.errors import UserError
 from blurnb.report import numbers, selection
 
 _PLAIN = {"frozen": ["none", ""], "per_scale": [False, pd.NA], "kernel": ["none", ""]}
-"""What a number is about unless more is asked: a network trained whole, for all scales, shown no estimate of a kernel."""
+"""What a number is about unless more is asked: a network trained whole, for all scales; no kernel given to it."""
 _CONDITION = ["experiment", "profile", *selection.SOURCE, "training", "scale", "blur", "method", "noise_sd", "rounding"]
 
 

@@ -1,4 +1,4 @@
-"""How right the networks are: by blur, by training, and layer by layer how like a blurred image is to its sharp twin."""
+"""How right networks are, by blur and by training; layer by layer, how like a blurred image is to its sharp twin."""
 
 from __future__ import annotations
 

@@ -32,13 +32,14 @@ def by_treatment(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
     )
 
 
-def differences(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") -> pd.DataFrame:
-    """Paired differences of every way, with the true kernel, from the `training` network with no deblurring.
+def differences(rows: pd.DataFrame, metric: str = "top1", versus_training: str | None = "mix") -> pd.DataFrame:
+    """Paired differences of every way, with the true kernel, from another network that sees the images as they are.
 
-    The mean over the blurs comes first, then a column for each. McNemar's p-value is not averaged, and not shown.
+    `versus_training` names that network; None: the same network with no deblurring. The mean over the blurs comes
+    first, then a column for each. McNemar's p-value is not averaged, and not shown.
     """
     found = selection.select(rows, metric=metric, statistic="difference", kernel=["none", "true"], part_kind=None)
-    found = selection.select(selection.against(found, training=training, method="none"), versus_blur=None)
+    found = selection.select(found, versus_training=versus_training, versus_blur=None)
     found = _need(found, "the table of paired differences", metric)
     lines = []
     for front, part in _ways(found):

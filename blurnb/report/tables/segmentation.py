@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.report import numbers, selection
 
@@ -20,9 +21,8 @@ def by_class(rows: pd.DataFrame, blur: str = "D8") -> pd.DataFrame:
         raise UserError("the table of classes has no rows with metric iou; run the notebook that writes them")
     selection.one_source(found, "the table of classes")
     if blur not in set(found["blur"]):
-        raise UserError(
-            f"the table of classes has no rows under {blur}; there: {', '.join(sorted(set(found['blur'])))}"
-        )
+        there = ", ".join(labels.in_order(found["blur"]))
+        raise UserError(f"the table of classes has no rows under {blur}; there: {there}")
     lines = []
     for name, part in found.groupby("part", sort=False):
         n, line, ends = int(part["n"].max()), {"class": name}, {}

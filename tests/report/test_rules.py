@@ -9,7 +9,6 @@ import pytest
 from planted import layer, row
 
 from blurnb import records
-from blurnb.errors import UserError
 from blurnb.report import rules, verdicts
 
 SURE, VAGUE = 0.01, 0.3  # half widths of the intervals
@@ -238,47 +237,6 @@ def test_paired_gaps_between_networks_are_preferred():
     assert judge(5, [*given, behind]).verdict == "not reproduced"
 
 
-def test_worst_scale_decides():
-    found = judge(1, degradation() + degradation((0.0, 0.0, 0.0, 0.0), half=0.005, scale="128"))
-    assert found.verdict == "not reproduced"
-    assert "scale 128" in found.note
-
-
-def test_each_evidence_has_its_verdict_and_small_evidence_does_not_overrule_large():
-    rows = degradation() + degradation(half=VAGUE, dataset="foolbox20", n=20)
-    found = verdicts.judge(1, records.table(rows))
-    assert {v.evidence: v.verdict for v in found} == {
-        "vgg16 on imagenet, n = 5,000": "reproduced",
-        "vgg16 on foolbox20, n = 20": "undecided",
-    }
-    combined = verdicts.combine(found)
-    assert combined.verdict == "reproduced"
-    assert "vgg16 on foolbox20, n = 20: undecided" in combined.note
-
-
-def test_evidence_against_a_claim_decides_however_much_speaks_for_it():
-    rows = degradation() + degradation((0.0, 0.0, 0.0, 0.0), half=0.005, dataset="foolbox20", n=20)
-    combined = verdicts.combine(verdicts.judge(1, records.table(rows)))
-    assert combined.verdict == "not reproduced"
-    assert "vgg16 on imagenet, n = 5,000: reproduced" in combined.note
-
-
-def test_evidence_not_run_does_not_hide_what_was():
-    rows = degradation() + degradation(dataset="voc2012")[:2]
-    combined = verdicts.combine(verdicts.judge(1, records.table(rows)))
-    assert combined.verdict == "reproduced"
-
-
-def test_profiles_do_not_mix():
-    table = records.table(degradation() + degradation((0, 0, 0, 0), profile="embedded"))
-    with pytest.raises(UserError, match="embedded, paper"):
-        verdicts.judge(1, table)
-    assert verdicts.judge(1, table, "paper")[0].verdict == "reproduced"
-    assert verdicts.judge(1, table, "photographs")[0].verdict == "not run"
-    with pytest.raises(UserError, match="several"):
-        verdicts.combine([*verdicts.judge(1, table, "paper"), *verdicts.judge(1, table, "embedded")])
-
-
 def test_seeds_widen_and_do_not_vote():
     """A seed that behaves differently enters the interval; an average would hide it."""
     assert judge(2, recovery() + recovery(share=0.3, train_seed=1, run_id="s")).verdict == "undecided"
@@ -305,17 +263,6 @@ def test_nothing_lost_is_nothing_to_recover():
     found = judge(2, [r | ({"value": 0.0} if "versus_blur" in r else {}) for r in recovery()])
     assert found.verdict == "undecided"
     assert "nan" not in found.sentence() + found.note
-
-
-def test_unknown_claim():
-    with pytest.raises(UserError, match="1..8"):
-        verdicts.judge(9, records.table([]))
-
-
-def test_scoreboard_has_every_claim_in_every_profile():
-    found = verdicts.scoreboard(records.table(degradation()), ("embedded", "paper"))
-    assert [(v.claim, v.profile) for v in found] == [(c, p) for c in range(1, 9) for p in ("embedded", "paper")]
-    assert [v.verdict for v in found if v.verdict != "not run"] == ["reproduced"]
 
 
 def in_frame_of_128(given, **names):

@@ -1,7 +1,7 @@
 """Accuracy as tables: by blur beside the paper, by training, and layer by layer."""
 
 import pytest
-from planted import row, rows
+from planted import layer, row, rows
 
 from blurnb import intervals
 from blurnb.errors import UserError

@@ -1,18 +1,18 @@
 """Tables and numbers computed from records while the book is built: a directive, and a role for inside a sentence.
 
-    ```{from-records} blurnb.report.tables:published_rows
+    ```{from-records} blurnb.report.tables.published:rows
     :require: photographs
     :profiles: [embedded, photographs]
     :class: sortable
     ```
 
-    ... on {from-records}`blurnb.report.tables:count question=rq1 profile=photographs` photographs ...
+    ... on {from-records}`blurnb.report.sentences:value experiment=rq1 blur=D8 form=n` photographs ...
 
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
-first parameter has that name. Options are read as YAML. Four are the directive's own: ``question`` (records whose file
-name begins so; default all), ``require`` (profiles, or a profile's questions as in ``photographs/rq2``, without which
-the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function returns
-Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
+first parameter has that name. Options are read as YAML. Four are the directive's own: ``experiment`` (its records
+alone; default all but speed), ``require`` (profiles, or a profile's experiments as in ``photographs/rq2``, without
+which the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function
+returns Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
 
 Records come from ``book/records/<profile>``; a profile that was run anew below ``_build/records`` is shown from there.
 """
@@ -22,6 +22,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -50,19 +51,19 @@ def profile_folders(env):
     return found
 
 
-def present(folders, profile, question="rq"):
-    """Whether there are records of the profile, or of one question in it."""
-    return profile in folders and any(folders[profile].rglob(f"{question}*.csv"))
+def present(folders, profile, experiment="*"):
+    """Whether there are records of the profile, or of one experiment in it."""
+    return profile in folders and any(folders[profile].rglob(f"{experiment}.csv"))
 
 
 @lru_cache(maxsize=16)
-def load(folders, question, stamps):
+def load(folders, experiment, stamps):
     """Records and manifests of these folders; `stamps` (times of change) make a rewritten file a new question."""
     from blurnb import records
 
-    rows = [row for folder in folders for row in records.load(folder, question).to_dict("records")]
-    notes = [records.manifests(folder, question) for folder in folders]
-    return records.table(rows), {run: note for part in notes for run, note in part.items()}
+    found = [records.load(folder, experiment, with_manifests=True) for folder in folders]
+    rows = records.table(pd.concat([frame for frame, _ in found]) if found else [])
+    return rows, {run: note for _, notes in found for run, note in notes.items()}
 
 
 def compute(env, target, options):
@@ -70,7 +71,7 @@ def compute(env, target, options):
     # What decides the text (records, functions, what those call) is more than file dates can tell; it is quickly made.
     env.note_reread()
     given = {name: yaml.safe_load(text) for name, text in options.items()}
-    question, required = given.pop("question", "rq"), (given.pop("require", None) or "").split()
+    required = (given.pop("require", None) or "").split()
     folders = profile_folders(env)
     missing = [one for one in required if not present(folders, *one.split("/"))]
     if missing:
@@ -78,10 +79,10 @@ def compute(env, target, options):
     module_name, _, function_name = target.partition(":")
     if not module_name.startswith(tuple(env.config.records_modules)):  # a page is text; it must not call what it likes
         raise ValueError(f"{target}: only functions of {', '.join(env.config.records_modules)} are called")
-    stamps = tuple(file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob(f"{question}*.*")))
+    stamps = tuple(file.stat().st_mtime_ns for f in folders.values() for file in sorted(f.rglob("*.csv")))
     try:
         function = getattr(import_module(module_name), function_name)
-        records, manifests = load(tuple(folders.values()), question, stamps)
+        records, manifests = load(tuple(folders.values()), given.pop("experiment", ""), stamps)
         wanted = next(iter(inspect.signature(function).parameters), "")
         return function(manifests if wanted == "manifests" else records.copy(), **given)
     except Exception as error:
@@ -93,7 +94,7 @@ class FromRecords(SphinxDirective):
     option_spec = AnyOption()
 
     def run(self):
-        from blurnb.report import tables
+        from blurnb.report.markdown import markdown
 
         options = dict(self.options)
         classes, file = options.pop("class", "").split(), options.pop("csv", "")
@@ -101,7 +102,7 @@ class FromRecords(SphinxDirective):
             result = compute(self.env, self.arguments[0], options)
         except ValueError as error:
             raise self.error(str(error)) from error
-        text = result if isinstance(result, str) else tables.markdown(result)
+        text = result if isinstance(result, str) else markdown(result)
         # Parsed where it stands: it may hold citations, links and formulas.
         holder = nodes.container(classes=classes, is_div=True)
         self.state.nested_parse(text.splitlines(), self.content_offset, holder)

@@ -83,9 +83,9 @@ def test_every_way_of_rounding_has_its_line():
             row(value=0.0004 if "rounding" in way else 0.5, statistic="p_value", **both),
         ]
     table = doses.rounding(rows(*found))
-    assert table["way"].tolist() == ["bf16", "8-bit"]
+    assert table["way"].tolist() == ["8-bit", "bf16"]
     assert table["same answer, %"].tolist() == 2 * ["90.0 [87.1, 92.3]"]
     assert table["change of top-1, %"].tolist() == 2 * ["−2.0 [−3.0, −1.0]"]
-    assert table["McNemar's p"].tolist() == ["0.500", "< 0.001"]
+    assert table["McNemar's p"].tolist() == ["< 0.001", "0.500"]
     with pytest.raises(UserError, match="python -m blurnb rounding"):
         doses.rounding(rows(row()))

@@ -7,7 +7,7 @@ whose rows are missing while the others' are there is unclear.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ from blurnb.report.weighing import (
     mean_gap,
     minus,
     own,
+    seconds,
     shared_blurs,
 )
 
@@ -37,14 +38,14 @@ from blurnb.report.weighing import (
 class Claim(NamedTuple):
     """One finding of the paper: its number, its sentence, the experiment that tests it, the rule as text and as code.
 
-    `find(rows, metric)` takes records of one network on one data set and returns the Findings; it raises Missing.
+    `find(rows, metric)` takes records of one network on one data set and yields Findings; it raises Missing.
     """
 
     number: int
     statement: str
     experiment: str
     rule: str
-    find: Callable[[pd.DataFrame, str], list[Finding]]
+    find: Callable[[pd.DataFrame, str], Iterator[Finding]]
 
 
 CLAIMS: dict[int, Claim] = {}
@@ -61,10 +62,9 @@ def rule(number: int, statement: str, experiment: str) -> Callable:
 
 
 @rule(1, "Blur lowers the accuracy of a sharp-trained network, and the more, the larger the kernel.", "rq1")
-def degradation(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """The largest defocus radius must lose accuracy, and more than the smallest, with whole intervals; no larger
     radius may lose less than a smaller one with intervals apart; at every scale."""
-    findings = []
     for scale, here in by_scale(own(rows, "rq1", training="sharp"), ["sharp"], metric=metric):
         blurs = [blur for blur in blurred(here, ["sharp"], metric=metric) if labels.family(blur) == "defocus"]
         if len(blurs) < 2:
@@ -83,8 +83,7 @@ def degradation(rows: pd.DataFrame, metric: str) -> list[Finding]:
         shown = blurs.index("D8") if "D8" in blurs else len(blurs) - 1
         unit = f"points of {_title(metric)} at {blurs[shown]}"
         note = f"scale {scale}, {', '.join(blurs)}"
-        findings.append(Finding(parts, minus(losses[shown]), unit, count(here, metric=metric), note))
-    return findings
+        yield Finding(parts, minus(losses[shown]), unit, count(here, metric=metric), note)
 
 
 @rule(
@@ -92,10 +91,9 @@ def degradation(rows: pd.DataFrame, metric: str) -> list[Finding]:
     "Fine-tuning on a mix of sharp and blurred images recovers most of the loss, at almost no cost on sharp images.",
     "rq2",
 )
-def recovery(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def recovery(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, the interval of the recovered share of the loss must lie above one half, and that of
     the change on sharp images above minus two points."""
-    findings = []
     for scale, here in by_scale(own(rows, "rq2"), ["sharp", "mix"], metric=metric):
         share, loss, blurs = _recovered(here, metric)
         cost = gap(here, metric, {"training": "mix", "blur": "sharp"}, {"training": "sharp"})
@@ -107,8 +105,7 @@ def recovery(rows: pd.DataFrame, metric: str) -> list[Finding]:
             f"scale {scale}, mean over {', '.join(blurs)}: {100 * loss[0]:.1f} points lost, sharp images "
             f"{100 * cost[0]:+.1f} [{100 * cost[1]:+.1f}, {100 * cost[2]:+.1f}] points"
         )
-        findings.append(Finding(parts, share, "% of the loss recovered", count(here, metric=metric), note))
-    return findings
+        yield Finding(parts, share, "% of the loss recovered", count(here, metric=metric), note)
 
 
 def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[str]]:
@@ -122,22 +119,21 @@ def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[st
 
 
 @rule(3, "Fine-tuning brings the hidden activations on a blurred image closer to those on its sharp twin.", "rq2")
-def invariance(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def invariance(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over layers and blurs, the distance of a blurred image to its sharp twin, in units of the layer's
     distance between two different sharp images, must fall with its whole interval."""
     layered = own(rows, "rq2", part_kind="layer", training=["sharp", "mix"])
     similarity = "cosine" if "cosine" in set(layered["metric"]) else "cka"
     twins = {"metric": similarity, "part_kind": "layer", "versus_blur": "sharp"}
-    findings = []
     for scale, here in by_scale(layered, ["sharp", "mix"], **twins):
         blurs = blurred(here, ["sharp", "mix"], **twins)
-        gains = {}
-        for layer in dict.fromkeys(selection.select(here, metric=similarity)["part"]):
-            answers = selection.select(here, metric=similarity, part=layer)
-            if blurs:
-                gains[layer] = intervals.mean_of([_nearer(answers, blur) for blur in blurs])
-        if not gains:
+        if not blurs:
             raise Missing(f"no {similarity} of layers under blur for both the sharp and the mix network")
+        answers = selection.select(here, metric=similarity)
+        gains = {
+            layer: intervals.mean_of([_nearer(part, blur) for blur in blurs])
+            for layer, part in answers.groupby("part", sort=False)
+        }
         overall = intervals.mean_of(list(gains.values()))
         closer = [layer for layer, gain in gains.items() if gain[1] > 0]
         further = [layer for layer, gain in gains.items() if gain[2] < 0]
@@ -146,8 +142,7 @@ def invariance(rows: pd.DataFrame, metric: str) -> list[Finding]:
         note += f", further in {', '.join(further)}" if further else ""
         parts = [Part("the twin is closer, mean over layers", overall, margin=MARGIN)]
         unit = "% of the distance to another image, nearer"
-        findings.append(Finding(parts, overall, unit, count(here, **twins), note))
-    return findings
+        yield Finding(parts, overall, unit, count(here, **twins), note)
 
 
 def _nearer(answers: pd.DataFrame, blur: str) -> Triple:
@@ -169,10 +164,9 @@ def _distance(similarity: Triple) -> Triple:
 
 
 @rule(4, "After fine-tuning, blurred images are answered with higher confidence (lower entropy).", "rq2")
-def confidence(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def confidence(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, the entropy must fall after fine-tuning with its whole interval. One that leaves no
     fall of as much as 0.02 nats speaks against the claim."""
-    findings = []
     for scale, here in by_scale(own(rows, "rq2"), ["sharp", "mix"], metric="entropy"):
         blurs = blurred(here, ["sharp", "mix"], metric="entropy")
         if not blurs:
@@ -180,17 +174,15 @@ def confidence(rows: pd.DataFrame, metric: str) -> list[Finding]:
         change = mean_gap(here, "entropy", blurs, {"training": "mix"}, {"training": "sharp"})
         parts = [Part("entropy falls", minus(change), margin=MARGIN)]
         note = f"scale {scale}, mean over {', '.join(blurs)}"
-        findings.append(Finding(parts, change, "nats on blurred images", count(here, metric="entropy"), note))
-    return findings
+        yield Finding(parts, change, "nats on blurred images", count(here, metric="entropy"), note)
 
 
 @rule(5, "Training on defocus helps against shake, and the reverse, but less than training on it.", "rq3")
-def transfer(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def transfer(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Each of the defocus- and shake-trained networks must beat the sharp-trained one on the other's blurs, and stay
     behind the network trained on them, all four with whole intervals."""
     kinds = ("defocus", "shake")
     trainings = ["sharp", *kinds]
-    findings = []
     for scale, here in by_scale(own(rows, "rq3"), trainings, metric=metric):
         tested = blurred(here, trainings, metric=metric)
         parts, shares = [], {}
@@ -207,9 +199,7 @@ def transfer(rows: pd.DataFrame, metric: str) -> list[Finding]:
         weakest = min(shares, key=lambda k: shares[k][0] if math.isfinite(shares[k][0]) else -math.inf)
         note = f"scale {scale}, {weakest}, the weaker direction; tested on {', '.join(tested)}"
         unit = "% of what training on the tested type gains"
-        n = count(here, metric=metric, training=trainings)
-        findings.append(Finding(parts, shares[weakest], unit, n, note))
-    return findings
+        yield Finding(parts, shares[weakest], unit, count(here, metric=metric, training=trainings), note)
 
 
 @rule(
@@ -218,37 +208,33 @@ def transfer(rows: pd.DataFrame, metric: str) -> list[Finding]:
     "each scale no more.",
     "rq3",
 )
-def one_scale(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """At one scale the interval of the recovered share must lie above one half; averaging with another scale, and a
     network for each scale, must add less than two points with whole intervals, and cost more time."""
     mine = selection.main_protocol(own(rows, "rq3", per_scale=[True, False]))
     mixed = selection.estimates(mine, metric=metric, training="mix", per_scale=False)
-    findings = []
-    for several in labels.scales_in_order(mixed["scale"]):
-        if len(labels.sides(several)) < 2:
-            continue
+    averages = [scale for scale in labels.scales_in_order(mixed["scale"]) if len(labels.sides(scale)) > 1]
+    if not averages:
+        raise Missing("no average of scales (such as 256+512) for the mix network")
+    for several in averages:
         single = str(labels.sides(several)[0])
         share, _, _ = _recovered(selection.select(mine, scale=single, per_scale=False), metric)
         extra = _added(mine, metric, several, single)
         each = _added(mine, metric, several, single, per_scale=True)
         if extra is None:
             raise Missing(f"no blur that the mix network was tested on at both {single} and {several}")
-        times = [_seconds(mine, training="mix", per_scale=False, scale=scale) for scale in (several, single)]
-        cost = intervals.ratio(*times)
+        cost = intervals.ratio(*(seconds(mine, training="mix", per_scale=False, scale=s) for s in (several, single)))
         parts = [
             Part(f"at {single} alone more than half of the loss is recovered", share, bar=0.5),
             Part(f"{several} adds less than two points", minus(extra), bar=-MARGIN),
             Part(f"{several} costs more time", cost, bar=1.0),
             Part("a network for each scale adds less than two points", minus(each or UNKNOWN), bar=-MARGIN),
         ]
+        recovered = "no telling share" if math.isnan(share[0]) else f"{100 * share[0]:.0f} %"
         note = f"mean over sharp and blurred images; {_times(cost)} the seconds per image; at {single} alone "
-        note += f"{_percent(share[0])} of the loss recovered"
+        note += f"{recovered} of the loss recovered"
         unit = f"points of {_title(metric)}, {several} over {single}"
-        n = count(mixed, scale=several)
-        findings.append(Finding(parts, extra, unit, n, note))
-    if not findings:
-        raise Missing("no average of scales (such as 256+512) for the mix network")
-    return findings
+        yield Finding(parts, extra, unit, count(mixed, scale=several), note)
 
 
 def _added(mine: pd.DataFrame, metric: str, several: str, single: str, per_scale: bool = False) -> Triple | None:
@@ -259,22 +245,15 @@ def _added(mine: pd.DataFrame, metric: str, several: str, single: str, per_scale
     return mean_gap(mine, metric, blurs, many, one) if blurs else None
 
 
-def _seconds(rows: pd.DataFrame, **wanted) -> Triple:
-    """Seconds per image. Time is no sample of images: the mean counts as exact; without rows nothing is known."""
-    found = selection.select(rows, metric="seconds", **wanted)["value"]
-    return (float(found.mean()),) * 3 if len(found) else UNKNOWN
-
-
 @rule(
     7,
     "Fine-tuning on the mix is at least as accurate as deblurring with the true kernel, and far cheaper per image.",
     "rq4",
 )
-def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Against the best deblurring method under every noise and rounding tested with the true kernel, the interval of
     the lead must lie above minus two points, and deblurring must take at least twice the seconds per image."""
-    findings = []
-    treated = ("rounding", "noise_sd", "method")
+    found, treated = False, ("rounding", "noise_sd", "method")
     for scale, here in by_scale(own(rows, "rq4"), ["sharp", "mix"], but=treated, metric=metric):
         restored = selection.select(here, training="sharp", kernel="true")
         for name, capture in selection.captures(restored).items():
@@ -287,12 +266,13 @@ def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
             blurs = [b for b in shared_blurs(here, [mix, *ways.values()], metric=metric) if b != "sharp"]
             if not methods or not blurs:
                 continue
+            found = True
             means = {
-                m: np.mean([estimate(here, metric=metric, blur=b, **way)[0] for b in blurs]) for m, way in ways.items()
+                m: np.mean([estimate(here, metric=metric, blur=b, **w)[0] for b in blurs]) for m, w in ways.items()
             }
             best = max(means, key=means.get)
             lead = minus(mean_gap(here, metric, blurs, ways[best], mix))
-            cost = intervals.ratio(_seconds(here, **ways[best]), _seconds(here, **_timed(here)))
+            cost = intervals.ratio(seconds(here, **ways[best]), seconds(here, **_timed(here)))
             parts = [
                 Part("at least as accurate, within two points", lead, bar=-MARGIN),
                 Part("deblurring takes at least twice the time", cost, bar=2.0),
@@ -300,10 +280,9 @@ def deblurring(rows: pd.DataFrame, metric: str) -> list[Finding]:
             unit = f"points of {_title(metric)} over {best.replace('_', ' ')}"
             note = f"scale {scale}, {name}, mean over {', '.join(blurs)}; the best of {', '.join(methods)}; "
             note += f"deblurring costs {_times(cost)} the seconds per image"
-            findings.append(Finding(parts, lead, unit, count(here, metric=metric), note))
-    if not findings:
+            yield Finding(parts, lead, unit, count(here, metric=metric), note)
+    if not found:
         raise Missing("no blur that both the mix network and a deblurred sharp network were tested on")
-    return findings
 
 
 def _timed(here: pd.DataFrame) -> dict:
@@ -318,10 +297,9 @@ def _timed(here: pd.DataFrame) -> dict:
     "classification.",
     "rq5",
 )
-def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
+def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, mIoU must rise after fine-tuning, and the share kept of the sharp score must be smaller
     than in classification (rq2) under the same blurs, relative to the image, both with whole intervals."""
-    findings = []
     pair = ["sharp", "mix"]
     for _, here in by_scale(own(rows, "rq5"), pair, metric="miou"):
         blurs = blurred(here, pair, metric="miou")
@@ -343,9 +321,7 @@ def segmentation(rows: pd.DataFrame, metric: str) -> list[Finding]:
             Part("mIoU on blurred images rises", raised, margin=MARGIN),
             Part("a smaller share of the sharp score is kept than in classification", behind, margin=MARGIN),
         ]
-        n = count(here, metric="miou")
-        findings.append(Finding(parts, raised, "points of mIoU on blurred images", n, note))
-    return findings
+        yield Finding(parts, raised, "points of mIoU on blurred images", count(here, metric="miou"), note)
 
 
 def _rivals(rows: pd.DataFrame, here: pd.DataFrame, metric: str) -> list[tuple[Triple, Triple, str, list[str]]]:
@@ -373,7 +349,3 @@ def _title(metric: str) -> str:
 
 def _times(cost: Triple) -> str:
     return "an unknown multiple of" if math.isnan(cost[0]) else f"{cost[0]:.3g} times"
-
-
-def _percent(share: float) -> str:
-    return "no telling share" if math.isnan(share) else f"{100 * share:.0f} %"

@@ -100,7 +100,7 @@ def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: st
         present, other = set(context["metric"]), "top5" if metric == "top1" else "top1"
         chosen = other if metric not in present and other in present else metric
         try:
-            findings = CLAIMS[claim].find(context, chosen)
+            findings = list(CLAIMS[claim].find(context, chosen))
         except Missing as missing:
             verdicts.append(replace(blank, evidence=evidence, note=f"{evidence}: {missing}"))
             continue

@@ -124,3 +124,9 @@ def blurred(rows: pd.DataFrame, trainings: Sequence[str], **wanted) -> list[str]
 def count(rows: pd.DataFrame, **wanted) -> int:
     """Images behind the estimates, the largest number of them."""
     return int(selection.estimates(rows, **wanted)["n"].max())
+
+
+def seconds(rows: pd.DataFrame, **wanted) -> Triple:
+    """Seconds per image. Time is no sample of images: the mean counts as exact; without rows nothing is known."""
+    found = selection.select(rows, metric="seconds", **wanted)["value"]
+    return (float(found.mean()),) * 3 if len(found) else UNKNOWN

@@ -255,21 +255,20 @@ def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     the lead must lie above minus two points, and deblurring must take at least twice the seconds per image."""
     found, treated = False, ("rounding", "noise_sd", "method")
     for scale, here in by_scale(own(rows, "rq4"), ["sharp", "mix"], but=treated, metric=metric):
+        tested = selection.estimates(here, metric=metric)
         restored = selection.select(here, training="sharp", kernel="true")
         for name, capture in selection.captures(restored).items():
             mix = {"training": "mix", "method": "none", "kernel": "none"}
-            tested = selection.estimates(here, metric=metric, **mix)
             # Where the mix network was not tested on such captures, what it does on exact pixels stands for it.
-            mix |= capture if len(selection.select(tested, **capture)) else {"rounding": "none", "noise_sd": 0.0}
-            methods = sorted(set(selection.estimates(restored, metric=metric, **capture)["method"]))
+            there = len(selection.select(tested, **mix, **capture))
+            mix |= capture if there else {"rounding": "none", "noise_sd": 0.0}
+            methods = sorted(set(selection.select(tested, training="sharp", kernel="true", **capture)["method"]))
             ways = {m: {"training": "sharp", "method": m, "kernel": "true", **capture} for m in methods}
-            blurs = [b for b in shared_blurs(here, [mix, *ways.values()], metric=metric) if b != "sharp"]
+            blurs = [blur for blur in shared_blurs(tested, [mix, *ways.values()]) if blur != "sharp"]
             if not methods or not blurs:
                 continue
             found = True
-            means = {
-                m: np.mean([estimate(here, metric=metric, blur=b, **w)[0] for b in blurs]) for m, w in ways.items()
-            }
+            means = {m: np.mean([estimate(tested, blur=b, **way)[0] for b in blurs]) for m, way in ways.items()}
             best = max(means, key=means.get)
             lead = minus(mean_gap(here, metric, blurs, ways[best], mix))
             cost = intervals.ratio(seconds(here, **ways[best]), seconds(here, **_timed(here)))

@@ -78,13 +78,13 @@ def test_every_way_of_rounding_has_its_line():
     ):
         both = of | way | sides
         found += [
-            row(value=0.9, metric="agreement", statistic="estimate", **both),
+            row(0.02, value=0.9, metric="agreement", statistic="estimate", **both),
             row(0.01, value=-0.02, **both),
             row(value=0.0004 if "rounding" in way else 0.5, statistic="p_value", **both),
         ]
     table = doses.rounding(rows(*found))
     assert table["way"].tolist() == ["8-bit", "bf16"]
-    assert table["same answer, %"].tolist() == 2 * ["90.0 [87.1, 92.3]"]
+    assert table["same answer, %"].tolist() == 2 * ["90.0 [88.0, 92.0]"]
     assert table["change of top-1, %"].tolist() == 2 * ["−2.0 [−3.0, −1.0]"]
     assert table["McNemar's p"].tolist() == ["< 0.001", "0.500"]
     with pytest.raises(UserError, match="python -m blurnb rounding"):

@@ -40,7 +40,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
             Path(name).unlink(missing_ok=True)
 
 
-def write_together(contents: Mapping[Path, str]) -> None:
+def write_together(contents: Mapping[Path, str | bytes]) -> None:
     """Write files that belong together, in their order; the caller holds their lock.
 
     All are on disk before the first takes its place: a disk that fills up costs none, and a crash between two renames

@@ -47,6 +47,7 @@ SPEED = {
 }  # fmt: skip
 EXPERIMENTS = ("rq1", "doses", "rounding", "rq2", "rq3", "rq4", "rq5", "card")
 VERSUS = tuple(name for name in ANSWERS if name.startswith("versus_"))
+_OWN = {name: name.removeprefix("versus_") for name in VERSUS if name.removeprefix("versus_") in ANSWERS}
 
 _DTYPES = {"text": "object", "whole": "Int64", "number": "float64", "yes": "boolean"}
 _MEASURED = ("value", "ci_low", "ci_high", "n")
@@ -77,47 +78,62 @@ def table(rows: Iterable[Mapping] | pd.DataFrame) -> pd.DataFrame:
     Columns and types are those of ANSWERS, or of SPEED where the rows name a `benchmark`. Raises UserError for an
     unknown metric or statistic, a comparison with itself, and two values for one record that cannot both be true.
     """
-    given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
-    columns = _columns_of(set().union(*given[:1]))
-    filled = [{name: _typed(one.get(name), kind) for name, kind in columns.items()} for one in given]
-    for one in filled:
-        _check(one)
-    kept: dict[tuple, dict] = {}
-    names = key(columns)
-    for one in filled:
-        place = tuple(_text(one[name]) for name in names)
-        if place in kept and not _agree(one, kept[place]):
-            first = kept[place]
-            what = ", ".join(str(one[c]) for c in ("experiment", "network", "scale", "blur", "metric") if one[c])
-            raise UserError(
-                f"two different values for one record ({what}, run {one['run_id']}: {first['value']:g} of "
-                f"{first['n']}, {one['value']:g} of {one['n']}); they cannot both be true, remove the wrong file"
+    if isinstance(rows, pd.DataFrame):
+        return _ordered({name: rows[name].tolist() for name in rows.columns}, len(rows))
+    given = list(rows)
+    return _ordered({name: [one.get(name) for one in given] for name in set().union(*given)}, len(given))
+
+
+def _ordered(there: Mapping[str, Sequence], count: int) -> pd.DataFrame:
+    """`table`, of columns of `count` cells; quick, because every reader of records waits for it."""
+    columns = _columns_of(there)
+    filled = {name: _typed(there.get(name, [None] * count), kind) for name, kind in columns.items()}
+    _check(filled)
+    places = list(zip(*(_texts(filled[name], columns[name]) for name in key(columns))))
+    kept: dict[tuple, int] = {}
+    for i, place in enumerate(places):
+        first = kept.setdefault(place, i)
+        if first != i:
+            _demand_agreement(
+                {name: cells[i] for name, cells in filled.items()}, filled["value"][first], filled["n"][first]
             )
-        kept.setdefault(place, one)
     ordered = [kept[place] for place in sorted(kept)]
     return pd.DataFrame(
-        {name: pd.Series([one[name] for one in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
+        {name: pd.Series([filled[name][i] for i in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
     )
 
 
-def _typed(value: object, kind: str) -> object:
-    """One cell: text is never missing ("" is empty), numbers are NaN and whole numbers and truths None where empty."""
+def _typed(cells: Sequence, kind: str) -> list:
+    """A column: text is never missing ("" is empty), numbers are NaN and whole numbers and truths None where empty."""
     if kind == "text":
-        return "" if value is None or value is pd.NA or value != value else str(value)
-    if value is None or value is pd.NA or value == "" or value != value:
-        return math.nan if kind == "number" else None
-    return {"whole": int, "number": float, "yes": bool}[kind](value)
+        return [cell if type(cell) is str else "" if _is_missing(cell) else str(cell) for cell in cells]
+    empty, make = (math.nan, float) if kind == "number" else (None, {"whole": int, "yes": bool}[kind])
+    return [empty if _is_missing(cell) or cell == "" else make(cell) for cell in cells]
 
 
-def _check(one: Mapping) -> None:
-    if one["metric"] not in METRICS:
-        known = ", ".join(METRICS)
-        raise UserError(f"metric {one['metric']!r} is not one that records may hold: {known}")
-    if one.get("statistic", "estimate") not in STATISTICS:
-        raise UserError(f"statistic {one['statistic']!r} is none of {', '.join(STATISTICS)}")
-    for name in VERSUS:
-        if one.get(name) not in (None, "") and one[name] == one.get(name.removeprefix("versus_")):
-            raise UserError(f"a record is compared with itself: {name} and {name[7:]} are both {one[name]!r}")
+def _is_missing(cell: object) -> bool:
+    return cell is None or cell is pd.NA or cell != cell
+
+
+def _check(filled: Mapping[str, Sequence]) -> None:
+    for metric in set(filled["metric"]) - set(METRICS):
+        raise UserError(f"metric {metric!r} is not one that records may hold: {', '.join(METRICS)}")
+    for statistic in set(filled.get("statistic", ())) - set(STATISTICS):
+        raise UserError(f"statistic {statistic!r} is none of {', '.join(STATISTICS)}")
+    for name, own in _OWN.items() if "statistic" in filled else ():
+        for theirs, ours in zip(filled[name], filled[own]):
+            if theirs == ours and theirs not in (None, ""):
+                raise UserError(f"a record is compared with itself: {name} and {own} are both {ours!r}")
+
+
+def _demand_agreement(one: Mapping, value: float, n: int) -> None:
+    """Raise UserError unless two computations of one number can both be true."""
+    if not _agree(one, {"value": value, "n": n}):
+        what = ", ".join(str(one[c]) for c in ("experiment", "network", "scale", "blur", "metric") if one[c])
+        raise UserError(
+            f"two different values for one record ({what}, run {one['run_id']}: {value:g} of {n}, {one['value']:g} of "
+            f"{one['n']}); they cannot both be true, remove the wrong file"
+        )
 
 
 def _agree(one: Mapping, other: Mapping) -> bool:
@@ -155,8 +171,14 @@ def _bare(text: str) -> str:
     return text.removeprefix("'")
 
 
-def _cells(frame: pd.DataFrame) -> list[list[str]]:
-    return [[_text(cell) for cell in line] for line in frame.astype(object).itertuples(index=False)]
+def _texts(cells: Iterable, kind: str) -> list[str]:
+    return list(cells) if kind == "text" else [_text(cell) for cell in cells]
+
+
+def _cells(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The lines of a frame as text."""
+    columns = _columns_of(frame.columns)
+    return list(zip(*(_texts(frame[name].tolist(), columns[name]) for name in frame.columns)))
 
 
 def _csv(frame: pd.DataFrame) -> str:
@@ -171,10 +193,12 @@ def _csv(frame: pd.DataFrame) -> str:
 def _digests(frame: pd.DataFrame) -> dict[str, dict]:
     """By run, its number of rows and a digest of their filled cells: an empty column added later changes nothing."""
     digests, counts = {}, {}
+    names = frame.columns.tolist()
+    as_json = json.JSONEncoder(sort_keys=True).encode
     for cells in _cells(frame):
-        one = {name: cell for name, cell in zip(frame.columns, cells) if cell}
+        one = {name: cell for name, cell in zip(names, cells) if cell}
         run = one.get("run_id", "")
-        line = json.dumps(one, sort_keys=True, ensure_ascii=True) + "\n"
+        line = as_json(one) + "\n"
         digests.setdefault(run, hashlib.sha256()).update(line.encode())
         counts[run] = counts.get(run, 0) + 1
     return {run: {"rows": counts[run], "sha256": digests[run].hexdigest()} for run in sorted(digests)}
@@ -201,12 +225,14 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
         digests = _digests(frame)
         notes = {run_id: provenance.sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
         beside = json.dumps(notes, indent=1, sort_keys=True) + "\n"
-        files.write_together({path.with_suffix(".json"): beside, path: _csv(frame)})
+        # Names may hold anything, halves of a pair too; they must come back as they were.
+        text = _csv(frame).encode(errors="surrogatepass")
+        files.write_together({path.with_suffix(".json"): beside, path: text})
     return frame
 
 
 def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return table(one for frame in frames for one in frame.to_dict("records"))
+    return frames[0] if len(frames) == 1 else table(pd.concat(frames) if frames else [])
 
 
 def read(path: str | Path, *, with_manifests: bool = False):
@@ -239,7 +265,7 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     """The records in `rows` and the manifests of `path`, if they agree."""
     beside = path.with_suffix(".json")
     try:
-        lines = list(csv.reader(io.StringIO(rows.read_bytes().decode(errors="surrogateescape"), newline="")))
+        lines = list(csv.reader(io.StringIO(rows.read_bytes().decode(errors="surrogatepass"), newline="")))
         manifests = json.loads(beside.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no records at {error.filename}; run the notebook that writes them") from error
@@ -274,22 +300,21 @@ def _parsed(path: Path, lines: Sequence[Sequence[str]]) -> pd.DataFrame:
         wrong = f"{foreign[0]!r} is no column of it" if foreign else "metric, value or run_id is missing"
         raise UserError(f"{path} is not a file of records: {wrong}")
     try:
-        rows = [
-            {name: _read(text, columns[name]) for name, text in zip(header, line, strict=True)} for line in lines[1:]
-        ]
-        if "benchmark" in header:
-            rows = [{"benchmark": "", **one} for one in rows]
-        return table(rows)
+        if any(len(line) != len(header) for line in lines):
+            raise ValueError("its lines differ in length")
+        there = zip(*lines[1:]) if lines[1:] else [()] * len(header)
+        return _ordered({name: _read(cells, columns[name]) for name, cells in zip(header, there)}, len(lines) - 1)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
 
 
-def _read(text: str, kind: str) -> object:
+def _read(cells: Iterable[str], kind: str) -> list:
     if kind == "text":
-        return _bare(text)
-    if kind == "yes" and text not in ("", "true", "false"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return {"true": True, "false": False}.get(text, text) if kind == "yes" else text
+        return [_bare(cell) for cell in cells]
+    words = {"true": True, "false": False, "": None}
+    if kind == "yes" and not set(cells) <= set(words):
+        raise ValueError(f"{min(set(cells) - set(words))!r} is neither true nor false")
+    return [words[cell] for cell in cells] if kind == "yes" else list(cells)
 
 
 def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = False):

@@ -28,3 +28,15 @@ def interval(value: float, low: float, high: float, n: int, metric: str = "top1"
     if math.isnan(low) or math.isnan(high):
         return text
     return f"{text} [{number(low, n, metric, signed)}, {number(high, n, metric, signed)}]"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 1:
+        return "< 1 s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from blurnb.errors import UserError
-from blurnb.report import tables
+from blurnb.report.markdown import markdown
 
 NOTHING = "Nothing to show here with these parameters"
 
@@ -25,5 +25,5 @@ def show(make: Callable, *arguments, **named) -> None:
     except UserError as missing:
         found = f"*{NOTHING}: {missing}.*"
     if isinstance(found, pd.DataFrame):
-        found = tables.markdown(found)
+        found = markdown(found)
     display(Markdown(found) if isinstance(found, str) else found)

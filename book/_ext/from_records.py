@@ -1,16 +1,16 @@
 """Tables and numbers computed from records while the book is built: a directive, and a role for inside a sentence.
 
-    ```{from-records} blurnb.report.tables:published_rows
+    ```{from-records} blurnb.report.tables.published:rows
     :require: photographs
     :profiles: [embedded, photographs]
     :class: sortable
     ```
 
-    ... on {from-records}`blurnb.report.tables:count experiment=rq1 profile=photographs` photographs ...
+    ... on {from-records}`blurnb.report.sentences:value experiment=rq1 blur=D8 form=n` photographs ...
 
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
-first parameter has that name. Options are read as YAML. Four are the directive's own: ``experiment`` (the file of
-records; default all but speed), ``require`` (profiles, or a profile's experiments as in ``photographs/rq2``, without
+first parameter has that name. Options are read as YAML. Four are the directive's own: ``experiment`` (its records
+alone; default all but speed), ``require`` (profiles, or a profile's experiments as in ``photographs/rq2``, without
 which the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function
 returns Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
 
@@ -23,6 +23,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -64,8 +65,8 @@ def load(folders, experiment, stamps):
     from blurnb import records
 
     found = [records.load(folder, experiment, with_manifests=True) for folder in folders]
-    rows = [row for frame, _ in found for row in frame.to_dict("records")]
-    return records.table(rows), {run: note for _, notes in found for run, note in notes.items()}
+    rows = records.table(pd.concat([frame for frame, _ in found]) if found else [])
+    return rows, {run: note for _, notes in found for run, note in notes.items()}
 
 
 def compute(env, target, options):
@@ -98,7 +99,7 @@ class FromRecords(SphinxDirective):
     option_spec = AnyOption()
 
     def run(self):
-        from blurnb.report import tables
+        from blurnb.report.markdown import markdown
 
         options = dict(self.options)
         classes, file = options.pop("class", "").split(), options.pop("csv", "")
@@ -106,7 +107,7 @@ class FromRecords(SphinxDirective):
             result = compute(self.env, self.arguments[0], options)
         except ValueError as error:
             raise self.error(str(error)) from error
-        text = result if isinstance(result, str) else tables.markdown(result)
+        text = result if isinstance(result, str) else markdown(result)
         # Parsed where it stands: it may hold citations, links and formulas.
         holder = nodes.container(classes=classes, is_div=True)
         self.state.nested_parse(text.splitlines(), self.content_offset, holder)

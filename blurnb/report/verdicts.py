@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from blurnb.errors import UserError
-from blurnb.report.paper import CLAIMS
-from blurnb.report.rules import RULES, Finding, Missing
+from blurnb.report import selection
+from blurnb.report.rules import CLAIMS
+from blurnb.report.weighing import Finding, Missing
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN = "reproduced", "not reproduced", "undecided", "not run"
 _SEVERITY = {NOT_RUN: 0, REPRODUCED: 1, UNDECIDED: 2, NOT_REPRODUCED: 3}  # among conditions of one evidence
@@ -26,7 +27,7 @@ class Verdict:
     """What the records say of one claim: the effect with its interval, on which evidence and by which rule."""
 
     claim: int
-    question: str
+    experiment: str
     profile: str
     verdict: str
     effect: float = math.nan
@@ -65,49 +66,50 @@ def _word(finding: Finding) -> str:
 
 
 def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: str = "top1") -> list[Verdict]:
-    """A verdict for each (network, dataset) with rows of the claim's question; one "not run" where there is none.
+    """A verdict for each network and data set with rows of the claim's experiment; one "not run" where there is none.
 
-    `rows` are records of one profile, or of several with `profile` naming one. Accuracy is `metric` (top1 means
-    something for sets of any number of classes), or the other of top1 and top5 where that alone was recorded.
-    Of several scales or conditions the worst for the claim decides.
+    Parameters
+    ----------
+    claim
+        Its number, 1 to 8.
+    rows
+        Records of one profile, or of several with `profile` naming one.
+    metric
+        The accuracy: top1 (means something for sets of any number of classes) or top5; where only the other of the two
+        was recorded, that.
+
+    Returns
+    -------
+    list of Verdict
+        By network, then data. Of several scales or conditions the worst for the claim decides.
     """
     if claim not in CLAIMS:
         raise UserError(f"claim must be one of 1..{len(CLAIMS)}, not {claim}")
-    question, (rule, find) = CLAIMS[claim].question, RULES[claim]
+    experiment, rule = CLAIMS[claim].experiment, CLAIMS[claim].rule
     if profile is None:
         profiles = sorted(set(rows["profile"]))
         if len(profiles) > 1:
             raise UserError(f"records of several profiles ({', '.join(profiles)}); name the one to judge by")
         profile = profiles[0] if profiles else ""
-    rows = rows[rows["profile"] == profile]
-    blank = Verdict(claim, question, profile, NOT_RUN, rule=rule, note=f"no records of {question} in this profile")
-    own = rows[rows["question"] == question]
+    rows = selection.select(rows, profile=profile)
+    blank = Verdict(claim, experiment, profile, NOT_RUN, rule=rule, note=f"no records of {experiment} in this profile")
     verdicts = []
-    for (network, dataset), part in own.groupby(["network", "dataset"], sort=True):
+    for evidence, part in selection.sources(selection.select(rows, experiment=experiment)).items():
         # Segmentation is compared with classification, which has networks and data of its own.
-        context = pd.concat([part, rows[rows["question"] == "rq2"]]) if question == "rq5" else part
+        context = pd.concat([part, selection.select(rows, experiment="rq2")]) if experiment == "rq5" else part
         present, other = set(context["metric"]), "top5" if metric == "top1" else "top1"
         chosen = other if metric not in present and other in present else metric
-        evidence = f"{network} on {dataset}"
         try:
-            findings = find(context, chosen)
+            findings = list(CLAIMS[claim].find(context, chosen))
         except Missing as missing:
             verdicts.append(replace(blank, evidence=evidence, note=f"{evidence}: {missing}"))
             continue
         worst = max(findings, key=lambda f: (_SEVERITY[_word(f)], -abs(f.effect[0])))
         doubts = [f"{part.name}: {part.side}" for part in worst.parts if part.side != "for"]
+        effect, low, high = worst.effect
+        told = {"evidence": f"{evidence}, n = {worst.n:,}", "note": "; ".join([worst.note, *doubts])}
         verdicts.append(
-            replace(
-                blank,
-                verdict=_word(worst),
-                effect=worst.effect[0],
-                low=worst.effect[1],
-                high=worst.effect[2],
-                n=worst.n,
-                unit=worst.unit,
-                evidence=f"{evidence}, n = {worst.n:,}",
-                note="; ".join([worst.note, *doubts]),
-            )
+            replace(blank, verdict=_word(worst), effect=effect, low=low, high=high, n=worst.n, unit=worst.unit, **told)
         )
     return verdicts or [blank]
 

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from blurnb.errors import UserError
-from blurnb.report import page, tables
+from blurnb.report import page
+from blurnb.report.markdown import markdown
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_a_table_and_a_sentence_are_markdown(displayed):
     table = pd.DataFrame({"blur": ["D8"], "top-1": ["12 %"]})
     page.show(lambda: table)
     page.show(lambda: "One *sentence*.")
-    assert [one.data for one in displayed] == [tables.markdown(table), "One *sentence*."]
+    assert [one.data for one in displayed] == [markdown(table), "One *sentence*."]
 
 
 def test_what_a_run_lacks_is_said_in_its_place(displayed):

@@ -1,0 +1,130 @@
+"""How right networks are, by blur and by training; layer by layer, how like a blurred image is to its sharp twin."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from blurnb import intervals, labels
+from blurnb.errors import UserError
+from blurnb.metrics import METRICS
+from blurnb.report import numbers, paper, selection
+
+
+def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool = True) -> pd.DataFrame:
+    """One line a condition: n, ours with interval, the paper's value, and the share of the sharp score each keeps.
+
+    Parameters
+    ----------
+    rows
+        Records of one experiment; columns for network, data, training and scale appear where these differ.
+    metric
+        A key of METRICS.
+    compare_with_paper
+        In top-5 only, the one accuracy it published. The difference is of shares kept, ours minus the paper's, in
+        points, so that networks of unequal strength can be compared at all.
+    """
+    rows = _plain(rows, metric, "the table by blur")
+    compare_with_paper = compare_with_paper and metric == "top5"
+    keeps = METRICS[metric].is_proportion or metric == "miou"
+    lines = []
+    for source, of_source in rows.groupby(selection.SOURCE, sort=False):
+        for training, part in selection.trainings(of_source).items():
+            front = {"network": source[0], "data": selection.data_name(*source[1:]), "training": training}
+            for scale in labels.scales_in_order(part["scale"]):
+                here = selection.select(part, scale=scale)
+                sharp = selection.estimate(selection.select(here, blur="sharp")) if keeps else None
+                for blur in labels.in_order(here["blur"]):
+                    one, n = selection.numbered(selection.select(here, blur=blur))
+                    line = front | {"scale": scale, "condition": blur, "n": f"{n:,}"}
+                    line[METRICS[metric].heading] = numbers.interval(*one, n, metric)
+                    share = None
+                    if sharp is not None and blur != "sharp":
+                        share = intervals.share_kept(sharp, one)[0]
+                        line["share of sharp kept, %"] = numbers.number(share, n)
+                    if compare_with_paper:
+                        line |= _beside_the_paper(scale, blur, training, share, n)
+                    lines.append(line)
+    places = labels.scales_in_order(rows["scale"])
+    frame = pd.DataFrame(sorted(lines, key=lambda line: places.index(line["scale"]))).fillna("")
+    last = [c for c in ("paper, %", "share of sharp kept, %", "paper's share, %", "difference") if c in frame.columns]
+    frame = frame[[*[c for c in frame.columns if c not in last], *last]]
+    same = [c for c in ("network", "data", "training", "scale") if len(set(frame[c])) == 1]
+    return frame.drop(columns=same)
+
+
+def _beside_the_paper(scale: str, blur: str, training: str, share: float | None, n: int) -> dict[str, str]:
+    theirs = paper.published(scale, blur, training)
+    kept = math.nan if theirs.empty else paper.published_share(int(theirs["row"].iloc[0]))
+    shown = share is not None and not math.isnan(kept)
+    return {
+        "paper, %": "" if theirs.empty else f"{theirs['top5_percent'].iloc[0]:.2f}",
+        "paper's share, %": numbers.number(kept, numbers.MANY) if shown else "",
+        "difference": numbers.number(share - kept, n, signed=True) if shown else "",
+    }
+
+
+def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> pd.DataFrame:
+    """Trainings down, tested blurs across, value with interval in each cell; the last column is a line's smallest n.
+
+    `rows` are of one network and data set, and of one scale unless `scale` names it.
+    """
+    rows = _plain(rows, metric, "the table of trainings")
+    rows = rows if scale is None else selection.select(rows, scale=scale)
+    selection.one_source(rows, "the table of trainings")
+    scales = labels.scales_in_order(rows["scale"])
+    if len(scales) != 1:
+        raise UserError(f"the table of trainings takes one scale, not {', '.join(scales) or 'none'}; pass scale=...")
+    blurs = labels.in_order(rows["blur"])
+    lines = []
+    for training, part in selection.trainings(rows).items():
+        line = {"trained on": training} | across(part, blurs, metric)
+        lines.append(line | {"n": f"{int(part['n'].min()):,}"})
+    return pd.DataFrame(lines)
+
+
+def across(part: pd.DataFrame, blurs: list[str], metric: str) -> dict[str, str]:
+    """Value with interval under each of `blurs`, a dash where there is none."""
+    line = {}
+    for blur in blurs:
+        cell = selection.select(part, blur=blur)
+        line[blur] = "–" if cell.empty else numbers.interval(*selection.estimate(cell), int(cell["n"].max()), metric)
+    return line
+
+
+def layers(rows: pd.DataFrame, metric: str = "cosine", blur: str = "D8") -> pd.DataFrame:
+    """Similarity of each layer under `blur` with its sharp twin, by training, beside that with another sharp image.
+
+    `metric` is cosine or cka; `rows` are of one network and data set.
+    """
+    of = {"metric": metric, "part_kind": "layer"}
+    twins = selection.estimates(rows, blur=blur, versus_blur="sharp", **of)
+    others = selection.estimates(rows, blur="sharp", versus_image="other", **of)
+    if twins.empty:
+        raise UserError(
+            f"the table of layers needs rows of metric {metric!r} under {blur}; run the chapter on fine-tuning"
+        )
+    both = pd.concat([twins, others])
+    selection.one_source(both, "the table of layers")
+    columns = {}
+    for training, part in selection.trainings(both).items():
+        columns[training] = selection.select(part, versus_blur="sharp")
+        columns[f"{training}, other image"] = selection.select(part, versus_image="other")
+    lines = []
+    for layer in labels.layers_in_order(both["part"]):
+        line = {"layer": layer}
+        for title, part in columns.items():
+            cell = selection.select(part, part=layer)
+            if not cell.empty:
+                line[title] = numbers.interval(*selection.estimate(cell), int(cell["n"].max()), metric)
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("–")
+
+
+def _plain(rows: pd.DataFrame, metric: str, what: str) -> pd.DataFrame:
+    found = selection.estimates(rows, metric=metric)
+    if found.empty:
+        have = ", ".join(sorted(set(rows["metric"]))) or "none"
+        raise UserError(f"{what} needs rows of metric {metric!r}; the records given have {have}")
+    return selection.main_protocol(found)

@@ -1,0 +1,79 @@
+"""What deblurring gains and where it loses it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from blurnb import intervals, labels
+from blurnb.errors import UserError
+from blurnb.report import numbers, selection
+from blurnb.report.tables.accuracy import across
+
+PLAIN = "no deblurring"
+
+
+def by_treatment(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
+    """Ways of answering down, blurs across, with the true kernel: value with interval, and n in the last column.
+
+    Parameters
+    ----------
+    rows
+        Records of one network on one data set.
+    metric
+        top1, top5, psnr (of what the networks are shown) or seconds. Every noise and rounding has lines of its own;
+        what was not measured under a blur is left empty.
+    """
+    found = _need(selection.estimates(rows, metric=metric, kernel=["none", "true"]), "the table of treatments", metric)
+    blurs = labels.in_order(found["blur"])
+    return pd.DataFrame(
+        [front | across(part, blurs, metric) | {"n": f"{int(part['n'].min()):,}"} for front, part in _ways(found)]
+    )
+
+
+def differences(rows: pd.DataFrame, metric: str = "top1", versus_training: str | None = "mix") -> pd.DataFrame:
+    """Paired differences of every way, with the true kernel, from another network that sees the images as they are.
+
+    `versus_training` names that network; None: the same network with no deblurring. The mean over the blurs comes
+    first, then a column for each. McNemar's p-value is not averaged, and not shown.
+    """
+    found = selection.select(rows, metric=metric, statistic="difference", kernel=["none", "true"], part_kind=None)
+    found = selection.select(found, versus_training=versus_training, versus_blur=None)
+    found = _need(found, "the table of paired differences", metric)
+    lines = []
+    for front, part in _ways(found):
+        cells = {blur: selection.select(part, blur=blur) for blur in labels.in_order(part["blur"])}
+        each = {blur: selection.estimate(cell) for blur, cell in cells.items()}
+        n = int(part["n"].max())
+        mean = numbers.interval(*intervals.mean_of(list(each.values())), n, metric, signed=True)
+        line = front | {"mean, points": mean}
+        line |= {blur: numbers.interval(*one, n, metric, signed=True) for blur, one in each.items()}
+        lines.append(line | {"n": f"{n:,}"})
+    return pd.DataFrame(lines).fillna("–")
+
+
+def _need(found: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
+    if found.empty:
+        raise UserError(f"{what} has no rows with metric {metric}; run the notebook that writes them")
+    selection.one_source(found, what)
+    return found
+
+
+def _ways(found: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """(first cells of the line, its rows): by what the pixels went through, networks as they are before methods."""
+    trainings = labels.trainings_in_order(found["training"])
+    for pixels, capture in selection.captures(found, exact="exact").items():
+        here = selection.select(found, **capture)
+        pairs = set(zip(here["training"], here["method"]))
+        for training, method in sorted(pairs, key=lambda p: (p[1] != "none", trainings.index(p[0]), p[1])):
+            part = selection.select(here, training=training, method=method)
+            yield {"pixels": pixels, "way": _way(training, method)}, part
+
+
+def _way(training: str, method: str) -> str:
+    """`sharp`, `wiener, then sharp`, `mix`; the method alone where no network is asked (PSNR)."""
+    name = PLAIN if method == "none" else method.replace("_", " ")
+    if not training:
+        return name
+    return training if method == "none" else f"{name}, then {training}"

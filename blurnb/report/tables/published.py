@@ -1,0 +1,96 @@
+"""The 21 published rows, each beside what was measured here, or the reason why it was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from blurnb import intervals, labels
+from blurnb.report import numbers, paper, selection
+
+PROFILES = ("embedded", "photographs", "paper")
+FEW_CLASSES = ("scenes", "imagenette")
+"""Data sets of ten-odd classes, where the best five are nearly all there is."""
+NOT_RUN = "not run yet"
+
+_COLUMNS = ("ours, %", "share kept, %", "difference", "n", "network", "data", "remark")
+
+
+def rows(records: pd.DataFrame, profiles: Sequence[str] = PROFILES) -> pd.DataFrame:
+    """All 21 published rows beside the counterpart that each profile has, a line for each network and data set.
+
+    Columns: row, training, scale, blur, the paper's top-5 and share of the sharp score kept; profile, ours with
+    interval, share kept and its difference from the paper's in points, n, network, data, and a remark: why a row
+    cannot be compared, or `not run yet`.
+    """
+    lines = []
+    for row in paper.published().itertuples():
+        kept = paper.published_share(row.row)
+        front = {
+            "row": str(row.row),
+            "training": row.training,
+            "scale": row.scale,
+            "blur": row.blur,
+            "paper, %": f"{row.top5_percent:.2f}",
+            "paper's share, %": "" if math.isnan(kept) or _is_reference(row) else numbers.number(kept, numbers.MANY),
+        }
+        for profile in profiles:
+            mine = selection.estimates(records, profile=profile, metric=["top1", "top5"], frozen="none")
+            lines += [front | {"profile": profile} | back for back in _counterparts(mine, row, kept)]
+    frame = pd.DataFrame(lines).fillna("")
+    return frame[[*[c for c in frame.columns if c not in _COLUMNS], *_COLUMNS]]
+
+
+def _is_reference(row) -> bool:
+    """Whether this is the sharp network on sharp images, of which others keep a share."""
+    return row.training == row.blur == "sharp"
+
+
+def _counterparts(mine: pd.DataFrame, row, kept: float) -> list[dict]:
+    """What a profile has for a published row, a line for each network and data set, or one that says why none."""
+    if row.scale == "unknown":
+        return [_nothing("cannot be compared: the paper does not say at which scale")]
+    if row.training == "mix" and row.scale == "512":
+        asked = ["rq3"]  # fine-tuned at 256, tested at 512: the chapter on scales
+    else:
+        asked = ["rq1"] if row.training == "sharp" else ["rq2", "rq3"]
+    trained = selection.trainings(selection.select(mine, experiment=asked)).get(row.training)
+    if trained is None:
+        return [_nothing(NOT_RUN)]
+    there = selection.select(trained, scale=row.scale)
+    if there.empty:
+        have = ", ".join(labels.scales_in_order(trained["scale"]))
+        return [_nothing(f"{NOT_RUN} at scale {row.scale} (this profile has {have})")]
+    there = selection.select(there, blur=row.blur)
+    if there.empty:
+        return [_nothing(f"{NOT_RUN} under {row.blur}")]
+    found = []
+    for source, part in there.groupby(selection.SOURCE):
+        metric = "top1" if source[1] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
+        part = selection.main_protocol(selection.select(part, metric=metric))
+        if part.empty:
+            continue
+        one, n = selection.numbered(part)
+        line = {"n": f"{n:,}", "network": source[0], "data": selection.data_name(*source[1:])}
+        line["ours, %"] = numbers.interval(*one, n, metric)
+        line["remark"] = "" if metric == "top5" else "top-1: with this few classes top-5 says little"
+        sharp = selection.estimate(_sharp_partner(mine, part))
+        share = math.nan if sharp is None or _is_reference(row) else intervals.share_kept(sharp, one)[0]
+        if not math.isnan(share):
+            line["share kept, %"] = numbers.number(share, n)
+            line["difference"] = "" if math.isnan(kept) else numbers.number(share - kept, n, signed=True)
+        found.append(line)
+    return found or [_nothing(NOT_RUN)]
+
+
+def _nothing(remark: str) -> dict[str, str]:
+    return dict.fromkeys(_COLUMNS, "") | {"remark": remark}
+
+
+def _sharp_partner(mine: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """The sharp network's rows on sharp images, at the scale, under the protocol and in the experiments of `like`."""
+    shared = ["experiment", *selection.SOURCE, "scale", "metric", *selection.PREFERRED]
+    wanted = {column: list(set(like[column])) for column in shared if like[column].notna().all()}
+    return selection.select(mine, training="sharp", blur="sharp", per_scale=False, **wanted)

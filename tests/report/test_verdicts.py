@@ -1,0 +1,90 @@
+"""Verdicts of several scales, networks and profiles, and how they are told."""
+
+import pytest
+from planted import row
+
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.report import rules, verdicts
+
+
+def losing(losses=(0.05, 0.15, 0.25, 0.35), half=0.01, **more):
+    """Claim 1's rows: what each defocus radius takes from a network that is right on 70 %."""
+    shared = {"network": "vgg16", "dataset": "imagenet", "n": 5000, "profile": "paper"} | more
+    found = [row(half, value=0.7, **shared)]
+    for blur, loss in zip(("D2", "D4", "D6", "D8"), losses):
+        found.append(row(half, blur=blur, value=0.7 - loss, **shared))
+        found.append(row(half, blur=blur, value=-loss, versus_blur="sharp", **shared))
+    return found
+
+
+NONE = (0.0, 0.0, 0.0, 0.0)
+
+
+def test_worst_scale_decides():
+    found = verdicts.judge(1, records.table(losing() + losing(NONE, half=0.005, scale="128")))[0]
+    assert found.verdict == "not reproduced"
+    assert "scale 128" in found.note
+
+
+def test_each_evidence_has_its_verdict_and_small_evidence_does_not_overrule_large():
+    given = losing() + losing(half=0.3, dataset="foolbox20", n=20)
+    found = verdicts.judge(1, records.table(given))
+    assert {v.evidence: v.verdict for v in found} == {
+        "vgg16 on imagenet, n = 5,000": "reproduced",
+        "vgg16 on foolbox20, n = 20": "undecided",
+    }
+    combined = verdicts.combine(found)
+    assert combined.verdict == "reproduced"
+    assert "vgg16 on foolbox20, n = 20: undecided" in combined.note
+
+
+def test_evidence_against_a_claim_decides_however_much_speaks_for_it():
+    given = losing() + losing(NONE, half=0.005, dataset="foolbox20", n=20)
+    combined = verdicts.combine(verdicts.judge(1, records.table(given)))
+    assert combined.verdict == "not reproduced"
+    assert "vgg16 on imagenet, n = 5,000: reproduced" in combined.note
+
+
+def test_evidence_not_run_does_not_hide_what_was():
+    given = losing() + losing(dataset="voc2012")[:2]
+    combined = verdicts.combine(verdicts.judge(1, records.table(given)))
+    assert combined.verdict == "reproduced"
+
+
+def test_profiles_do_not_mix():
+    table = records.table(losing() + losing(NONE, profile="embedded"))
+    with pytest.raises(UserError, match="embedded, paper"):
+        verdicts.judge(1, table)
+    assert verdicts.judge(1, table, "paper")[0].verdict == "reproduced"
+    assert verdicts.judge(1, table, "photographs")[0].verdict == "not run"
+    with pytest.raises(UserError, match="several"):
+        verdicts.combine([*verdicts.judge(1, table, "paper"), *verdicts.judge(1, table, "embedded")])
+
+
+def test_unknown_claim():
+    with pytest.raises(UserError, match="1..8"):
+        verdicts.judge(9, records.table([]))
+
+
+def test_scoreboard_has_every_claim_in_every_profile():
+    found = verdicts.scoreboard(records.table(losing()), ("embedded", "paper"))
+    assert [(v.claim, v.profile) for v in found] == [(c, p) for c in range(1, 9) for p in ("embedded", "paper")]
+    assert [v.verdict for v in found if v.verdict != "not run"] == ["reproduced"]
+
+
+def test_rows_of_the_images_alone_are_no_evidence():
+    alone = row(None, metric="psnr", value=30.0, network="", training="", profile="paper", experiment="rq1")
+    assert len(verdicts.judge(1, records.table([*losing(), alone]))) == 1
+
+
+def test_a_folder_and_a_frame_are_said_where_the_evidence_is():
+    of = {"dataset": "folder", "folder": "my cats, frame 9", "frame": 128}
+    (found,) = verdicts.judge(1, records.table(losing(**of)))
+    assert found.evidence == "vgg16 on folder my cats, frame 9, frame 128, n = 5,000"
+
+
+def test_not_run_is_said_with_its_reason():
+    found = verdicts.judge(2, records.table([]))[0]
+    assert found.sentence() == "Claim 2: not run (no records of rq2 in this profile)."
+    assert found.rule == rules.CLAIMS[2].rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ PREFERRED = {
     "precision": ("float32", "bf16"),
 }
 """Of a network measured under several protocols, the one that stands for it: the first of these that is there."""
+WHOLE = {"frozen": "none", "per_scale": False}
+"""What a training is unless it says otherwise: of the whole network, one for all scales."""
 
 
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
@@ -48,12 +51,15 @@ def estimates(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     return select(rows, **{**alone, **wanted})
 
 
-def main_protocol(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`)."""
+def main_protocol(rows: pd.DataFrame, but: Iterable[str] = ()) -> pd.DataFrame:
+    """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`).
+
+    The columns `but` are left as they are, for those who show them side by side.
+    """
     kept = pd.Series(False, index=rows.index)
     for _, part in rows.groupby(["experiment", *SOURCE], sort=False, dropna=False):
         for column, order in PREFERRED.items():
-            have = set(part[column].dropna())
+            have = set(part[column].dropna()) if column not in but else set()
             best = next((value for value in order if value in have), None)
             part = part if best is None else part[(part[column] == best).fillna(False).to_numpy(dtype=bool)]
         kept[part.index] = True
@@ -88,6 +94,31 @@ def main_scale(rows: pd.DataFrame) -> str:
     """256, the paper's main scale, where it was measured; else the first."""
     scales = labels.scales_in_order(scale for scale in rows["scale"] if scale)
     return "256" if "256" in scales or not scales else scales[0]
+
+
+def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
+    """A training as a reader knows it: `mix`, `mix, 2 blocks frozen`, `mix, head only`, `mix per scale`."""
+    kept = {"none": "", "backbone": ", head only", "1": ", 1 block frozen"}.get(frozen, f", {frozen} blocks frozen")
+    return f"{training} per scale{kept}" if per_scale else f"{training}{kept}"
+
+
+def training_names(rows: pd.DataFrame) -> pd.Series:
+    """`training_name` of every row."""
+    each = zip(rows["training"], rows["frozen"], rows["per_scale"])
+    return pd.Series([training_name(*one) for one in each], index=rows.index, dtype=object)
+
+
+def captured(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows by what the camera did to the pixels: `exact pixels`, `8-bit`, `noise 0.01`, in that order.
+
+    Pixels rounded after they were resized, too, are `8-bit throughout`.
+    """
+    parts = {}
+    for (noise_sd, rounding), part in rows.groupby(["noise_sd", "rounding"], sort=False):
+        rounded = {"none": "", "8-bit blur": "8-bit"}.get(rounding, f"{rounding} throughout")
+        noisy = f"noise {noise_sd:g}" if noise_sd else ""
+        parts[noise_sd, rounded] = (", ".join(filter(None, (rounded, noisy))) or "exact pixels", part)
+    return dict(parts[place] for place in sorted(parts))
 
 
 def data_name(dataset: str, folder: str, frame: int) -> str:

@@ -1,4 +1,7 @@
-"""To be deleted: what `tables.doses`, `tables.segmentation` and `verdicts` have under the same names."""
+"""To be deleted: what `tables.doses`, `tables.segmentation` and `verdicts` have under the same names.
+
+`judge` knows no rule here, so that the card leaves out what fine-tuning brought back in the book.
+"""
 
 from __future__ import annotations
 

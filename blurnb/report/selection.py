@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,13 @@ PREFERRED = {
     "view": ("dense", "center-crop"),
     "flip": (False, True),
     "rounding": ("none", "8-bit blur", "8-bit"),
+    "noise_sd": (0.0,),
+    "method": ("none",),
     "border": ("reflect", "replicate", "circular"),
     "resample": ("bicubic", "bilinear"),
     "precision": ("float32", "bf16"),
 }
-"""Of a network measured under several protocols, the one that stands for it: the first of these that is there."""
-WHOLE = {"frozen": "none", "per_scale": False}
-"""What a training is unless it says otherwise: of the whole network, one for all scales."""
+"""Of a network measured under several protocols or treatments, what stands for it: the first of these that is there."""
 
 
 def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
@@ -32,34 +32,36 @@ def select(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
 
     Raises UserError for a column that records do not have.
     """
-    kept = np.ones(len(rows), dtype=bool)
+    kept = np.arange(len(rows))
     for column, value in wanted.items():
         if column not in rows.columns:
             raise UserError(f"records have no column {column!r}; they have {', '.join(rows.columns)}")
-        cells = rows[column]
+        cells = rows[column].iloc[kept]
         if value is None:
             found = cells.isna() | (cells.astype(object) == "")
         else:
             found = cells.isin(value) if isinstance(value, list | tuple | set) else cells == value
-        kept &= found.fillna(False).to_numpy(dtype=bool)
-    return rows[kept]
+        kept = kept[found.fillna(False).to_numpy(dtype=bool)]
+    return rows.iloc[kept]
 
 
 def estimates(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
     """`select`, of the numbers about all images: no comparison, no class, layer or region."""
     alone = dict.fromkeys(records.VERSUS) | {"statistic": "estimate", "part_kind": None}
-    return select(rows, **{**alone, **wanted})
+    return select(rows, **{**wanted, **{column: value for column, value in alone.items() if column not in wanted}})
 
 
-def main_protocol(rows: pd.DataFrame, but: Iterable[str] = ()) -> pd.DataFrame:
+def main_protocol(rows: pd.DataFrame, but: Sequence[str] = ()) -> pd.DataFrame:
     """Of every source the rows under one protocol, so that two are never averaged (`PREFERRED`).
 
-    The columns `but` are left as they are, for those who show them side by side.
+    `but` are columns that tell conditions apart here, as the rounding does where several were tested.
     """
     kept = pd.Series(False, index=rows.index)
     for _, part in rows.groupby(["experiment", *SOURCE], sort=False, dropna=False):
         for column, order in PREFERRED.items():
-            have = set(part[column].dropna()) if column not in but else set()
+            if column in but:
+                continue
+            have = set(part[column].dropna())
             best = next((value for value in order if value in have), None)
             part = part if best is None else part[(part[column] == best).fillna(False).to_numpy(dtype=bool)]
         kept[part.index] = True
@@ -90,41 +92,64 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     return sum(values) / len(values), min(lows), max(highs)
 
 
+def numbered(rows: pd.DataFrame) -> tuple[tuple[float, float, float], int]:
+    """`estimate`, and the number of images behind it."""
+    return estimate(rows), int(rows["n"].max())
+
+
 def main_scale(rows: pd.DataFrame) -> str:
     """256, the paper's main scale, where it was measured; else the first."""
     scales = labels.scales_in_order(scale for scale in rows["scale"] if scale)
     return "256" if "256" in scales or not scales else scales[0]
 
 
-def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
-    """A training as a reader knows it: `mix`, `mix, 2 blocks frozen`, `mix, head only`, `mix per scale`."""
-    kept = {"none": "", "backbone": ", head only", "1": ", 1 block frozen"}.get(frozen, f", {frozen} blocks frozen")
-    return f"{training} per scale{kept}" if per_scale else f"{training}{kept}"
-
-
-def training_names(rows: pd.DataFrame) -> pd.Series:
-    """`training_name` of every row."""
-    each = zip(rows["training"], rows["frozen"], rows["per_scale"])
-    return pd.Series([training_name(*one) for one in each], index=rows.index, dtype=object)
-
-
-def captured(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows by what the camera did to the pixels: `exact pixels`, `8-bit`, `noise 0.01`, in that order.
-
-    Pixels rounded after they were resized, too, are `8-bit throughout`.
-    """
-    parts = {}
-    for (noise_sd, rounding), part in rows.groupby(["noise_sd", "rounding"], sort=False):
-        rounded = {"none": "", "8-bit blur": "8-bit"}.get(rounding, f"{rounding} throughout")
-        noisy = f"noise {noise_sd:g}" if noise_sd else ""
-        parts[noise_sd, rounded] = (", ".join(filter(None, (rounded, noisy))) or "exact pixels", part)
-    return dict(parts[place] for place in sorted(parts))
-
-
 def data_name(dataset: str, folder: str, frame: int) -> str:
     """The images as a reader knows them; a frame other than the paper's is said."""
     name = f"{dataset} {folder}" if folder else dataset
     return name if frame == labels.FRAME else f"{name}, frame {frame}"
+
+
+def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
+    """How a network was trained, as a reader is told it: `mix`, `mix, 2 blocks frozen`, `mix per scale`."""
+    how = f"{training} per scale" if per_scale else training
+    if frozen in ("", "none"):
+        return how
+    words = {"backbone": "head only", "1": "1 block frozen"}
+    return f"{how}, {words.get(frozen, f'{frozen} blocks frozen')}"
+
+
+def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each network by `training_name`: plain trainings in order, then networks a scale, then frozen."""
+    order = labels.trainings_in_order(rows["training"])
+    parts = {}
+    for (training, frozen, per_scale), part in rows.groupby(["training", "frozen", "per_scale"], dropna=False):
+        apart = not pd.isna(per_scale) and bool(per_scale)
+        blocks = int(frozen) if frozen.isdecimal() else math.inf
+        place = frozen not in ("", "none"), apart, order.index(training), blocks
+        parts[place] = training_name(training, frozen, apart), part
+    return dict(parts[place] for place in sorted(parts))
+
+
+def capture_name(rounding: str, noise_sd: float, exact: str = "exact pixels") -> str:
+    """What the pixels went through before a network or a method sees them: `8-bit`, `noise 0.01`, or `exact`."""
+    words = {"8-bit blur": ["8-bit"], "8-bit": ["8-bit, resized too"]}.get(rounding, [])
+    return ", ".join([*words, *([f"noise {noise_sd:g}"] if noise_sd > 0 else [])]) or exact
+
+
+def captures(rows: pd.DataFrame, exact: str = "exact pixels") -> dict[str, dict]:
+    """{name: its columns} of the roundings and noises in the rows, exact pixels first."""
+    pairs = set(zip(rows["rounding"], rows["noise_sd"]))
+    ordered = sorted(pairs, key=lambda pair: capture_name(*pair, exact=""))
+    return {capture_name(*pair, exact): dict(zip(("rounding", "noise_sd"), pair)) for pair in ordered}
+
+
+def against(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """Of the comparisons, those whose other side has `wanted` (`training="mix"`), be it this side's value or not."""
+    kept = (rows[list(records.VERSUS)].astype(object).fillna("") != "").any(axis=1).to_numpy(copy=True)
+    for column, value in wanted.items():
+        theirs = rows[f"versus_{column}"].astype(object).fillna("")
+        kept &= (theirs.where(theirs != "", rows[column].astype(object)) == value).fillna(False).to_numpy(dtype=bool)
+    return rows[kept]
 
 
 def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
@@ -135,6 +160,12 @@ def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
         names = ", ".join(f"{network} on {data}" for network, data in named)
         raise UserError(f"{what} needs rows of one network on one dataset, not {len(named)} ({names}); select one")
     return named[0]
+
+
+def sources(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """{"network on data": its rows}, in order of their names; rows of no network (of the images alone) are left out."""
+    parts = rows[(rows["network"] != "").to_numpy()].groupby(SOURCE)
+    return {f"{source[0]} on {data_name(*source[1:])}": part for source, part in parts}
 
 
 def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
-from blurnb.report import paper, selection
+from blurnb.report import paper
 from blurnb.report.figures.marks import (
     HOLLOW,
+    WHOLE,
     at_scale,
     blur_axis,
     dots,
@@ -49,7 +50,7 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
     UserError
         No such rows, or rows of two networks or data sets.
     """
-    found = plain(rows, "accuracy_by_blur", metric=metric, training=training, **selection.WHOLE)
+    found = plain(rows, "accuracy_by_blur", metric=metric, training=training, **WHOLE)
     scales, blurs = labels.scales_in_order(found["scale"]), labels.in_order(found["blur"])
     columns = min(2, len(scales))
     lines = math.ceil(len(scales) / columns)
@@ -90,7 +91,7 @@ def confidence(rows: pd.DataFrame, scale: str | None = None, training: str = "sh
         What the network was trained on.
     """
     metrics = ["entropy", "p_true"]
-    found = plain(rows, "confidence", metric=metrics, training=training, **selection.WHOLE)
+    found = plain(rows, "confidence", metric=metrics, training=training, **WHOLE)
     found = one_scale(found, "confidence", scale)
     blurs = labels.in_order(found["blur"])
     figure = card(0.26 * len(blurs) + 1.3)
@@ -125,7 +126,7 @@ def before_after(
     UserError
         No blur has rows of both trainings.
     """
-    found = plain(rows, "before_after", metric=metric, training=[before, after], **selection.WHOLE)
+    found = plain(rows, "before_after", metric=metric, training=[before, after], **WHOLE)
     found = one_scale(found, "before_after", scale)
     ends = [points(need(found, "before_after", training=t), metric) for t in (before, after)]
     blurs = [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]
@@ -171,7 +172,7 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
     UserError
         No blur was tested with all three trainings.
     """
-    found = plain(rows, "loss_split", metric=metric, **selection.WHOLE)
+    found = plain(rows, "loss_split", metric=metric, **WHOLE)
     found = one_scale(found, "loss_split", scale)
     level = {
         (training, blur): points(part, metric)[blur] for (training, blur), part in found.groupby(["training", "blur"])

@@ -13,7 +13,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import counted, subtitle, whisker
+from blurnb.report.figures.marks import WHOLE, counted, subtitle, whisker
 from blurnb.report.figures.palette import QUIET, card, colour, styled
 
 
@@ -37,7 +37,7 @@ def reliability(
     UserError
         No bins were recorded of these.
     """
-    whole = selection.estimates(rows, part_kind=["bin", ""], metric=["top1", "confidence", "ece"], **selection.WHOLE)
+    whole = selection.estimates(rows, part_kind=["bin", ""], metric=["top1", "confidence", "ece"], **WHOLE)
     panels = {}
     for blur in blurs:
         for training in trainings:

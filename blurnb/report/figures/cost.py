@@ -16,7 +16,7 @@ from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import Triple, at_scale, need, one_scale, points, subtitle, whisker
+from blurnb.report.figures.marks import WHOLE, Triple, at_scale, captured, need, one_scale, points, subtitle, whisker
 from blurnb.report.figures.palette import CARD, INK, card, styled
 
 
@@ -51,14 +51,14 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
     UserError
         No blur has accuracy and seconds for every way.
     """
-    found = need(rows, "frontier", metric=metric, training=["sharp", "mix"], **selection.WHOLE)
+    found = captured(rows, "frontier", metric=metric, training=["sharp", "mix"], **WHOLE)
     selection.one_source(found, "frontier")
-    found = one_scale(selection.main_protocol(found, but=["rounding"]), "frontier", scale)
+    found = one_scale(found, "frontier", scale)
     times = need(rows, "frontier", metric="seconds", scale=found["scale"].iloc[0], kernel=["none", "true"])
-    panels = {}
-    for name, part in selection.captured(selection.select(found, kernel=["none", "true"])).items():
+    found, panels = selection.select(found, kernel=["none", "true"]), {}
+    for name, columns in selection.captures(found).items():
         if capture in (None, name):
-            ways = _deblurred(part, metric, times)
+            ways = _deblurred(selection.select(found, **columns), metric, times)
             shared = _shared(ways)
             panels |= {name: (ways, shared)} if shared else {}
     if not panels:
@@ -140,9 +140,8 @@ def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *te
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, (ways, blurs)) in zip(grid, panels.items()):
         _seconds_axis(axes, [way.seconds for way in ways])
-        _named_points(
-            axes, [(way, intervals.mean_of([way.answers[b] for b in labels.in_order(blurs)])) for way in ways], 1.7
-        )
+        means = [intervals.mean_of([way.answers[b] for b in labels.in_order(blurs)]) for way in ways]
+        _named_points(axes, list(zip(ways, means)), 1.7)
         axes.set_title(title)
         axes.set_ylabel(METRICS[metric].along)
         axes.label_outer()

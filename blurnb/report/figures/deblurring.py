@@ -12,7 +12,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import blur_axis, down, need, one_scale, percent, points, subtitle, whisker
+from blurnb.report.figures.marks import WHOLE, blur_axis, captured, down, one_scale, percent, points, subtitle, whisker
 from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled
 
 PLAIN = "no deblurring"
@@ -21,8 +21,7 @@ MARKS = {PLAIN: "o", "wiener": "s", "krishnan_fergus": "D", "richardson_lucy": "
 
 def _restored(rows: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
     """The answers of the sharp and the mix network at the main scale, with and without deblurring."""
-    found = need(rows, what, metric=metric, training=["sharp", "mix"], **selection.WHOLE)
-    return one_scale(selection.main_protocol(found, but=["rounding"]), what, None)
+    return one_scale(captured(rows, what, metric=metric, training=["sharp", "mix"], **WHOLE), what, None)
 
 
 @styled
@@ -51,8 +50,9 @@ def wrong_kernels(
         No method was given a wrong kernel.
     """
     what = "wrong_kernels"
-    every = _restored(rows, what, metric)
-    found = selection.captured(every).get(capture, every.head(0))
+    found = _restored(rows, what, metric)
+    columns = selection.captures(found).get(capture)
+    found = selection.select(found, **columns) if columns else found.head(0)
     wrong = found[(found["training"] == "sharp") & ~found["kernel"].isin(["none", "true"])]
     wrong = selection.select(wrong, method=method) if method else wrong
     if wrong.empty:
@@ -136,13 +136,13 @@ def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") 
     found = found[found["blur"] != "sharp"]
     selection.one_source(found, "by_noise")
     methods = sorted(set(found["method"]) - {"none"})
-    captures, blurs = selection.captured(found), labels.in_order(found["blur"])
+    captures, blurs = selection.captures(found), labels.in_order(found["blur"])
     figure = card(len(captures) * (0.34 * len(blurs) + 0.75) + 0.75)
     grid = figure.subplots(len(captures), 1, sharex=True, squeeze=False)[:, 0]
     ways = [("mix", "none", "mix"), ("sharp", "none", PLAIN), *((training, method, method) for method in methods)]
     handles = {}
-    for axes, (capture, here) in zip(grid, captures.items()):
-        places = blur_axis(axes, blurs)
+    for axes, (capture, columns) in zip(grid, captures.items()):
+        places, here = blur_axis(axes, blurs), selection.select(found, **columns)
         for (who, method, name), shift in zip(ways, np.linspace(-0.3, 0.3, len(ways))):
             part = selection.select(here, training=who, method=method)
             for blur, point in points(part, metric).items():

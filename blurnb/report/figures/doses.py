@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from blurnb import intervals, labels, records
+from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import Triple, at_scale, one_scale, plain, points, subtitle, trained, whisker
+from blurnb.report.figures.marks import WHOLE, Triple, at_scale, one_scale, plain, points, subtitle, trained, whisker
 from blurnb.report.figures.palette import INK, QUIET, card, family_colour, styled, tint
 
 Line = list[tuple[float, Triple]]
@@ -44,9 +44,7 @@ def by_training(
         Fewer than two strengths beside sharp.
     """
     found = one_scale(plain(rows, "by_training", metric=metric), "by_training", scale)
-    names = selection.training_names(found)
-    parts = {name: found[names == name] for name in sorted(set(names))}
-    lines = _lines(parts, metric, family, labels.strength, "by_training")
+    lines = _lines(dict(sorted(selection.trainings(found).items())), metric, family, labels.strength, "by_training")
     return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, at_scale(found))
 
 
@@ -74,7 +72,7 @@ def by_scale(
     UserError
         Fewer than two strengths beside sharp.
     """
-    found = plain(rows, "by_scale", metric=metric, training=training, **selection.WHOLE)
+    found = plain(rows, "by_scale", metric=metric, training=training, **WHOLE)
     parts = {scale: found[found["scale"] == scale] for scale in labels.scales_in_order(found["scale"])}
     lines = _lines(parts, metric, family, labels.strength, "by_scale")
     return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, trained(training))
@@ -105,7 +103,7 @@ def by_family(
     UserError
         No family was tested beside sharp.
     """
-    found = plain(rows, "by_family", metric=metric, training=training, **selection.WHOLE)
+    found = plain(rows, "by_family", metric=metric, training=training, **WHOLE)
     found = one_scale(found, "by_family", scale)
     recorded = selection.select(rows, metric="kernel_sd")
     measured = dict(zip(recorded["blur"], recorded["value"]))
@@ -125,13 +123,6 @@ def by_family(
     along = f"{METRICS['kernel_sd'].heading.removesuffix(', pixels')}, frame pixels"
     terms = at_scale(found), trained(training)
     return _drawn(found, lines, metric, colours, along, chance, *terms, ticks=False)
-
-
-def curves(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """The rows of doses, and of `others` (RQ1's, of the same network and data) the single scales that they lack."""
-    have = set(rows["scale"])
-    more = others[[bool(s) and s not in have and len(labels.sides(s)) == 1 for s in others["scale"]]]
-    return records.table([*rows.to_dict("records"), *more.to_dict("records")])
 
 
 def _lines(

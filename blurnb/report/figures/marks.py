@@ -18,6 +18,9 @@ from blurnb.report.figures.palette import CARD, QUIET, colour, marker
 
 Triple = tuple[float, float, float]
 
+WHOLE = {"frozen": "none", "per_scale": False}
+"""What a training is unless it says otherwise: of the whole network, one for all scales."""
+
 # Of two marks for one blur the earlier network's is pale and hollow.
 HOLLOW = {"markerfacecolor": CARD, "markeredgewidth": 1.3, "elinewidth": 1.1, "alpha": 0.75}
 
@@ -29,18 +32,22 @@ def need(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
 
 def plain(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
     """`need`, of one network on one data set in its main protocol, shown images as they are."""
-    found = selection.estimates(rows, **{"method": "none", "noise_sd": 0.0, **wanted})
-    found = selection.main_protocol(_found(found, what, wanted))
+    found = selection.main_protocol(need(rows, what, **wanted))
     selection.one_source(found, what)
     return found
 
 
 def _found(found: pd.DataFrame, what: str, wanted: Mapping) -> pd.DataFrame:
     if found.empty:
-        named = {k: v if isinstance(v, list) else [v] for k, v in wanted.items() if k not in selection.WHOLE and v}
+        named = {k: v if isinstance(v, list) else [v] for k, v in wanted.items() if k not in WHOLE and v}
         terms = [f"{k} {' or '.join(map(str, v))}" for k, v in named.items()]
         raise UserError(f"{what} has no rows with {', '.join(terms)}; run the notebook that writes them")
     return found
+
+
+def captured(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
+    """`need`, in the main protocol but under every rounding, noise and method of deblurring."""
+    return selection.main_protocol(need(rows, what, **wanted), but=["rounding", "noise_sd", "method"])
 
 
 def one_scale(rows: pd.DataFrame, what: str, scale: str | None) -> pd.DataFrame:

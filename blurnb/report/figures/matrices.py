@@ -14,7 +14,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import at_scale, bare, need, one_scale, paint, percent, plain, subtitle
+from blurnb.report.figures.marks import WHOLE, at_scale, bare, need, one_scale, paint, plain, points, subtitle
 from blurnb.report.figures.palette import INK, card, luminance, styled
 
 _MAP = "cividis"  # even steps of lightness, the same to colour-blind readers
@@ -59,7 +59,7 @@ def layer_heatmap(
         A training or the rows under blur are missing.
     """
     what = "layer_heatmap"
-    wanted = {"metric": metric, "training": list(trainings), **selection.WHOLE, "part_kind": "layer"}
+    wanted = {"metric": metric, "training": list(trainings), **WHOLE, "part_kind": "layer"}
     found = need(rows, what, **wanted, versus_blur=["sharp", ""], versus_image=["other", ""])
     selection.one_source(found, what)
     found = one_scale(selection.main_protocol(found), what, scale)
@@ -113,14 +113,10 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
         256 where present, else the first.
     """
     found = one_scale(plain(rows, "transfer_matrix", metric=metric), "transfer_matrix", scale)
-    blurs, named = labels.in_order(found["blur"]), selection.training_names(found)
-    trainings, share = labels.trainings_in_order(named), METRICS[metric].is_share
-    cells = {}
-    for i, training in enumerate(trainings):
-        for j, blur in enumerate(blurs):
-            one = selection.estimate(found[(named == training) & (found["blur"] == blur)])
-            if one is not None:
-                cells[i, j] = percent(one, metric)
+    blurs, parts, share = labels.in_order(found["blur"]), selection.trainings(found), METRICS[metric].is_share
+    trainings, cells = list(parts), {}
+    for i, part in enumerate(parts.values()):
+        cells |= {(i, blurs.index(blur)): point for blur, point in points(part, metric).items()}
     grid = np.full((len(trainings), len(blurs)), np.nan)
     for place, one in cells.items():
         grid[place] = one[0]

@@ -18,6 +18,7 @@ from blurnb.report import selection
 from blurnb.report._pending import class_changes
 from blurnb.report.figures.marks import (
     HOLLOW,
+    WHOLE,
     Triple,
     at_scale,
     bare,
@@ -113,7 +114,7 @@ def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", a
     before, after
         The two trainings.
     """
-    wanted = {"metric": metric, "training": [before, after], **selection.WHOLE}
+    wanted = {"metric": metric, "training": [before, after], **WHOLE}
     found = need(rows, "by_region", **wanted, part_kind="region")
     selection.one_source(found, "by_region")
     found = one_scale(selection.main_protocol(found), "by_region", None)
@@ -149,7 +150,7 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     metric
         That of the classification.
     """
-    found = _first_scale(need(rows, "share_kept", metric="miou", **selection.WHOLE), "miou")
+    found = _first_scale(need(rows, "share_kept", metric="miou", **WHOLE), "miou")
     selection.one_source(found, "share_kept")
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
     beside = {
@@ -183,7 +184,7 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
 
 def _shares(rows: pd.DataFrame, metric: str, training: str, blurs: list[str]) -> dict[str, Triple]:
     """Share of the sharp network's score on sharp images that `training` keeps under each of the blurs, %."""
-    found = selection.main_protocol(selection.estimates(rows, metric=metric, **selection.WHOLE))
+    found = selection.main_protocol(selection.estimates(rows, metric=metric, **WHOLE))
     sharp = selection.estimate(selection.select(found, training="sharp", blur="sharp"))
     own = selection.select(found, training=training)
     if sharp is None:

@@ -19,7 +19,7 @@ from blurnb.report.numbers import interval, number
 
 
 class Section(NamedTuple):
-    """A part of the card: words (a list of things to do where `listed`), code, a figure, a table; each may be missing."""
+    """A part of the card: words (things to do where `listed`), code, a figure, a table; each may be missing."""
 
     title: str
     words: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     sections: list[Section]
 
 
-def facts(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> Facts:
+def collect(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> Facts:
     """All that a card says, of the rows of one run, its manifest and the records of the book."""
     network, _ = selection.one_source(rows, "a card")
     return Facts(
@@ -85,9 +85,9 @@ def _share(sharp: Triple, blurred: Triple, n: int) -> str:
     share = intervals.share_kept(sharp, blurred)
     if math.isnan(share[0]):
         return ""
-    return (
-        interval(share[0], max(0.0, share[1]), share[2], n) if all(map(math.isfinite, share)) else number(share[0], n)
-    )
+    if not all(map(math.isfinite, share)):
+        return number(share[0], n)
+    return interval(share[0], max(0.0, share[1]), share[2], n)
 
 
 def _kept(rows: pd.DataFrame, blur: str, metric: str = "top1") -> str:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from blurnb import files
 from blurnb.report import markdown as tables
-from blurnb.report.card.facts import Facts, facts
+from blurnb.report.card.facts import Facts, collect
 
 # Nothing may be fetched or run, whatever a file name on the card says.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -96,7 +96,7 @@ def write(folder: str | Path, rows: pd.DataFrame, note: Mapping, reference: pd.D
     UserError
         Rows of several networks or data sets.
     """
-    folder, images, card = Path(folder), {}, facts(rows, note, reference)
+    folder, images, card = Path(folder), {}, collect(rows, note, reference)
     for place, part in enumerate(part for part in card.sections if part.figure is not None):
         images[part.title] = f"card_{place + 1}.svg"
         files.write_whole(folder / images[part.title], _svg(part.figure))

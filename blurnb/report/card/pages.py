@@ -59,17 +59,22 @@ def page(card: Facts) -> str:
 
 def markdown(card: Facts, images: Mapping[str, str] = {}) -> str:
     """The card as Markdown; `images` gives the file of a section's figure by the section's title."""
-    return _MARKDOWN.get_template("card.md.jinja").render(card=card, images=images).rstrip() + "\n"
+    return _written(card, images=images)
 
 
 def summary(card: Facts) -> str:
     """What was measured and the facts on top of the card, as Markdown."""
-    return str(_MARKDOWN.get_template("card.md.jinja").module.summary(card)).strip()
+    return _written(card, only="summary")
 
 
 def todo(card: Facts) -> str:
     """The card's advice as Markdown, with the code it speaks of."""
-    return str(_MARKDOWN.get_template("card.md.jinja").module.todo(card.sections[0])).strip()
+    return _written(card, only="todo")
+
+
+def _written(card: Facts, only: str = "", images: Mapping[str, str] = {}) -> str:
+    text = _MARKDOWN.get_template("card.md.jinja").render(card=card, only=only, images=images)
+    return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def write(folder: str | Path, rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> tuple[Path, Path]:

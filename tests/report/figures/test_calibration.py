@@ -28,7 +28,7 @@ def test_the_curve_is_that_of_the_bins():
     found, curve = binned(blur="D8")
     figure = figures.reliability(rows(*found))
     (axes,) = figure.axes
-    places = axes.collections[-1].get_offsets()
+    places = np.asarray(axes.collections[-1].get_offsets())
     for axis, name in enumerate(("confidence", "accuracy")):
         assert np.sort(places[:, axis]) == pytest.approx(np.sort(100 * curve[name]))
     assert axes.get_title(loc="left") == f"sharp, D8\noff by {100 * found[0]['value']:.1f} points"

@@ -1,0 +1,191 @@
+"""The command `card`, on photographs made here, and the class rows of a study."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blurnb import __main__ as command
+from blurnb import records
+from blurnb.errors import UserError
+from blurnb.report import figures, selection
+from blurnb.report.tables import segmentation
+from blurnb.study import profiles, robustness
+
+ROOT = Path(__file__).parents[1]
+EVIL = 'a<b>"&$x_1|[l](javascript:x) vs\nz'
+
+
+def answers(drops, n=40):
+    """Answers of classes that are right on every sharp image and wrong on a share of the blurred ones."""
+    import pandas as pd
+
+    rows = []
+    for label, drop in enumerate(drops):
+        for i in range(n):
+            image = f"{label}-{i}"
+            rows.append((image, label, "256", "sharp", True))
+            rows.append((image, label, "256", "D8", i >= drop * n))
+    return pd.DataFrame(rows, columns=["image", "label", "scale", "blur", "top1"])
+
+
+def by_class(found, names):
+    from blurnb.study import evaluation
+
+    rows = evaluation.by_class(found, names, evaluation.Protocol(), scale="256", blur="D8", question="card",
+                               network="net", dataset="d", run_id="r")  # fmt: skip
+    return records.table(rows)
+
+
+def test_the_class_that_breaks_first_is_the_planted_one():
+    rows = by_class(answers([0.1, 0.9, 0.1, 0.1]), ["cat", EVIL, "owl", "eel"])
+    found = segmentation.class_changes(rows)
+    assert found["class"][0] == " ".join(EVIL.split()).replace(" vs ", " v ")
+    assert found["change"][0][0] == pytest.approx(-0.9)
+    assert found["sharp"][0][0] == 1
+    assert "Of 4 classes (n = 40 a class), 1 lose more under D8" in segmentation.class_sentence(rows)
+    assert figures.segmentation.most_affected(rows)._repr_png_()
+    assert len(segmentation.class_table(rows)) == 4
+
+
+def test_a_class_of_few_images_gets_no_number():
+    rows = by_class(answers([0.5, 0.5], n=4), ["cat", "dog"])
+    assert rows.empty
+    assert segmentation.class_sentence(rows) == "No class has enough images for a number of its own."
+    with pytest.raises(UserError, match="at least five images"):
+        figures.segmentation.most_affected(rows)
+
+
+# --- the command, on photographs made here ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two classes that a network can tell by colour, one of them called after an instruction, one file torn."""
+    folder = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    for name, colour in (("red <i>", (200, 40, 40)), ("green", (40, 200, 40))):
+        (folder / name).mkdir()
+        for i in range(6):
+            pixels = np.clip(generator.normal(colour, 30, (64, 80, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    whole = (folder / "green" / "0.png").read_bytes()
+    (folder / "green" / "torn.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "colours.py").write_text(
+        "import torch\n"
+        "class Colours(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        mean = images.mean((2, 3))\n"
+        "        return 9 * torch.stack([mean[:, 1], mean[:, 0]], 1)\n"
+        "def build():\n    return Colours()\n"
+    )
+    brief = ["--blurs", "sharp,D2,D4,D8", "--scales", "64", "--n-images", "0"]
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["blurnb", "card", *brief, *arguments])
+        code = 0
+        try:
+            command.main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capfd.readouterr()
+        return code, [line for line in err.splitlines() if line.startswith("error")], out
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_a_network_of_ones_own_gets_its_card(call, photographs, tmp_path):
+    code, errors, out = call(
+        "--network", "colours:build", "--mean", "none", "--std", "none", "--data", str(photographs)
+    )
+    assert (code, errors) == (0, [])
+    assert "1 unreadable images skipped" in out
+    rows, notes = records.read(tmp_path / "card" / "card.csv", with_manifests=True)
+    sharp = selection.select(rows, metric="top1", blur="sharp", seen="dense")
+    assert (sharp["value"].iloc[0], sharp["n"].iloc[0]) == (1.0, 12)  # the colour is the class: a planted truth
+    (about,) = notes.values()
+    assert len(about["skipped"]) == 1
+    page = (tmp_path / "card" / "card.html").read_text()
+    assert "red &lt;i&gt;" in page
+    assert "<i>" not in page
+    # and again: found, not computed
+    code, _, _ = call("--network", "colours:build", "--mean", "none", "--std", "none", "--data", str(photographs))
+    assert json.loads((tmp_path / "card" / "card.json").read_text())[rows["run_id"][0]]["computed_images"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_a_random_network_of_torchvision_gets_a_card_that_says_it_guesses(call, photographs, tmp_path):
+    code, errors, _ = call("--network", "resnet18", "--weights", "none", "--data", str(photographs))
+    assert (code, errors) == (0, [])
+    assert "at chance level" in (tmp_path / "card" / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--network", "resnet18", "--weights", "imagenet"], "resnet18 with ImageNet weights answers 1,000 classes"),
+        (["--network", "resnet81"], "'resnet81' is unknown; did you mean"),
+        (["--network", "nowhere:build"], "module 'nowhere' cannot be imported"),
+        (["--network", "colours:bild"], "module 'colours' has no function 'bild'; did you mean build"),
+        (["--network", "colours.py"], "colours.py is not a TorchScript file"),
+        (["--network", "colours:build", "--data", "absent"], "data_root 'absent' is not a folder"),
+        (["--network", "colours:build", "--data", "empty"], "has no class sub-folders"),
+        (["--network", "colours:build", "--data", "three"], "answers 2 classes, the data has 3"),
+        (["--network", "colours:build", "--strict"], "torn.png is not a whole image"),
+        (["--network", "colours:build", "--mean", "grey"], "mean 'grey' is neither"),
+        (["--network", "colours:build", "-p", "f_number=0"], "f_number=0"),
+        (["--network", "colours:build", "--blurs", "sharp"], "give at least one blur beside sharp"),
+        (["--network", "colours:build", "--blurs", "Q8"], "Q8"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call, photographs, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    for name in "abc":
+        (tmp_path / "three" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "three" / name / "x.png")
+    code, errors, _ = call("--data", str(photographs), *arguments)
+    assert code == 2
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (tmp_path / "card").exists()
+
+
+def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_path, monkeypatch):
+    for wnid in ("n01440764", "n01443537"):
+        (tmp_path / "val" / wnid).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "val" / wnid / "x.JPEG")
+    given = {"data_root": str(tmp_path), "profile": "photographs"}
+    parameters = profiles.validate("your_network", given)
+    dataset = robustness.opened_dataset(parameters)
+    assert (dataset.name, len(dataset.classes)) == ("imagenet", 1000)
+    assert len(robustness._drawn(dataset, parameters)) == 2
+    plain = profiles.validate("your_network", given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
+    assert robustness.opened_dataset(plain).classes == ("n01440764", "n01443537")
+
+
+def test_situations_follow_the_camera():
+    near = profiles.validate("your_network", {"focus_distance_m": 0.5})
+    labels = {one["situation"]: one["blur"] for one in robustness.situations(near)["situations"]}
+    assert labels["subject 10 cm behind focus"] == "D5.49"  # by hand in test_camera
+    tight = profiles.validate("your_network", {"focus_distance_m": 0.12})
+    labels = {one["situation"]: one["blur"] for one in robustness.situations(tight)["situations"]}
+    assert labels["subject 10 cm before focus"] == ""  # inside the focal length: no image, no label
+
+
+def test_the_module_is_the_command():
+    arguments = [sys.executable, "-m", "blurnb", "card", "--network", "resnet18"]
+    answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert answer.returncode == 2
+    assert "--data" in answer.stderr

@@ -12,21 +12,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import paper
-from blurnb.report.figures.marks import (
-    HOLLOW,
-    WHOLE,
-    at_scale,
-    blur_axis,
-    dots,
-    need,
-    one_scale,
-    plain,
-    points,
-    spoken,
-    subtitle,
-    trained,
-    whisker,
-)
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled, tint
 
 
@@ -50,7 +36,7 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
     UserError
         No such rows, or rows of two networks or data sets.
     """
-    found = plain(rows, "accuracy_by_blur", metric=metric, training=training, **WHOLE)
+    found = marks.plain(rows, "accuracy_by_blur", metric=metric, training=training, **marks.WHOLE)
     scales, blurs = labels.scales_in_order(found["scale"]), labels.in_order(found["blur"])
     columns = min(2, len(scales))
     lines = math.ceil(len(scales) / columns)
@@ -60,8 +46,8 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
         axes.set_visible(False)
     hollow = 0
     for axes, scale in zip(grid, scales):
-        places = blur_axis(axes, blurs)
-        dots(axes, points(found[found["scale"] == scale], metric), places)
+        places = marks.blur_axis(axes, blurs)
+        marks.dots(axes, marks.points(found[found["scale"] == scale], metric), places)
         for one in paper.published(scale, training=training).itertuples() if compare and metric == "top5" else ():
             if one.blur in places:
                 hollow += 1
@@ -73,7 +59,7 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
     for axes in grid[max(0, len(scales) - columns) : len(scales)]:
         axes.set_xlabel(METRICS[metric].along)
         axes.tick_params(labelbottom=True)
-    subtitle(figure, found, trained(training), "bar: 95 % interval", "ring: the paper" if hollow else "")
+    marks.subtitle(figure, found, marks.trained(training), "bar: 95 % interval", "ring: the paper" if hollow else "")
     return figure
 
 
@@ -91,16 +77,15 @@ def confidence(rows: pd.DataFrame, scale: str | None = None, training: str = "sh
         What the network was trained on.
     """
     metrics = ["entropy", "p_true"]
-    found = plain(rows, "confidence", metric=metrics, training=training, **WHOLE)
-    found = one_scale(found, "confidence", scale)
+    found = marks.plain_at(rows, "confidence", scale, metric=metrics, training=training, **marks.WHOLE)
     blurs = labels.in_order(found["blur"])
     figure = card(0.26 * len(blurs) + 1.3)
     for axes, metric in zip(figure.subplots(1, 2, sharey=True), metrics):
-        here = need(found, "confidence", metric=metric)
-        dots(axes, points(here, metric), blur_axis(axes, blurs))
+        here = marks.need(found, "confidence", metric=metric)
+        marks.dots(axes, marks.points(here, metric), marks.blur_axis(axes, blurs))
         axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
         axes.set_xlabel(METRICS[metric].along)
-    subtitle(figure, found, at_scale(found), trained(training), "bar: 95 % interval")
+    marks.subtitle(figure, found, marks.at_scale(found), marks.trained(training), "bar: 95 % interval")
     return figure
 
 
@@ -126,24 +111,22 @@ def before_after(
     UserError
         No blur has rows of both trainings.
     """
-    found = plain(rows, "before_after", metric=metric, training=[before, after], **WHOLE)
-    found = one_scale(found, "before_after", scale)
-    ends = [points(need(found, "before_after", training=t), metric) for t in (before, after)]
+    found = marks.plain_at(rows, "before_after", scale, metric=metric, training=[before, after], **marks.WHOLE)
+    ends = [marks.points(marks.need(found, "before_after", training=t), metric) for t in (before, after)]
     blurs = [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]
     if not blurs:
         raise UserError(f"before_after has no blur with rows for both {before} and {after}; run both networks on it")
     figure = card(0.3 * len(blurs) + 1.3)
     axes = figure.subplots()
-    places = blur_axis(axes, blurs)
+    places = marks.blur_axis(axes, blurs)
     for blur in blurs:
         start, stop = ends[0][blur][0], ends[1][blur][0]
         axes.plot([start, stop], [places[blur]] * 2, color=colour(blur), linewidth=1, alpha=0.6, zorder=1, gid="change")
-    for end, shift, style in zip(ends, (0.13, -0.13), (HOLLOW, {})):
-        dots(axes, {b: end[b] for b in blurs}, {b: y + shift for b, y in places.items()}, joined=False, **style)
+    marks.pair(axes, *({b: end[b] for b in blurs} for end in ends), places)
     axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
     axes.set_xlabel(METRICS[metric].along)
-    ways = f"hollow: {trained(before)}", f"full: {trained(after)}"
-    subtitle(figure, found, at_scale(found), *ways, "bar: 95 % interval")
+    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
+    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
     return figure
 
 
@@ -172,16 +155,14 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
     UserError
         No blur was tested with all three trainings.
     """
-    found = plain(rows, "loss_split", metric=metric, **WHOLE)
-    found = one_scale(found, "loss_split", scale)
-    level = {
-        (training, blur): points(part, metric)[blur] for (training, blur), part in found.groupby(["training", "blur"])
-    }
-    blurs = [
-        b
-        for b in labels.in_order(found["blur"])
-        if b != "sharp" and all((t, b) in level for t in (b, "mix", "sharp")) and ("sharp", "sharp") in level
-    ]
+    found = marks.plain_at(rows, "loss_split", scale, metric=metric, **marks.WHOLE)
+    parts = found.groupby("training")
+    level = {(training, b): one for training, part in parts for b, one in marks.points(part, metric).items()}
+
+    def complete(blur: str) -> bool:
+        return blur != "sharp" and {(blur, blur), ("mix", blur), ("sharp", blur), ("sharp", "sharp")} <= set(level)
+
+    blurs = list(filter(complete, labels.in_order(found["blur"])))
     if not blurs:
         raise UserError(
             "loss_split needs rows of sharp, mix and a specialist (training D8 on D8, say) under one blur, and of "
@@ -189,7 +170,7 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
         )
     figure = card(0.62 * len(blurs) + 1.45)
     axes = figure.subplots()
-    blur_axis(axes, blurs)
+    marks.blur_axis(axes, blurs)
     axes.set_yticks(range(len(blurs)), blurs)
     axes.set_ylim(len(blurs) - 0.4, -0.95)
     top = level["sharp", "sharp"][0]
@@ -198,31 +179,23 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
         _bars(axes, place, joints[blur], colour(blur), 0.06 * top)
         for training, end, height in zip((blur, "mix", "sharp"), joints[blur][1:], (0.37, 0.45, 0.37)):
             value, low, high = level[training, blur]
-            mark = whisker((end, end - (high - value), end + (value - low)))
+            mark = marks.whisker((end, end - (high - value), end + (value - low)))
             axes.errorbar(end, place + height, xerr=mark, fmt="|", color=INK, elinewidth=1, markersize=4, zorder=4)
     axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
     first = joints[blurs[0]]
     _spread_labels(axes, [(a + b) / 2 for a, b in zip(first, first[1:])], PARTS, -0.5)
-    axes.set_xlabel(f"points of {spoken(metric)} lost under the blur")
-    subtitle(figure, found, at_scale(found), "bar below: 95 % interval at each joint")
+    axes.set_xlabel(f"points of {marks.spoken(metric)} lost under the blur")
+    marks.subtitle(figure, found, marks.at_scale(found), "bar below: 95 % interval at each joint")
     return figure
 
 
 def _bars(axes, place: float, ends: Sequence[float], ink: str, least: float) -> None:
     """The three parts between `ends` in one line, those wider than `least` with their width written in them."""
     for i, (start, stop) in enumerate(zip(ends, ends[1:])):
-        full = stop >= start
-        axes.barh(
-            place,
-            stop - start,
-            left=start,
-            height=0.56 if full else 0.3,
-            color=tint(ink, (1.0, 0.6, 0.28)[i]) if full else "none",
-            edgecolor=CARD if full else ink,
-            linewidth=1,
-            zorder=2 if full else 3,
-            gid=PARTS[i],
-        )
+        style = {"color": tint(ink, (1.0, 0.6, 0.28)[i]), "edgecolor": CARD, "height": 0.56, "zorder": 2}
+        if stop < start:
+            style = {"color": "none", "edgecolor": ink, "height": 0.3, "zorder": 3}
+        axes.barh(place, stop - start, left=start, linewidth=1, gid=PARTS[i], **style)
         if stop - start > least:
             written = {"ha": "center", "va": "center", "color": "white" if i == 0 else INK, "zorder": 5}
             axes.text((start + stop) / 2, place, f"{stop - start:.0f}", **written)

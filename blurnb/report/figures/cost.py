@@ -16,7 +16,7 @@ from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import WHOLE, Triple, at_scale, captured, need, one_scale, points, subtitle, whisker
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, card, styled
 
 
@@ -25,7 +25,7 @@ class _Way(NamedTuple):
 
     name: str
     seconds: float
-    answers: Mapping[str, Triple]
+    answers: Mapping[str, marks.Triple]
     full: bool
 
 
@@ -51,10 +51,10 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
     UserError
         No blur has accuracy and seconds for every way.
     """
-    found = captured(rows, "frontier", metric=metric, training=["sharp", "mix"], **WHOLE)
+    found = marks.captured(rows, "frontier", metric=metric, training=["sharp", "mix"], **marks.WHOLE)
     selection.one_source(found, "frontier")
-    found = one_scale(found, "frontier", scale)
-    times = need(rows, "frontier", metric="seconds", scale=found["scale"].iloc[0], kernel=["none", "true"])
+    found = marks.one_scale(found, "frontier", scale)
+    times = marks.need(rows, "frontier", metric="seconds", scale=found["scale"].iloc[0], kernel=["none", "true"])
     found, panels = selection.select(found, kernel=["none", "true"]), {}
     for name, columns in selection.captures(found).items():
         if capture in (None, name):
@@ -63,7 +63,7 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
             panels |= {name: (ways, shared)} if shared else {}
     if not panels:
         raise UserError("frontier has no blur with accuracy and seconds for every way; run the chapter on deblurring")
-    return _drawn(found, panels, metric, 2.5, at_scale(found), "mean over the blurs", "bar: 95 % interval")
+    return _drawn(found, panels, metric, 2.5, marks.at_scale(found), "mean over the blurs", "bar: 95 % interval")
 
 
 def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Way]:
@@ -77,7 +77,7 @@ def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Wa
         seconds = (own if len(own) else clock)["value"].mean()
         name = "sharp, no deblurring" if method == "none" else method.replace("_", " ")
         if np.isfinite(seconds) and (training == "sharp" or method == "none"):
-            answers = points(part[part["blur"] != "sharp"], metric)
+            answers = marks.points(part[part["blur"] != "sharp"], metric)
             ways.append(_Way("mix" if training == "mix" else name, seconds, answers, training == "mix"))
     return ways
 
@@ -107,15 +107,15 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
         No scale has accuracy and seconds, or no blur was tested at all of them.
     """
     wanted = {"training": training, "frozen": "none"}
-    found = selection.main_protocol(need(rows, "scale_cost", metric=metric, **wanted))
+    found = selection.main_protocol(marks.need(rows, "scale_cost", metric=metric, **wanted))
     selection.one_source(found, "scale_cost")
-    times = need(rows, "scale_cost", metric="seconds", **wanted)
+    times = marks.need(rows, "scale_cost", metric="seconds", **wanted)
     ways = []
     for (per_scale, scale), part in found.groupby(["per_scale", "scale"]):
         seconds = selection.select(times, per_scale=per_scale, scale=scale)["value"].mean()
         if np.isfinite(seconds):
             name = f"{scale}, a network each" if per_scale else scale
-            ways.append(_Way(name, seconds, points(part, metric), not per_scale))
+            ways.append(_Way(name, seconds, marks.points(part, metric), not per_scale))
     if not ways:
         raise UserError("scale_cost found no scale with accuracy and seconds; run the chapter on scales")
     shared = _shared(ways)
@@ -145,7 +145,7 @@ def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *te
         axes.set_title(title)
         axes.set_ylabel(METRICS[metric].along)
         axes.label_outer()
-    subtitle(figure, found, *terms)
+    marks.subtitle(figure, found, *terms)
     return figure
 
 
@@ -166,12 +166,12 @@ def _seconds_axis(axes, seconds: Sequence[float]) -> None:
     axes.grid(axis="both")
 
 
-def _named_points(axes, named: Sequence[tuple[_Way, Triple]], inches: float) -> None:
+def _named_points(axes, named: Sequence[tuple[_Way, marks.Triple]], inches: float) -> None:
     """Points with whiskers, their names beside them and apart; `inches` is the height of the panel on paper."""
     for way, point in named:
         face = INK if way.full else CARD
         mark = {"color": INK, "markerfacecolor": face, "markersize": 6, "elinewidth": 1, "label": way.name}
-        axes.errorbar(way.seconds, point[0], yerr=whisker(point), fmt="o", **mark)
+        axes.errorbar(way.seconds, point[0], yerr=marks.whisker(point), fmt="o", **mark)
     axes.margins(y=0.12)
     low, high = axes.get_ylim()
     per_unit = inches * 72 / (high - low)  # points on paper for one unit of y

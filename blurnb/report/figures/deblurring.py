@@ -12,7 +12,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import WHOLE, blur_axis, captured, down, one_scale, percent, points, subtitle, whisker
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled
 
 PLAIN = "no deblurring"
@@ -21,7 +21,9 @@ MARKS = {PLAIN: "o", "wiener": "s", "krishnan_fergus": "D", "richardson_lucy": "
 
 def _restored(rows: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
     """The answers of the sharp and the mix network at the main scale, with and without deblurring."""
-    return one_scale(captured(rows, what, metric=metric, training=["sharp", "mix"], **WHOLE), what, None)
+    return marks.one_scale(
+        marks.captured(rows, what, metric=metric, training=["sharp", "mix"], **marks.WHOLE), what, None
+    )
 
 
 @styled
@@ -75,12 +77,12 @@ def wrong_kernels(
         for text, (blur, kernel) in zip(axes.get_yticklabels(), heights):
             text.set_color(colour(blur))
             text.set_fontweight("bold" if kernel == "true" else "normal")
-        down(axes, height - 0.3)
+        marks.down(axes, height - 0.3)
         axes.set_xlabel(METRICS[metric].along)
     for axes in figure.axes[1:]:
         axes.tick_params(axis="y", labelleft=False)
     bars = "bar: mix network as it is" if (found["training"] == "mix").any() else ""
-    subtitle(figure, wrong, capture, bars, "dashed: sharp network as it is", "whisker: 95 % interval")
+    marks.subtitle(figure, wrong, capture, bars, "dashed: sharp network as it is", "whisker: 95 % interval")
     return figure
 
 
@@ -100,9 +102,9 @@ def _kernel_marks(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[
         cell = selection.select(rows, blur=blur, kernel=kernel)
         if cell.empty:
             continue
-        point = percent(selection.estimate(cell), metric)
+        point = marks.percent(selection.estimate(cell), metric)
         style = {"color": colour(blur), "markerfacecolor": colour(blur) if kernel == "true" else CARD, "gid": "kernel"}
-        axes.errorbar(point[0], y, xerr=whisker(point), fmt="o", markersize=5, elinewidth=1.2, **style)
+        axes.errorbar(point[0], y, xerr=marks.whisker(point), fmt="o", markersize=5, elinewidth=1.2, **style)
 
 
 def _network_bars(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[str, str], float]) -> None:
@@ -112,7 +114,7 @@ def _network_bars(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[
         for training, ink, dashes in (("mix", INK, (None, None)), ("sharp", QUIET, (2, 1.5))):
             here = selection.select(rows, training=training, blur=blur)
             if not here.empty:
-                x = percent(selection.estimate(here), metric)[0]
+                x = marks.percent(selection.estimate(here), metric)[0]
                 style = {"color": ink, "linewidth": 1.4, "dashes": dashes, "zorder": 1, "gid": training}
                 axes.plot([x, x], [min(ends) - 0.45, max(ends) + 0.45], **style)
 
@@ -142,14 +144,14 @@ def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") 
     ways = [("mix", "none", "mix"), ("sharp", "none", PLAIN), *((training, method, method) for method in methods)]
     handles = {}
     for axes, (capture, columns) in zip(grid, captures.items()):
-        places, here = blur_axis(axes, blurs), selection.select(found, **columns)
+        places, here = marks.blur_axis(axes, blurs), selection.select(found, **columns)
         for (who, method, name), shift in zip(ways, np.linspace(-0.3, 0.3, len(ways))):
             part = selection.select(here, training=who, method=method)
-            for blur, point in points(part, metric).items():
+            for blur, point in marks.points(part, metric).items():
                 ink = INK if name == "mix" else colour(blur)
                 style = {"color": ink, "markerfacecolor": CARD if name == PLAIN else ink, "gid": name}
                 drawn = axes.errorbar(
-                    point[0], places[blur] + shift, xerr=whisker(point), fmt=MARKS.get(name, "*"), markersize=5,
+                    point[0], places[blur] + shift, xerr=marks.whisker(point), fmt=MARKS.get(name, "*"), markersize=5,
                     elinewidth=1, **style,
                 )  # fmt: skip
                 handles.setdefault(name.replace("_", " "), drawn)
@@ -158,5 +160,5 @@ def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") 
     figure.legend(
         list(handles.values()), list(handles), loc="outside lower center", ncols=3, fontsize=8.5, handletextpad=0.3
     )
-    subtitle(figure, found, f"methods followed by the {training} network", "bar: 95 % interval")
+    marks.subtitle(figure, found, f"methods followed by the {training} network", "bar: 95 % interval")
     return figure

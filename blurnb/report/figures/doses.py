@@ -13,10 +13,10 @@ from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import WHOLE, Triple, at_scale, one_scale, plain, points, subtitle, trained, whisker
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import INK, QUIET, card, family_colour, styled, tint
 
-Line = list[tuple[float, Triple]]
+Line = list[tuple[float, marks.Triple]]
 
 
 @styled
@@ -43,9 +43,9 @@ def by_training(
     UserError
         Fewer than two strengths beside sharp.
     """
-    found = one_scale(plain(rows, "by_training", metric=metric), "by_training", scale)
+    found = marks.one_scale(marks.plain(rows, "by_training", metric=metric), "by_training", scale)
     lines = _lines(dict(sorted(selection.trainings(found).items())), metric, family, labels.strength, "by_training")
-    return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, at_scale(found))
+    return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, marks.at_scale(found))
 
 
 @styled
@@ -72,10 +72,10 @@ def by_scale(
     UserError
         Fewer than two strengths beside sharp.
     """
-    found = plain(rows, "by_scale", metric=metric, training=training, **WHOLE)
+    found = marks.plain(rows, "by_scale", metric=metric, training=training, **marks.WHOLE)
     parts = {scale: found[found["scale"] == scale] for scale in labels.scales_in_order(found["scale"])}
     lines = _lines(parts, metric, family, labels.strength, "by_scale")
-    return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, trained(training))
+    return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, marks.trained(training))
 
 
 @styled
@@ -103,8 +103,8 @@ def by_family(
     UserError
         No family was tested beside sharp.
     """
-    found = plain(rows, "by_family", metric=metric, training=training, **WHOLE)
-    found = one_scale(found, "by_family", scale)
+    found = marks.plain(rows, "by_family", metric=metric, training=training, **marks.WHOLE)
+    found = marks.one_scale(found, "by_family", scale)
     recorded = selection.select(rows, metric="kernel_sd")
     measured = dict(zip(recorded["blur"], recorded["value"]))
 
@@ -121,7 +121,7 @@ def by_family(
         raise UserError("by_family needs sharp and at least one blur of known width at one scale")
     colours = [family_colour(family) for family in lines]
     along = f"{METRICS['kernel_sd'].heading.removesuffix(', pixels')}, frame pixels"
-    terms = at_scale(found), trained(training)
+    terms = marks.at_scale(found), marks.trained(training)
     return _drawn(found, lines, metric, colours, along, chance, *terms, ticks=False)
 
 
@@ -146,7 +146,7 @@ def _line(rows: pd.DataFrame, metric: str, dose: Callable[[str], float], least: 
         return None
     if len(set(doses.values())) != len(doses) or len(doses) < least:
         return None
-    return [(doses[blur], point) for blur, point in points(rows, metric).items()]
+    return [(doses[blur], point) for blur, point in marks.points(rows, metric).items()]
 
 
 def _shades(lines: Mapping, family: str) -> list[str]:
@@ -169,7 +169,7 @@ def _drawn(
     beside, factor = [], METRICS[metric].factor
     for ink, (name, line) in zip(inks, lines.items()):
         doses, drawn = [dose for dose, _ in line], [point for _, point in line]
-        ends = [whisker(point) if whisker(point) is not None else np.zeros((2, 1)) for point in drawn]
+        ends = [marks.whisker(point) if marks.whisker(point) is not None else np.zeros((2, 1)) for point in drawn]
         values = [point[0] for point in drawn]
         axes.errorbar(doses, values, yerr=np.hstack(ends), fmt="o-", color=ink, markersize=4.5, label=name)
         half = _half(doses, drawn, factor, chance)
@@ -187,11 +187,11 @@ def _drawn(
     axes.set_ylabel(METRICS[metric].along)
     axes.grid(axis="y")
     half = "half the sharp accuracy" if chance == 0 else "midway from sharp to chance"
-    subtitle(figure, found, *terms, f"tick: {half}, 95 % interval in brackets")
+    marks.subtitle(figure, found, *terms, f"tick: {half}, 95 % interval in brackets")
     return figure
 
 
-def _half(doses: Sequence[float], drawn: Sequence[Triple], factor: float, chance: float) -> intervals.HalfRadius:
+def _half(doses: Sequence[float], drawn: Sequence[marks.Triple], factor: float, chance: float) -> intervals.HalfRadius:
     known = not any(map(math.isnan, np.ravel(drawn)))
     ends = [[point[k] / factor for point in drawn] for k in range(3 if known else 1)]
     return intervals.half_accuracy_radius(doses, *ends, chance=chance)

@@ -25,6 +25,12 @@ WHOLE = {"frozen": "none", "per_scale": False}
 HOLLOW = {"markerfacecolor": CARD, "markeredgewidth": 1.3, "elinewidth": 1.1, "alpha": 0.75}
 
 
+def pair(axes: Axes, before: Mapping[str, Triple], after: Mapping[str, Triple], places: Mapping[str, float]) -> None:
+    """The earlier network's dots, hollow, a little below the later one's."""
+    for found, shift, style in ((before, 0.13, HOLLOW), (after, -0.13, {})):
+        dots(axes, found, {blur: y + shift for blur, y in places.items()}, joined=False, **style)
+
+
 def need(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
     """The rows about all images and no comparison that match; UserError naming what is missing where none does."""
     return _found(selection.estimates(rows, **wanted), what, wanted)
@@ -35,6 +41,11 @@ def plain(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
     found = selection.main_protocol(need(rows, what, **wanted))
     selection.one_source(found, what)
     return found
+
+
+def plain_at(rows: pd.DataFrame, what: str, scale: str | None, **wanted) -> pd.DataFrame:
+    """`plain`, at one scale."""
+    return one_scale(plain(rows, what, **wanted), what, scale)
 
 
 def _found(found: pd.DataFrame, what: str, wanted: Mapping) -> pd.DataFrame:
@@ -113,20 +124,12 @@ def whisker(point: Triple) -> np.ndarray | None:
 def dots(axes: Axes, found: Mapping[str, Triple], places: Mapping[str, float], joined: bool = True, **style) -> None:
     """A dot with a whisker for each blur at its height; a thin line joins the doses of a family."""
     for doses in _families(found) if joined else ():
-        axes.plot(
-            [found[blur][0] for blur in doses],
-            [places[blur] for blur in doses],
-            color=colour(doses[0]),
-            linewidth=1,
-            alpha=0.5,
-            zorder=1,
-            gid="family",
-        )
+        style_of_line = {"color": colour(doses[0]), "linewidth": 1, "alpha": 0.5, "zorder": 1, "gid": "family"}
+        axes.plot([found[blur][0] for blur in doses], [places[blur] for blur in doses], **style_of_line)
     for blur, point in found.items():
         shown = {"markersize": 5.5, "elinewidth": 1.6, "zorder": 3, "label": blur} | style
-        axes.errorbar(
-            point[0], places[blur], xerr=whisker(point), fmt=marker(blur), color=colour(blur), capsize=0, **shown
-        )
+        shown |= {"fmt": marker(blur), "color": colour(blur), "capsize": 0}
+        axes.errorbar(point[0], places[blur], xerr=whisker(point), **shown)
 
 
 def _families(blurs) -> list[list[str]]:

@@ -14,7 +14,7 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import WHOLE, at_scale, bare, need, one_scale, paint, plain, points, subtitle
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import INK, card, luminance, styled
 
 _MAP = "cividis"  # even steps of lightness, the same to colour-blind readers
@@ -59,10 +59,10 @@ def layer_heatmap(
         A training or the rows under blur are missing.
     """
     what = "layer_heatmap"
-    wanted = {"metric": metric, "training": list(trainings), **WHOLE, "part_kind": "layer"}
-    found = need(rows, what, **wanted, versus_blur=["sharp", ""], versus_image=["other", ""])
+    wanted = {"metric": metric, "training": list(trainings), **marks.WHOLE, "part_kind": "layer"}
+    found = marks.need(rows, what, **wanted, versus_blur=["sharp", ""], versus_image=["other", ""])
     selection.one_source(found, what)
-    found = one_scale(selection.main_protocol(found), what, scale)
+    found = marks.one_scale(selection.main_protocol(found), what, scale)
     twins, others = selection.select(found, versus_blur="sharp"), selection.select(found, versus_image="other")
     if twins.empty:
         raise UserError(f"layer_heatmap has no {metric} rows under blur; run the notebook that writes them")
@@ -70,7 +70,9 @@ def layer_heatmap(
     columns = [*blurs, "other"] if len(others) else blurs
     values = {}
     for training in trainings:
-        need(found, what, training=training, part_kind="layer", versus_blur=["sharp", ""], versus_image=["other", ""])
+        marks.need(
+            found, what, training=training, part_kind="layer", versus_blur=["sharp", ""], versus_image=["other", ""]
+        )
         grid = np.full((len(names), len(columns)), np.nan)
         for j, column in enumerate(columns):
             part = others if column == "other" else selection.select(twins, blur=column)
@@ -85,15 +87,15 @@ def layer_heatmap(
         image = axes.imshow(values[training], cmap=_MAP, vmin=low, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_title(_TRAINED.get(training, training), fontsize=9.5)
         axes.set_xticks(range(len(columns)), columns, rotation=90)
-        paint([text for text in axes.get_xticklabels() if text.get_text() != "other"])
+        marks.paint([text for text in axes.get_xticklabels() if text.get_text() != "other"])
         axes.set_yticks(range(len(names)), names)
         if "other" in columns:
             axes.axvline(len(blurs) - 0.5, color="white", linewidth=2.5)
-        bare(axes, ticks=True)
+        marks.bare(axes, ticks=True)
     bar = figure.colorbar(image, ax=list(panels), location="bottom", aspect=40, pad=0.02, shrink=0.9)
     bar.set_label(METRICS[metric].along)
     bar.outline.set_visible(False)
-    subtitle(figure, found, at_scale(found), "other: another sharp image")
+    marks.subtitle(figure, found, marks.at_scale(found), "other: another sharp image")
     return figure
 
 
@@ -112,11 +114,11 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     scale
         256 where present, else the first.
     """
-    found = one_scale(plain(rows, "transfer_matrix", metric=metric), "transfer_matrix", scale)
+    found = marks.one_scale(marks.plain(rows, "transfer_matrix", metric=metric), "transfer_matrix", scale)
     blurs, parts, share = labels.in_order(found["blur"]), selection.trainings(found), METRICS[metric].is_share
     trainings, cells = list(parts), {}
     for i, part in enumerate(parts.values()):
-        cells |= {(i, blurs.index(blur)): point for blur, point in points(part, metric).items()}
+        cells |= {(i, blurs.index(blur)): point for blur, point in marks.points(part, metric).items()}
     grid = np.full((len(trainings), len(blurs)), np.nan)
     for place, one in cells.items():
         grid[place] = one[0]
@@ -130,12 +132,12 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
         if blurs[j] != "sharp" and trainings[i] in (labels.family(blurs[j]), blurs[j]):
             axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, edgecolor=ink, linewidth=1.2))
     axes.set_xticks(range(len(blurs)), blurs, rotation=90)
-    paint(axes.get_xticklabels())
+    marks.paint(axes.get_xticklabels())
     axes.set_yticks(range(len(trainings)), trainings)
     axes.set_ylabel("trained on")
     axes.set_xlabel("tested on")
-    bare(axes, ticks=True)
-    subtitle(figure, found, at_scale(found), METRICS[metric].along, "frame: trained on that family")
+    marks.bare(axes, ticks=True)
+    marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, "frame: trained on that family")
     return figure
 
 

@@ -8,6 +8,7 @@ marker of its own, so that no reading hangs on colour alone.
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +18,8 @@ from matplotlib.figure import Figure
 
 from blurnb import labels
 
-CARD, INK, QUIET, HAIR = "#fbfbf8", "#26262b", "#66666e", "#d9d9d4"
+STYLE = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+CARD, INK, QUIET, HAIR = (STYLE[key] for key in ("figure.facecolor", "text.color", "axes.edgecolor", "grid.color"))
 
 # Tested together, with some to spare: a family takes what stands at its place in `labels.FAMILIES`.
 TESTED = (
@@ -27,39 +29,6 @@ MARKERS = ("P", "o", "s", "D", "^", "v", "X", "p", "h")
 
 # A page column on a phone is about 360 pixels: at this width 9 points are still 9 pixels there.
 WIDTH = 5.2
-
-STYLE = {
-    "figure.facecolor": CARD,
-    "figure.dpi": 150,
-    "savefig.facecolor": CARD,
-    "axes.facecolor": CARD,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "text.color": INK,
-    "grid.color": HAIR,
-    "grid.linewidth": 0.7,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "image.cmap": "viridis",
-}
 
 
 class Card(Figure):

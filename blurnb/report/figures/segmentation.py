@@ -16,24 +16,7 @@ from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 from blurnb.report._pending import class_changes
-from blurnb.report.figures.marks import (
-    HOLLOW,
-    WHOLE,
-    Triple,
-    at_scale,
-    bare,
-    blur_axis,
-    counted,
-    dots,
-    down,
-    need,
-    one_scale,
-    points,
-    spoken,
-    subtitle,
-    trained,
-    whisker,
-)
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
 
 VOID = 255
@@ -87,7 +70,7 @@ def gallery(examples: Mapping) -> Figure:
         for axes, one in zip(line[1:], (row["truth"], *row["answers"])):
             axes.imshow(coloured(one, len(classes)), interpolation="nearest")
         for axes in line:
-            bare(axes)
+            marks.bare(axes)
         line[0].set_ylabel(row["blur"], color=colour(row["blur"]), fontsize=9, labelpad=2)
     for axes, title in zip(grid[0], titles):
         axes.set_title(title, loc="center", fontsize=8.5, pad=3)
@@ -114,22 +97,24 @@ def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", a
     before, after
         The two trainings.
     """
-    wanted = {"metric": metric, "training": [before, after], **WHOLE}
-    found = need(rows, "by_region", **wanted, part_kind="region")
+    wanted = {"metric": metric, "training": [before, after], **marks.WHOLE}
+    found = marks.need(rows, "by_region", **wanted, part_kind="region")
     selection.one_source(found, "by_region")
-    found = one_scale(selection.main_protocol(found), "by_region", None)
+    found = marks.one_scale(selection.main_protocol(found), "by_region", None)
     blurs = labels.in_order(found["blur"])
     figure = card(0.3 * len(blurs) + 1.35)
     for axes, region in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("boundary", "interior")):
-        places = blur_axis(axes, blurs)
-        for training, shift, style in ((before, 0.13, HOLLOW), (after, -0.13, {})):
+        places = marks.blur_axis(axes, blurs)
+        for training, shift, style in ((before, 0.13, marks.HOLLOW), (after, -0.13, {})):
             part = selection.select(found, part=region, training=training)
-            dots(axes, points(part, metric), {b: y + shift for b, y in places.items()}, joined=False, **style)
+            marks.dots(
+                axes, marks.points(part, metric), {b: y + shift for b, y in places.items()}, joined=False, **style
+            )
         axes.set_title(region)
         axes.set_xlabel(METRICS[metric].along)
     axes.set_xlim(0, None)
-    ways = f"hollow: {trained(before)}", f"full: {trained(after)}"
-    subtitle(figure, found, at_scale(found), *ways, "bar: 95 % interval")
+    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
+    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
     return figure
 
 
@@ -150,7 +135,7 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     metric
         That of the classification.
     """
-    found = _first_scale(need(rows, "share_kept", metric="miou", **WHOLE), "miou")
+    found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE), "miou")
     selection.one_source(found, "share_kept")
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
     beside = {
@@ -161,30 +146,32 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     figure = card(0.34 * len(blurs) + 1.45)
     low = 100.0
     for axes, training in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("sharp", "mix")):
-        places = blur_axis(axes, blurs)
+        places = marks.blur_axis(axes, blurs)
         shares = [
             _shares(part, m, training, blurs) for part, m in ((found, "miou"), *((p, metric) for p in beside.values()))
         ]
         low = min([low, *(share[1] for one in shares for share in one.values() if np.isfinite(share[1]))])
-        dots(axes, shares[0], {b: y - 0.18 for b, y in places.items()}, joined=False)
+        marks.dots(axes, shares[0], {b: y - 0.18 for b, y in places.items()}, joined=False)
         for place, (mark, one) in enumerate(zip(RINGS, shares[1:])):
             for blur, share in one.items():
                 axes.errorbar(
-                    share[0], places[blur] + 0.1 + 0.2 * place, xerr=whisker(share), fmt=mark, color=QUIET,
+                    share[0], places[blur] + 0.1 + 0.2 * place, xerr=marks.whisker(share), fmt=mark, color=QUIET,
                     markerfacecolor=CARD, markeredgecolor=INK, markersize=5, elinewidth=1, gid="classification",
                 )  # fmt: skip
         axes.axvline(100, color=QUIET, linewidth=0.8, zorder=0)
         axes.set_title(f"trained on {training}")
         axes.set_xlabel("share of sharp score kept, %")
         axes.set_xlim(max(0.0, low - 5), None)
-    named = [f"{RINGS[mark]}: {spoken(metric)} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)]
-    subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
+    named = [
+        f"{RINGS[mark]}: {marks.spoken(metric)} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)
+    ]
+    marks.subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
     return figure
 
 
-def _shares(rows: pd.DataFrame, metric: str, training: str, blurs: list[str]) -> dict[str, Triple]:
+def _shares(rows: pd.DataFrame, metric: str, training: str, blurs: list[str]) -> dict[str, marks.Triple]:
     """Share of the sharp network's score on sharp images that `training` keeps under each of the blurs, %."""
-    found = selection.main_protocol(selection.estimates(rows, metric=metric, **WHOLE))
+    found = selection.main_protocol(selection.estimates(rows, metric=metric, **marks.WHOLE))
     sharp = selection.estimate(selection.select(found, training="sharp", blur="sharp"))
     own = selection.select(found, training=training)
     if sharp is None:
@@ -227,15 +214,15 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
         axes.plot([start, start + change[0]], [place, place], color=ink, linewidth=1, alpha=0.5, zorder=1)
         axes.plot(start, place, "o", markersize=5.5, markerfacecolor="none", markeredgecolor=QUIET, zorder=3)
         end = start + change[0]
-        bar = whisker((end, start + change[1], min(start + change[2], 100.0)))
+        bar = marks.whisker((end, start + change[1], min(start + change[2], 100.0)))
         axes.errorbar(end, place, xerr=bar, fmt="o", color=ink, markersize=5.5, elinewidth=1.4, zorder=3)
     axes.set_yticks(range(len(found)), [name.replace("$", r"\$")[:32] for name in found["class"]], color=INK)
-    down(axes, len(found) - 0.4, -0.6)
+    marks.down(axes, len(found) - 0.4, -0.6)
     axes.set_xlim(-3, 103)
     axes.set_xlabel(METRICS["top1"].along)
     own = selection.select(rows, part_kind="class")
     source = selection.one_source(own, "most_affected")
     scale, blur = found["scale"].iloc[0], found["blur"].iloc[0]
-    subtitle(figure, source[0], source[1], f"{counted(found['n'])} a class", f"scale {scale}", "hollow: sharp",
+    marks.subtitle(figure, source[0], source[1], f"{marks.counted(found['n'])} a class", f"scale {scale}", "hollow: sharp",
              f"filled: {blur}", "bar: 95 % interval of the change")  # fmt: skip
     return figure

@@ -41,13 +41,8 @@ class Facts(NamedTuple):
 
 def collect(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> Facts:
     """All that a card says, of the rows of one run, its manifest and the records of the book."""
-    network, _ = selection.one_source(rows, "a card")
-    return Facts(
-        f"How robust is {network} to blur?",
-        standfirst(rows, note),
-        headline(rows, note),
-        sections(rows, note, reference),
-    )
+    title = f"How robust is {selection.one_source(rows, 'a card')[0]} to blur?"
+    return Facts(title, standfirst(rows, note), headline(rows, note), sections(rows, note, reference))
 
 
 def references() -> pd.DataFrame:
@@ -67,17 +62,11 @@ def conditions(rows: pd.DataFrame) -> pd.DataFrame:
     for blur in labels.in_order(here["blur"]):
         n = int(selection.estimates(here, blur=blur)["n"].max())
         right, sure, off = (level(here, blur=blur, metric=m) for m in ("top1", "confidence", "ece"))
-        lines.append(
-            {
-                "condition": blur,
-                "top-1, %": interval(*right, n),
-                "share of sharp kept, %": "" if blur == "sharp" else _share(sharp, right, n),
-                "confidence, %": number(sure[0], n),
-                "surer than right, points": number(sure[0] - right[0], n, signed=True),
-                "calibration error, %": number(off[0], n, "ece"),
-            }
-        )
-    return pd.DataFrame(lines)
+        share = "" if blur == "sharp" else _share(sharp, right, n)
+        surplus = number(sure[0] - right[0], n, signed=True)
+        lines.append([blur, interval(*right, n), share, number(sure[0], n), surplus, number(off[0], n, "ece")])
+    heads = ["top-1, %", "share of sharp kept, %", "confidence, %", "surer than right, points", "calibration error, %"]
+    return pd.DataFrame(lines, columns=["condition", *heads])
 
 
 def _share(sharp: Triple, blurred: Triple, n: int) -> str:
@@ -131,15 +120,8 @@ def published(rows: pd.DataFrame) -> pd.DataFrame:
         kept = paper.published_share(row.row)
         if row.blur == "sharp" or math.isnan(kept) or row.blur not in set(here["blur"]):
             continue
-        lines.append(
-            {
-                "scale": row.scale,
-                "condition": row.blur,
-                "this network, %": _kept(here, row.blur, "top5"),
-                "VGG-16 in the paper, %": number(kept, 200),
-            }
-        )
-    return pd.DataFrame(lines)
+        lines.append([row.scale, row.blur, _kept(here, row.blur, "top5"), number(kept, 200)])
+    return pd.DataFrame(lines, columns=["scale", "condition", "this network, %", "VGG-16 in the paper, %"])
 
 
 def situations(rows: pd.DataFrame, note: Mapping) -> pd.DataFrame:

@@ -21,9 +21,8 @@ MARKS = {PLAIN: "o", "wiener": "s", "krishnan_fergus": "D", "richardson_lucy": "
 
 def _restored(rows: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
     """The answers of the sharp and the mix network at the main scale, with and without deblurring."""
-    return marks.one_scale(
-        marks.captured(rows, what, metric=metric, training=["sharp", "mix"], **marks.WHOLE), what, None
-    )
+    found = marks.captured(rows, what, metric=metric, training=["sharp", "mix"], **marks.WHOLE)
+    return marks.one_scale(found, what, None)
 
 
 @styled

@@ -43,7 +43,7 @@ def by_training(
     UserError
         Fewer than two strengths beside sharp.
     """
-    found = marks.one_scale(marks.plain(rows, "by_training", metric=metric), "by_training", scale)
+    found = marks.plain_at(rows, "by_training", scale, metric=metric)
     lines = _lines(dict(sorted(selection.trainings(found).items())), metric, family, labels.strength, "by_training")
     return _drawn(found, lines, metric, _shades(lines, family), _axis(family), chance, marks.at_scale(found))
 
@@ -103,8 +103,7 @@ def by_family(
     UserError
         No family was tested beside sharp.
     """
-    found = marks.plain(rows, "by_family", metric=metric, training=training, **marks.WHOLE)
-    found = marks.one_scale(found, "by_family", scale)
+    found = marks.plain_at(rows, "by_family", scale, metric=metric, training=training, **marks.WHOLE)
     recorded = selection.select(rows, metric="kernel_sd")
     measured = dict(zip(recorded["blur"], recorded["value"]))
 

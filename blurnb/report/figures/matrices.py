@@ -70,9 +70,8 @@ def layer_heatmap(
     columns = [*blurs, "other"] if len(others) else blurs
     values = {}
     for training in trainings:
-        marks.need(
-            found, what, training=training, part_kind="layer", versus_blur=["sharp", ""], versus_image=["other", ""]
-        )
+        if training not in set(found["training"]):
+            raise UserError(f"{what} has no rows with training {training}; run the notebook that writes them")
         grid = np.full((len(names), len(columns)), np.nan)
         for j, column in enumerate(columns):
             part = others if column == "other" else selection.select(twins, blur=column)
@@ -114,7 +113,7 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     scale
         256 where present, else the first.
     """
-    found = marks.one_scale(marks.plain(rows, "transfer_matrix", metric=metric), "transfer_matrix", scale)
+    found = marks.plain_at(rows, "transfer_matrix", scale, metric=metric)
     blurs, parts, share = labels.in_order(found["blur"]), selection.trainings(found), METRICS[metric].is_share
     trainings, cells = list(parts), {}
     for i, part in enumerate(parts.values()):

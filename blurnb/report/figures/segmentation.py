@@ -105,11 +105,8 @@ def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", a
     figure = card(0.3 * len(blurs) + 1.35)
     for axes, region in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("boundary", "interior")):
         places = marks.blur_axis(axes, blurs)
-        for training, shift, style in ((before, 0.13, marks.HOLLOW), (after, -0.13, {})):
-            part = selection.select(found, part=region, training=training)
-            marks.dots(
-                axes, marks.points(part, metric), {b: y + shift for b, y in places.items()}, joined=False, **style
-            )
+        parts = (selection.select(found, part=region, training=training) for training in (before, after))
+        marks.pair(axes, *(marks.points(part, metric) for part in parts), places)
         axes.set_title(region)
         axes.set_xlabel(METRICS[metric].along)
     axes.set_xlim(0, None)
@@ -162,9 +159,8 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
         axes.set_title(f"trained on {training}")
         axes.set_xlabel("share of sharp score kept, %")
         axes.set_xlim(max(0.0, low - 5), None)
-    named = [
-        f"{RINGS[mark]}: {marks.spoken(metric)} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)
-    ]
+    score = marks.spoken(metric)
+    named = [f"{RINGS[mark]}: {score} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)]
     marks.subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
     return figure
 
@@ -220,9 +216,8 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
     marks.down(axes, len(found) - 0.4, -0.6)
     axes.set_xlim(-3, 103)
     axes.set_xlabel(METRICS["top1"].along)
-    own = selection.select(rows, part_kind="class")
-    source = selection.one_source(own, "most_affected")
-    scale, blur = found["scale"].iloc[0], found["blur"].iloc[0]
-    marks.subtitle(figure, source[0], source[1], f"{marks.counted(found['n'])} a class", f"scale {scale}", "hollow: sharp",
-             f"filled: {blur}", "bar: 95 % interval of the change")  # fmt: skip
+    source = selection.one_source(selection.select(rows, part_kind="class"), "most_affected")
+    terms = f"{marks.counted(found['n'])} a class", f"scale {found['scale'].iloc[0]}", "hollow: sharp"
+    blurred = f"filled: {found['blur'].iloc[0]}", "bar: 95 % interval of the change"
+    marks.subtitle(figure, *source, *terms, *blurred)
     return figure

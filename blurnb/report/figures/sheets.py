@@ -11,8 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from blurnb.errors import UserError
-from blurnb.report.marks import subtitle
-from blurnb.report.palette import INK, WIDTH, card, colour, styled
+from blurnb.report.figures.marks import bare, subtitle
+from blurnb.report.figures.palette import INK, WIDTH, card, colour, styled
 
 
 def _ink(label: str) -> str:
@@ -22,13 +22,6 @@ def _ink(label: str) -> str:
         return INK
 
 
-def _bare(axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 @styled
 def contact_sheet(
     images: Sequence[Sequence[np.ndarray]],
@@ -36,9 +29,23 @@ def contact_sheet(
     column_titles: Sequence[str],
     captions: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
-    """Photographs (rows) under blurs (columns): `images[i][j]` float (height, width, 3) in [0, 1], its caption below.
+    """Photographs (rows) under blurs (columns).
 
-    Row titles stand upright at the left (empty strings leave them out); captions wrap to their image's width.
+    Parameters
+    ----------
+    images
+        `images[i][j]` float (height, width, 3) in [0, 1].
+    row_titles
+        Upright at the left; empty strings leave them out.
+    column_titles
+        Above; a blur label has the colour of its family.
+    captions
+        `captions[i][j]` below its image, wrapped to the image's width.
+
+    Raises
+    ------
+    UserError
+        Images that are no pictures, or not one for each pair of titles.
     """
     rows, columns = len(row_titles), len(column_titles)
     if not rows or not columns:
@@ -63,7 +70,7 @@ def contact_sheet(
             axes = grid[i][j]
             array = np.clip(np.asarray(image, dtype=float), 0, 1)
             axes.imshow(array.squeeze(), cmap="gray" if array.shape[2] == 1 else None, vmin=0, vmax=1)
-            _bare(axes)
+            bare(axes)
             if notes:
                 axes.set_xlabel(notes[i][j], fontsize=small, labelpad=2)
             if i == 0:
@@ -75,7 +82,18 @@ def contact_sheet(
 
 @styled
 def kernels(named: Mapping[str, np.ndarray]) -> Figure:
-    """Kernels on one pixel scale, each over its own full range, darker where more light falls; with a pixel bar."""
+    """Kernels on one pixel scale, each over its own full range, darker where more light falls; with a pixel bar.
+
+    Parameters
+    ----------
+    named
+        Arrays (height, width) that sum to 1, by blur label, in frame pixels.
+
+    Raises
+    ------
+    UserError
+        Nothing to draw, or an array without weight.
+    """
     if not named:
         raise UserError("kernels needs at least one named array; pass {'D8': array}")
     for label, kernel in named.items():
@@ -97,7 +115,7 @@ def kernels(named: Mapping[str, np.ndarray]) -> Figure:
         # The root shows the faint tails that a linear scale would drown.
         axes.imshow(np.sqrt(page / page.max()), cmap=shade, vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(label, loc="center", fontsize=10, color=_ink(label), pad=3)
-        _bare(axes)
+        bare(axes)
     bar = max(b for b in (1, 2, 5, 10, 20, 50, 100) if b <= max(1, side / 3))
     low = side - 0.5 - 0.06 * side
     grid[0].plot([0.05 * side, 0.05 * side + bar], [low, low], color=INK, linewidth=2, solid_capstyle="butt", gid="bar")

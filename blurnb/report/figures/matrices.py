@@ -10,10 +10,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from blurnb import labels
 from blurnb.errors import UserError
+from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.marks import AXES, PERCENT, need, one_scale, paint, plain, subtitle
-from blurnb.report.palette import INK, card, luminance, styled
+from blurnb.report.figures import marks
+from blurnb.report.figures.palette import INK, card, luminance, styled
 
 _MAP = "cividis"  # even steps of lightness, the same to colour-blind readers
 _TRAINED = {"sharp": "trained on sharp", "mix": "fine-tuned on the mix"}
@@ -23,12 +25,6 @@ def _readable(value: float, low: float, high: float) -> str:
     """Ink or white, whichever stands out more from the cell (WCAG contrast)."""
     cell = luminance(colormaps[_MAP]((value - low) / max(high - low, 1e-9)))
     return INK if (cell + 0.05) / (luminance(INK) + 0.05) > 1.05 / (cell + 0.05) else "white"
-
-
-def _bare(axes) -> None:
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 @styled
@@ -42,27 +38,45 @@ def layer_heatmap(
     """Similarity of each layer's answer to the blurred image and its sharp twin; a panel for each training.
 
     Layers run down from the input. The last column is the baseline, another sharp image: only what exceeds it
-    is invariance. `layers` chooses and orders; else all, by their numbers.
+    is invariance.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        "cosine" or "cka".
+    trainings
+        A panel for each.
+    layers
+        Those to draw, in their order; all by their numbers where none are given.
+    scale
+        256 where present, else the first.
+
+    Raises
+    ------
+    UserError
+        A training or the rows under blur are missing.
     """
-    found = need(rows, "layer_heatmap", metric=metric, training=list(trainings))
-    selection.one_source(found, "layer_heatmap")
-    found = one_scale(found, "layer_heatmap", scale)
-    found = found.assign(layer=found["seen"].str.removeprefix("layer "))
-    names = list(layers or selection.layers_in_order(found["layer"]))
-    twins = found[(found["versus"] == "") & (found["blur"] != "sharp")]
+    what = "layer_heatmap"
+    wanted = {"metric": metric, "training": list(trainings), **marks.WHOLE, "part_kind": "layer"}
+    found = marks.need(rows, what, **wanted, versus_blur=["sharp", ""], versus_image=["other", ""])
+    selection.one_source(found, what)
+    found = marks.one_scale(selection.main_protocol(found), what, scale)
+    twins, others = selection.select(found, versus_blur="sharp"), selection.select(found, versus_image="other")
     if twins.empty:
         raise UserError(f"layer_heatmap has no {metric} rows under blur; run the notebook that writes them")
-    blurs = selection.in_order(twins["blur"])
-    others = found[found["versus"] == "other image"]
+    names, blurs = list(layers or labels.layers_in_order(found["part"])), labels.in_order(twins["blur"])
     columns = [*blurs, "other"] if len(others) else blurs
     values = {}
     for training in trainings:
-        need(found, "layer_heatmap", training=training)
+        if training not in set(found["training"]):
+            raise UserError(f"{what} has no rows with training {training}; run the notebook that writes them")
         grid = np.full((len(names), len(columns)), np.nan)
-        for i, layer in enumerate(names):
-            for j, column in enumerate(columns):
-                part = others if column == "other" else twins[twins["blur"] == column]
-                one = selection.estimate(part[(part["layer"] == layer) & (part["training"] == training)])
+        for j, column in enumerate(columns):
+            part = others if column == "other" else selection.select(twins, blur=column)
+            for i, layer in enumerate(names):
+                one = selection.estimate(selection.select(part, part=layer, training=training))
                 grid[i, j] = np.nan if one is None else one[0]
         values[training] = grid
     low = min(0.0, float(np.nanmin(np.stack(list(values.values())))))
@@ -72,15 +86,15 @@ def layer_heatmap(
         image = axes.imshow(values[training], cmap=_MAP, vmin=low, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_title(_TRAINED.get(training, training), fontsize=9.5)
         axes.set_xticks(range(len(columns)), columns, rotation=90)
-        paint([text for text in axes.get_xticklabels() if text.get_text() != "other"])
+        marks.paint([text for text in axes.get_xticklabels() if text.get_text() != "other"])
         axes.set_yticks(range(len(names)), names)
         if "other" in columns:
             axes.axvline(len(blurs) - 0.5, color="white", linewidth=2.5)
-        _bare(axes)
+        marks.bare(axes, ticks=True)
     bar = figure.colorbar(image, ax=list(panels), location="bottom", aspect=40, pad=0.02, shrink=0.9)
-    bar.set_label(AXES.get(metric, metric))
+    bar.set_label(METRICS[metric].along)
     bar.outline.set_visible(False)
-    subtitle(figure, found, f"scale {found['scale'].iloc[0]}", "other: another sharp image")
+    marks.subtitle(figure, found, marks.at_scale(found), "other: another sharp image")
     return figure
 
 
@@ -89,18 +103,21 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     """Training (rows) against tested blur (columns): value in each cell, half the width of its interval below.
 
     A frame marks the cells whose test is of the family trained on.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        A key of METRICS.
+    scale
+        256 where present, else the first.
     """
-    found = plain(rows, "transfer_matrix", metric=metric)
-    found = one_scale(found, "transfer_matrix", scale)
-    blurs = selection.in_order(found["blur"])
-    trainings = sorted(set(found["training"]), key=selection.training_place)
-    factor = 100 if metric in PERCENT else 1
-    cells = {}
-    for i, training in enumerate(trainings):
-        for j, blur in enumerate(blurs):
-            one = selection.estimate(found[(found["training"] == training) & (found["blur"] == blur)])
-            if one is not None:
-                cells[i, j] = tuple(factor * end for end in one)
+    found = marks.plain_at(rows, "transfer_matrix", scale, metric=metric)
+    blurs, parts, share = labels.in_order(found["blur"]), selection.trainings(found), METRICS[metric].is_share
+    trainings, cells = list(parts), {}
+    for i, part in enumerate(parts.values()):
+        cells |= {(i, blurs.index(blur)): point for blur, point in marks.points(part, metric).items()}
     grid = np.full((len(trainings), len(blurs)), np.nan)
     for place, one in cells.items():
         grid[place] = one[0]
@@ -108,25 +125,27 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     figure = card(0.44 * len(trainings) + 1.55)
     axes = figure.subplots()
     axes.imshow(grid, cmap=_MAP, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
-    digits = 0 if factor == 100 else 2
-    for (i, j), (value, down, up) in cells.items():
-        ink = _readable(value, low, high)
-        known = np.isfinite([down, up]).all()
-        axes.text(
-            j, i - (0.14 if known else 0), f"{value:.{digits}f}", ha="center", va="center", color=ink, gid="value"
-        )
-        if known:
-            half = f"±{max(value - down, up - value):.{max(1, digits) if up - down < 3 else digits}f}"
-            axes.text(j, i + 0.26, half, ha="center", va="center", color=ink, fontsize=7, gid="interval")
-        if blurs[j] != "sharp" and trainings[i] in (selection.family(blurs[j]), blurs[j]):
+    for (i, j), cell in cells.items():
+        ink = _readable(cell[0], low, high)
+        _write(axes, j, i, cell, 0 if share else 2, ink)
+        if blurs[j] != "sharp" and trainings[i] in (labels.family(blurs[j]), blurs[j]):
             axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, edgecolor=ink, linewidth=1.2))
     axes.set_xticks(range(len(blurs)), blurs, rotation=90)
-    paint(axes.get_xticklabels())
+    marks.paint(axes.get_xticklabels())
     axes.set_yticks(range(len(trainings)), trainings)
     axes.set_ylabel("trained on")
     axes.set_xlabel("tested on")
-    _bare(axes)
-    subtitle(
-        figure, found, f"scale {found['scale'].iloc[0]}", AXES.get(metric, metric), "frame: trained on that family"
-    )
+    marks.bare(axes, ticks=True)
+    marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, "frame: trained on that family")
     return figure
+
+
+def _write(axes, x: int, y: int, cell: tuple[float, float, float], digits: int, ink: str) -> None:
+    """The value of a cell and, below it, the longer half of its interval."""
+    value, down, up = cell
+    known = np.isfinite([down, up]).all()
+    middle = {"ha": "center", "va": "center", "color": ink}
+    axes.text(x, y - (0.14 if known else 0), f"{value:.{digits}f}", **middle, gid="value")
+    if known:
+        half = f"±{max(value - down, up - value):.{max(1, digits) if up - down < 3 else digits}f}"
+        axes.text(x, y + 0.26, half, **middle, fontsize=7, gid="interval")

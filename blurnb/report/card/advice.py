@@ -6,50 +6,76 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from blurnb import intervals
-from blurnb.report import claims, figures, selection, tables
+from blurnb import intervals, labels
+from blurnb.report import selection
+from blurnb.report._pending import NOT_RUN, combine, judge
+from blurnb.report.numbers import interval
 
 EQUAL = (3.2, 5.0)  # standard deviations, frame pixels, that count as about equally strong; D8 and G4 have 4
 FEW = 200  # images, below which intervals are too wide to act on
 OVERCONFIDENT = 0.05
 
+Triple = tuple[float, float, float]
+
 
 def training(rows: pd.DataFrame) -> str:
+    """What the network was trained on, as its rows say."""
     return rows["training"].iloc[0]
+
+
+def main(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows at the card's main scale: 256 where measured, else the first."""
+    return selection.select(rows, scale=selection.main_scale(rows))
+
+
+def level(rows: pd.DataFrame, **wanted) -> Triple | None:
+    """A number about all images in the main protocol, None where there is none."""
+    return selection.estimate(selection.main_protocol(selection.estimates(rows, **wanted)))
+
+
+def changes(rows: pd.DataFrame) -> dict[str, Triple]:
+    """The paired change of top-1 from sharp images, by blur in order."""
+    found = selection.estimates(rows, metric="top1", statistic="difference", versus_blur="sharp")
+    found = selection.main_protocol(found)
+    return {b: selection.estimate(selection.select(found, blur=b)) for b in labels.in_order(found["blur"])}
 
 
 def telling(here: pd.DataFrame) -> str:
     """The blur that stands for blur: D8 where measured, else the strongest of the first family."""
-    blurs = [b for b in selection.in_order(here["blur"]) if b != "sharp"]
-    first = [b for b in blurs if selection.family(b) == selection.family(blurs[0])]
+    blurs = [b for b in labels.in_order(here["blur"]) if b != "sharp"]
+    first = [b for b in blurs if labels.family(b) == labels.family(blurs[0])]
     return "D8" if "D8" in blurs else first[-1]
 
 
 def guessing(here: pd.DataFrame, note: Mapping) -> bool:
     """Whether the sharp accuracy cannot be told from that of always naming one class."""
-    here = here[here["seen"] == selection.main_view(here)]
-    sharp = selection.estimate(selection.select(here, blur="sharp", metric="top1", versus=""))
+    sharp = level(here, blur="sharp", metric="top1")
     return sharp[1] <= max(1 / note["classes"], note.get("most_frequent_class", 0.0))
 
 
-def family_losses(here: pd.DataFrame) -> dict[str, tuple[str, tuple[float, float, float]]]:
+def family_losses(here: pd.DataFrame) -> dict[str, tuple[str, Triple]]:
     """By family, the blur of about D8's strength and the paired change of top-1 under it, most lost first."""
-    changes = selection.select(here, metric="top1_change", versus="sharp image")
-    changes = changes[changes["seen"] == selection.main_view(changes)]
     found = {}
-    for blur in selection.in_order(changes["blur"]):
-        size = figures.spread(blur)
-        kind = selection.family(blur)
-        if kind in ("shake", "inertial") or EQUAL[0] <= size <= EQUAL[1]:
-            found.setdefault(kind, (blur, selection.estimate(selection.select(changes, blur=blur))))
+    for label, change in changes(here).items():
+        blur = labels.parse(label)
+        if blur.is_random or EQUAL[0] <= blur.kernel_sd <= EQUAL[1]:
+            found.setdefault(blur.family, (label, change))
     return dict(sorted(found.items(), key=lambda pair: pair[1][1][0]))
 
 
 def steps(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list[str]:
-    """Advice, one sentence or two each, most important first."""
-    rows = selection.split_view(rows)
-    scales = selection.scales_in_order(rows["scale"])
-    here = selection.select(rows, scale="256" if "256" in scales else scales[0])
+    """Advice, one sentence or two each, most important first.
+
+    Parameters
+    ----------
+    rows
+        Records of one run of the card.
+    note
+        Its manifest.
+    reference
+        Records of the book, perhaps empty.
+    """
+    here = main(rows)
     n = int(here["n"].max())
     if guessing(here, note):
         return [
@@ -57,7 +83,7 @@ def steps(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list[st
             "class, so nothing here says what blur does to it. Check its weights, its normalisation (mean and std) and "
             "that its classes are in the order of the sorted folders."
         ]
-    found = _few(n) + _train(here, n, reference) + _scale(rows, scales, n) + _confidence(here, n)
+    found = _few(n) + _train(here, n, reference) + _scale(rows, n) + _confidence(here, n)
     return found or ["No blur tested costs more than its interval leaves open."]
 
 
@@ -84,32 +110,28 @@ def _train(here: pd.DataFrame, n: int, reference: pd.DataFrame) -> list[str]:
         )
     else:
         text += "."
-    known = claims.combine(claims.judge(2, reference, "photographs")) if len(reference) else None
-    if known is not None and known.verdict != claims.NOT_RUN:
+    known = combine(judge(2, reference, "photographs")) if len(reference) else None
+    if known is not None and known.verdict != NOT_RUN:
         text += f" In the book that brought back {known.effect_text()} ({known.evidence})."
     return [text]
 
 
-def _points(change: tuple[float, float, float], n: int) -> str:
-    return tables.interval(*change, n, "top1_change", signed=True)
+def _points(change: Triple, n: int) -> str:
+    return interval(*change, n, signed=True)
 
 
-def _scale(rows: pd.DataFrame, scales: list[str], n: int) -> list[str]:
-    plain = selection.select(rows, metric="top1", versus="")
-    plain = plain[plain["seen"] == selection.main_view(plain)]
-    blur = telling(plain)
-    best = {}
-    for condition in ("sharp", blur):
-        level = {s: selection.estimate(selection.select(plain, scale=s, blur=condition)) for s in scales}
-        best[condition] = (max(level, key=lambda s: level[s][0]), level)
-    (sharp, _), (under, level) = best["sharp"], best[blur]
+def _scale(rows: pd.DataFrame, n: int) -> list[str]:
+    scales = labels.scales_in_order(rows["scale"])
     if len(scales) < 2:
         return []
+    blur = telling(rows)
+    levels = {c: {s: level(rows, metric="top1", scale=s, blur=c) for s in scales} for c in ("sharp", blur)}
+    sharp, under = (max(one, key=lambda s: one[s][0]) for one in levels.values())
     if sharp == under:
         return [
             f"Show it images {sharp} pixels high: of {', '.join(scales)} that is best on sharp images and under {blur}."
         ]
-    gain = intervals.difference(level[under], level[sharp])
+    gain = intervals.difference(levels[blur][under], levels[blur][sharp])
     if gain[1] > 0:
         return [
             f"Show it sharp images {sharp} pixels high, but blurred ones {under}: under {blur} that is "
@@ -122,13 +144,13 @@ def _scale(rows: pd.DataFrame, scales: list[str], n: int) -> list[str]:
 
 
 def _confidence(here: pd.DataFrame, n: int) -> list[str]:
-    plain = selection.select(here[here["seen"] == selection.main_view(here)], versus="")
-    found = {}
-    for blur in ("sharp", telling(here)):
-        part = selection.select(plain, blur=blur)
-        sure, right = (selection.estimate(selection.select(part, metric=m)) for m in ("confidence", "top1"))
-        found[blur] = None if sure is None else intervals.difference(sure, right)
-    (_, before), (blur, after) = found.items()
+    blur = telling(here)
+
+    def surplus(label: str) -> Triple | None:
+        sure, right = (level(here, blur=label, metric=m) for m in ("confidence", "top1"))
+        return None if sure is None else intervals.difference(sure, right)
+
+    before, after = surplus("sharp"), surplus(blur)
     if after is None or not after[1] > OVERCONFIDENT:
         return []
     text = f"Do not trust its confidence under blur: under {blur} it is {_points(after, n)} points surer than right"
@@ -138,14 +160,12 @@ def _confidence(here: pd.DataFrame, n: int) -> list[str]:
 
 def recipe(rows: pd.DataFrame, note: Mapping) -> str:
     """The line of code that the first step refers to; empty where there is nothing to train against."""
-    rows = selection.split_view(rows)
-    scales = selection.scales_in_order(rows["scale"])
-    here = selection.select(rows, scale="256" if "256" in scales else scales[0])
-    lost = {kind: one for kind, one in family_losses(here).items() if one[1][2] < 0}
+    here = main(rows)
+    lost = [kind for kind, one in family_losses(here).items() if one[1][2] < 0]
     if guessing(here, note) or not lost:
         return ""
-    kind = next(iter(lost))
-    alone = kind if kind in ("defocus", "gaussian", "motion", "shake") else "shake"
+    # Shake stands for all that is drawn at random: the other trajectories are no mix of their own.
+    alone = "shake" if labels.FAMILIES[lost[0]].is_random else lost[0]
     return (
         "from blurnb.optics import RandomBlur\n"
         'augment = RandomBlur(mix="mix")  # one image in five stays sharp\n'

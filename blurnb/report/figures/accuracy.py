@@ -1,0 +1,220 @@
+"""Accuracy under each blur: of one network, before and after fine-tuning, and its loss taken apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from blurnb import labels
+from blurnb.errors import UserError
+from blurnb.metrics import METRICS
+from blurnb.report import paper
+from blurnb.report.figures import marks
+from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled, tint
+
+
+@styled
+def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "sharp", compare: bool = True) -> Figure:
+    """Accuracy under each blur, a panel for each scale: ours filled with intervals, the paper's hollow.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        A key of METRICS; the paper is drawn for top5 only, where it has the condition.
+    training
+        What the network was trained on, "as given" for one that is not ours.
+    compare
+        Whether to draw the paper at all.
+
+    Raises
+    ------
+    UserError
+        No such rows, or rows of two networks or data sets.
+    """
+    found = marks.plain(rows, "accuracy_by_blur", metric=metric, training=training, **marks.WHOLE)
+    scales, blurs = labels.scales_in_order(found["scale"]), labels.in_order(found["blur"])
+    columns = min(2, len(scales))
+    lines = math.ceil(len(scales) / columns)
+    figure = card(lines * (0.26 * len(blurs) + 0.75) + 0.55)
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid[len(scales) :]:
+        axes.set_visible(False)
+    hollow = 0
+    for axes, scale in zip(grid, scales):
+        places = marks.blur_axis(axes, blurs)
+        marks.dots(axes, marks.points(found[found["scale"] == scale], metric), places)
+        for one in paper.published(scale, training=training).itertuples() if compare and metric == "top5" else ():
+            if one.blur in places:
+                hollow += 1
+                ring = {"markersize": 8, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.1}
+                axes.plot(one.top5_percent, places[one.blur], "o", zorder=4, gid="paper", **ring)
+        axes.set_title(f"scale {scale}")
+        axes.set_xlim(-3, 103)
+        axes.set_xticks([0, 25, 50, 75, 100])
+    for axes in grid[max(0, len(scales) - columns) : len(scales)]:
+        axes.set_xlabel(METRICS[metric].along)
+        axes.tick_params(labelbottom=True)
+    marks.subtitle(figure, found, marks.trained(training), "bar: 95 % interval", "ring: the paper" if hollow else "")
+    return figure
+
+
+@styled
+def confidence(rows: pd.DataFrame, scale: str | None = None, training: str = "sharp") -> Figure:
+    """Entropy (nats) and probability of the true class (%) under each blur, at one scale.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    scale
+        256 where present, else the first.
+    training
+        What the network was trained on.
+    """
+    metrics = ["entropy", "p_true"]
+    found = marks.plain_at(rows, "confidence", scale, metric=metrics, training=training, **marks.WHOLE)
+    blurs = labels.in_order(found["blur"])
+    figure = card(0.26 * len(blurs) + 1.3)
+    for axes, metric in zip(figure.subplots(1, 2, sharey=True), metrics):
+        here = marks.need(found, "confidence", metric=metric)
+        marks.dots(axes, marks.points(here, metric), marks.blur_axis(axes, blurs))
+        axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
+        axes.set_xlabel(METRICS[metric].along)
+    marks.subtitle(figure, found, marks.at_scale(found), marks.trained(training), "bar: 95 % interval")
+    return figure
+
+
+@styled
+def before_after(
+    rows: pd.DataFrame, metric: str = "top1", before: str = "sharp", after: str = "mix", scale: str | None = None
+) -> Figure:
+    """Each blur before (pale) and after fine-tuning (full), both with intervals, joined by the change.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        A key of METRICS.
+    before, after
+        The two trainings.
+    scale
+        256 where present, else the first.
+
+    Raises
+    ------
+    UserError
+        No blur has rows of both trainings.
+    """
+    found = marks.plain_at(rows, "before_after", scale, metric=metric, training=[before, after], **marks.WHOLE)
+    ends = [marks.points(marks.need(found, "before_after", training=t), metric) for t in (before, after)]
+    blurs = [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]
+    if not blurs:
+        raise UserError(f"before_after has no blur with rows for both {before} and {after}; run both networks on it")
+    figure = card(0.3 * len(blurs) + 1.3)
+    axes = figure.subplots()
+    places = marks.blur_axis(axes, blurs)
+    for blur in blurs:
+        start, stop = ends[0][blur][0], ends[1][blur][0]
+        axes.plot([start, stop], [places[blur]] * 2, color=colour(blur), linewidth=1, alpha=0.6, zorder=1, gid="change")
+    marks.pair(axes, *({b: end[b] for b in blurs} for end in ends), places)
+    axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
+    axes.set_xlabel(METRICS[metric].along)
+    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
+    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
+    return figure
+
+
+PARTS = ("information lost", "blur unknown", "train-test mismatch")
+
+
+@styled
+def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> Figure:
+    """The loss under each blur in three parts.
+
+    What a specialist for it loses too, what the mix loses beyond the specialist, what the sharp network loses beyond
+    the mix. The specialist is the training that bears the blur's label (`shake` for shake). The whiskers are the
+    intervals of the accuracies at the joints. A part below zero (the later network is better) is drawn hollow.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        A share, a key of METRICS.
+    scale
+        256 where present, else the first.
+
+    Raises
+    ------
+    UserError
+        No blur was tested with all three trainings.
+    """
+    found = marks.plain_at(rows, "loss_split", scale, metric=metric, **marks.WHOLE)
+    parts = found.groupby("training")
+    level = {(training, b): one for training, part in parts for b, one in marks.points(part, metric).items()}
+
+    def complete(blur: str) -> bool:
+        return blur != "sharp" and {(blur, blur), ("mix", blur), ("sharp", blur), ("sharp", "sharp")} <= set(level)
+
+    blurs = list(filter(complete, labels.in_order(found["blur"])))
+    if not blurs:
+        raise UserError(
+            "loss_split needs rows of sharp, mix and a specialist (training D8 on D8, say) under one blur, and of "
+            "sharp on sharp; fine-tune a specialist first"
+        )
+    figure = card(0.62 * len(blurs) + 1.45)
+    axes = figure.subplots()
+    marks.blur_axis(axes, blurs)
+    axes.set_yticks(range(len(blurs)), blurs)
+    axes.set_ylim(len(blurs) - 0.4, -0.95)
+    top = level["sharp", "sharp"][0]
+    joints = {b: [0.0, *(top - level[training, b][0] for training in (b, "mix", "sharp"))] for b in blurs}
+    for place, blur in enumerate(blurs):
+        _bars(axes, place, joints[blur], colour(blur), 0.06 * top)
+        for training, end, height in zip((blur, "mix", "sharp"), joints[blur][1:], (0.37, 0.45, 0.37)):
+            value, low, high = level[training, blur]
+            mark = marks.whisker((end, end - (high - value), end + (value - low)))
+            axes.errorbar(end, place + height, xerr=mark, fmt="|", color=INK, elinewidth=1, markersize=4, zorder=4)
+    axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
+    first = joints[blurs[0]]
+    _spread_labels(axes, [(a + b) / 2 for a, b in zip(first, first[1:])], PARTS, -0.5)
+    axes.set_xlabel(f"points of {marks.spoken(metric)} lost under the blur")
+    marks.subtitle(figure, found, marks.at_scale(found), "bar below: 95 % interval at each joint")
+    return figure
+
+
+def _bars(axes, place: float, ends: Sequence[float], ink: str, least: float) -> None:
+    """The three parts between `ends` in one line, those wider than `least` with their width written in them."""
+    for i, (start, stop) in enumerate(zip(ends, ends[1:])):
+        style = {"color": tint(ink, (1.0, 0.6, 0.28)[i]), "edgecolor": CARD, "height": 0.56, "zorder": 2}
+        if stop < start:
+            style = {"color": "none", "edgecolor": ink, "height": 0.3, "zorder": 3}
+        axes.barh(place, stop - start, left=start, linewidth=1, gid=PARTS[i], **style)
+        if stop - start > least:
+            written = {"ha": "center", "va": "center", "color": "white" if i == 0 else INK, "zorder": 5}
+            axes.text((start + stop) / 2, place, f"{stop - start:.0f}", **written)
+
+
+def _spread_labels(axes, centres: Sequence[float], names: Sequence[str], height: float) -> None:
+    """Names above the parts of the first bar, pushed apart where they would collide."""
+    low, high = axes.get_xlim()
+    unit = (high - low) / 62  # the width of a letter, near enough
+    widths, gap = [len(name) * unit for name in names], 2.5 * unit
+    starts: list[float] = []
+    for centre, width in zip(centres, widths):
+        least = starts[-1] + widths[len(starts) - 1] + gap if starts else low
+        starts.append(max(least, centre - width / 2))
+    for i in reversed(range(len(starts))):
+        limit = high if i == len(starts) - 1 else starts[i + 1] - gap
+        starts[i] = min(starts[i], limit - widths[i])
+    behind = {"facecolor": CARD, "edgecolor": "none", "pad": 1}
+    for start, width, centre, name in zip(starts, widths, centres, names):
+        axes.text(start, height - 0.12, name, fontsize=8.5, color=QUIET, ha="left", va="bottom", bbox=behind)
+        foot = min(max(centre, start), start + width)  # the leader leaves the name where it is nearest
+        axes.plot([foot, centre], [height - 0.1, height + 0.2], color=QUIET, linewidth=0.7, zorder=1)

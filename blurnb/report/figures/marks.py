@@ -1,0 +1,182 @@
+"""The marks that figures share: which rows to draw, the axis of blurs, dots with whiskers, the line that states n."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from blurnb import labels
+from blurnb.errors import UserError
+from blurnb.metrics import METRICS
+from blurnb.report import selection
+from blurnb.report.figures.palette import CARD, QUIET, colour, marker
+
+Triple = tuple[float, float, float]
+
+WHOLE = {"frozen": "none", "per_scale": False}
+"""What a training is unless it says otherwise: of the whole network, one for all scales."""
+
+# Of two marks for one blur the earlier network's is pale and hollow.
+HOLLOW = {"markerfacecolor": CARD, "markeredgewidth": 1.3, "elinewidth": 1.1, "alpha": 0.75}
+
+
+def pair(axes: Axes, before: Mapping[str, Triple], after: Mapping[str, Triple], places: Mapping[str, float]) -> None:
+    """The earlier network's dots, hollow, a little below the later one's."""
+    for found, shift, style in ((before, 0.13, HOLLOW), (after, -0.13, {})):
+        dots(axes, found, {blur: y + shift for blur, y in places.items()}, joined=False, **style)
+
+
+def need(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
+    """The rows about all images and no comparison that match; UserError naming what is missing where none does."""
+    return _found(selection.estimates(rows, **wanted), what, wanted)
+
+
+def plain(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
+    """`need`, of one network on one data set in its main protocol, shown images as they are."""
+    found = selection.main_protocol(need(rows, what, **wanted))
+    selection.one_source(found, what)
+    return found
+
+
+def plain_at(rows: pd.DataFrame, what: str, scale: str | None, **wanted) -> pd.DataFrame:
+    """`plain`, at one scale."""
+    return one_scale(plain(rows, what, **wanted), what, scale)
+
+
+def _found(found: pd.DataFrame, what: str, wanted: Mapping) -> pd.DataFrame:
+    if found.empty:
+        named = {k: v if isinstance(v, list) else [v] for k, v in wanted.items() if k not in WHOLE and v}
+        terms = [f"{k} {' or '.join(map(str, v))}" for k, v in named.items()]
+        raise UserError(f"{what} has no rows with {', '.join(terms)}; run the notebook that writes them")
+    return found
+
+
+def captured(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
+    """`need`, in the main protocol but under every rounding, noise and method of deblurring."""
+    return selection.main_protocol(need(rows, what, **wanted), but=["rounding", "noise_sd", "method"])
+
+
+def one_scale(rows: pd.DataFrame, what: str, scale: str | None) -> pd.DataFrame:
+    """The rows at `scale`; without one at the main scale."""
+    scale = scale or selection.main_scale(rows)
+    return _found(selection.select(rows, scale=scale), what, {"scale": scale})
+
+
+def points(rows: pd.DataFrame, metric: str) -> dict[str, Triple]:
+    """(value, low, high) by blur, in order; percent where the metric is a share."""
+    return {b: percent(selection.estimate(rows[rows["blur"] == b]), metric) for b in labels.in_order(rows["blur"])}
+
+
+def percent(point: Triple, metric: str) -> Triple:
+    """The point as it is drawn: percent where the metric is a share."""
+    return tuple(METRICS[metric].factor * end for end in point)
+
+
+def spoken(metric: str) -> str:
+    """The metric in the middle of a sentence that names its unit: `top-1`."""
+    return METRICS[metric].heading.removesuffix(", %")
+
+
+def trained(training: str) -> str:
+    """What a figure says of a training; nothing of a network that is shown as it was given."""
+    return "" if training == "as given" else f"trained on {training}"
+
+
+def at_scale(rows: pd.DataFrame) -> str:
+    """`scale 256`, of rows at one scale."""
+    return f"scale {rows['scale'].iloc[0]}"
+
+
+def subtitle(figure: Figure, rows: pd.DataFrame | str, *more: str) -> None:
+    """Network, data and n, which no figure may leave out, small above the panels; wrapped to the figure's width."""
+    if isinstance(rows, str):
+        parts = [rows, *more]
+    else:
+        parts = [*selection.one_source(rows, "a figure"), counted(rows["n"]), *more]
+    width, lines = int(figure.get_size_inches()[0] * 12.6), []
+    for part in filter(None, (part.replace("$", r"\$") for part in parts)):  # a file name is no formula
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=9, color=QUIET, linespacing=1.35)
+
+
+def counted(n: Sequence[int]) -> str:
+    """`n = 500`, or what the counts span."""
+    least, most = min(n), max(n)
+    return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
+
+
+def whisker(point: Triple) -> np.ndarray | None:
+    """Lengths (2, 1) below and above for errorbar; None without an interval."""
+    value, low, high = point
+    if math.isnan(low) or math.isnan(high):
+        return None
+    return np.array([[max(0.0, value - low)], [max(0.0, high - value)]])
+
+
+def dots(axes: Axes, found: Mapping[str, Triple], places: Mapping[str, float], joined: bool = True, **style) -> None:
+    """A dot with a whisker for each blur at its height; a thin line joins the doses of a family."""
+    for doses in _families(found) if joined else ():
+        style_of_line = {"color": colour(doses[0]), "linewidth": 1, "alpha": 0.5, "zorder": 1, "gid": "family"}
+        axes.plot([found[blur][0] for blur in doses], [places[blur] for blur in doses], **style_of_line)
+    for blur, point in found.items():
+        shown = {"markersize": 5.5, "elinewidth": 1.6, "zorder": 3, "label": blur} | style
+        shown |= {"fmt": marker(blur), "color": colour(blur), "capsize": 0}
+        axes.errorbar(point[0], places[blur], xerr=whisker(point), **shown)
+
+
+def _families(blurs) -> list[list[str]]:
+    """The blurs that differ in one number, and so are doses of one thing, by family."""
+    doses: dict[str, list[str]] = {}
+    for blur in blurs:
+        one = labels.parse(blur)
+        if labels.FAMILIES[one.family].letter and len(one.parameters) == 1:
+            doses.setdefault(one.family, []).append(blur)
+    return list(doses.values())
+
+
+def blur_axis(axes: Axes, blurs: Sequence[str]) -> dict[str, float]:
+    """Blur labels down the y axis in the colours of their families, sharp on top; returns their heights."""
+    places, height = {}, 0.0
+    for i, blur in enumerate(blurs):
+        # A little air between families groups them without a box or a legend.
+        height += 0.5 if i and labels.family(blur) != labels.family(blurs[i - 1]) else 0.0
+        places[blur] = height
+        height += 1
+    axes.set_yticks(list(places.values()), list(places))
+    paint(axes.get_yticklabels())
+    down(axes, height - 0.3)
+    return places
+
+
+def down(axes: Axes, end: float, start: float = -0.7) -> None:
+    """Make the y axis a list that is read from the top: its ends, no ticks, no line, a grid for the values."""
+    axes.set_ylim(end, start)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def paint(ticks) -> None:
+    """Give tick labels that are blurs the colours of their families."""
+    for text in ticks:
+        text.set_color(colour(text.get_text()))
+        text.set_fontweight("bold")
+
+
+def bare(axes: Axes, ticks: bool = False) -> None:
+    """Take the frame off a picture, and its ticks unless they carry labels."""
+    if ticks:
+        axes.tick_params(length=0)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,223 @@
+"""What segmentation shows: maps in colours with their legend, outlines against insides; and classes one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from blurnb import intervals, labels
+from blurnb.errors import UserError
+from blurnb.metrics import METRICS
+from blurnb.report import selection
+from blurnb.report._pending import class_changes
+from blurnb.report.figures import marks
+from blurnb.report.figures.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
+
+VOID = 255
+_TWENTY = [to_rgb(one) for one in (*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2])]
+"""Strong colours first, then their pale ones; a class keeps its colour in every picture of a run."""
+
+
+def class_colours(count: int) -> np.ndarray:
+    """(count, 3) in [0, 1]; the first, often the background, is dark grey from the thirteenth class on."""
+    chosen = _TWENTY if count <= 12 else [to_rgb("#3b3b40"), *_TWENTY]
+    return np.array([chosen[place % len(chosen)] for place in range(count)])
+
+
+def coloured(maps: np.ndarray, count: int) -> np.ndarray:
+    """A label map (H, W) as a picture (H, W, 3); void is white."""
+    if maps.size and maps[maps != VOID].max(initial=0) >= count:
+        raise UserError(f"a map holds label {maps[maps != VOID].max()}, the classes end at {count - 1}")
+    table = np.vstack([class_colours(count), np.ones((VOID + 1 - count, 3))])
+    return table[maps]
+
+
+@styled
+def gallery(examples: Mapping) -> Figure:
+    """Image, truth and each network's answer in columns, sharp and blurred in rows; below, the classes that appear.
+
+    Parameters
+    ----------
+    examples
+        `classes`, `columns` (names of the networks) and `rows`, each with `blur`, `image` (H, W, 3) in [0, 1], `truth`
+        and `answers` (label maps (H, W), one a network).
+
+    Raises
+    ------
+    UserError
+        No rows, or a map that holds a label beyond the classes.
+    """
+    classes, rows = examples["classes"], examples["rows"]
+    if not rows:
+        raise UserError("gallery needs at least one image; raise n_images")
+    titles = ["image", "truth", *(f"{name} network" for name in examples["columns"])]
+    shown = sorted({int(v) for row in rows for one in (row["truth"], *row["answers"]) for v in np.unique(one)})
+    legend = [v for v in shown if v != VOID]
+    side = (WIDTH - 0.25) / len(titles)
+    heights = [side * row["truth"].shape[0] / row["truth"].shape[1] for row in rows]
+    lines = -(-(len(legend) + (VOID in shown)) // 4)
+    figure = card(sum(heights) + 0.03 * len(rows) + 0.25 + 0.2 * lines + 0.1)
+    figure.get_layout_engine().set(h_pad=0.015, w_pad=0.01, hspace=0, wspace=0)
+    grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for line, row in zip(grid, rows):
+        line[0].imshow(np.clip(row["image"], 0, 1), interpolation="antialiased")
+        for axes, one in zip(line[1:], (row["truth"], *row["answers"])):
+            axes.imshow(coloured(one, len(classes)), interpolation="nearest")
+        for axes in line:
+            marks.bare(axes)
+        line[0].set_ylabel(row["blur"], color=colour(row["blur"]), fontsize=9, labelpad=2)
+    for axes, title in zip(grid[0], titles):
+        axes.set_title(title, loc="center", fontsize=8.5, pad=3)
+    colours = class_colours(len(classes))
+    named = [(colours[v], classes[v]) for v in legend] + ([("white", "void")] if VOID in shown else [])
+    patches = [Patch(facecolor=ink, edgecolor=QUIET, linewidth=0.4, label=name) for ink, name in named]
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=4, fontsize=8, handlelength=1.1, columnspacing=1.2,
+        handletextpad=0.5, borderpad=0.1, labelspacing=0.3,
+    )  # fmt: skip
+    return figure
+
+
+@styled
+def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", after: str = "mix") -> Figure:
+    """Near the outlines of the label map and inside them: before (pale) and after training on the mix, by blur.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network on one data set.
+    metric
+        A key of METRICS.
+    before, after
+        The two trainings.
+    """
+    wanted = {"metric": metric, "training": [before, after], **marks.WHOLE}
+    found = marks.need(rows, "by_region", **wanted, part_kind="region")
+    selection.one_source(found, "by_region")
+    found = marks.one_scale(selection.main_protocol(found), "by_region", None)
+    blurs = labels.in_order(found["blur"])
+    figure = card(0.3 * len(blurs) + 1.35)
+    for axes, region in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("boundary", "interior")):
+        places = marks.blur_axis(axes, blurs)
+        parts = (selection.select(found, part=region, training=training) for training in (before, after))
+        marks.pair(axes, *(marks.points(part, metric) for part in parts), places)
+        axes.set_title(region)
+        axes.set_xlabel(METRICS[metric].along)
+    axes.set_xlim(0, None)
+    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
+    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
+    return figure
+
+
+RINGS = {"o": "ring", "s": "square", "^": "triangle", "D": "diamond"}
+
+
+@styled
+def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "top1") -> Figure:
+    """Share of the sharp score kept: mIoU (full) beside the accuracy of RQ2's networks (hollow), before and after.
+
+    Parameters
+    ----------
+    rows
+        Answers of one network of RQ5 on one data set.
+    classification
+        The rows of RQ2, a mark for each network and data set in it; empty leaves them out. They stand beside the same
+        blur relative to the image: D2 in a frame of 128 beside D8.
+    metric
+        That of the classification.
+    """
+    found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE), "miou")
+    selection.one_source(found, "share_kept")
+    blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
+    beside = {
+        selection.one_source(part, "share_kept"): _first_scale(part, metric)
+        for _, part in selection.in_papers_frame(classification).groupby(selection.SOURCE, dropna=False)
+        if (part["metric"] == metric).any() and set(part["blur"]) & set(blurs)
+    }
+    figure = card(0.34 * len(blurs) + 1.45)
+    low = 100.0
+    for axes, training in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("sharp", "mix")):
+        places = marks.blur_axis(axes, blurs)
+        shares = [
+            _shares(part, m, training, blurs) for part, m in ((found, "miou"), *((p, metric) for p in beside.values()))
+        ]
+        low = min([low, *(share[1] for one in shares for share in one.values() if np.isfinite(share[1]))])
+        marks.dots(axes, shares[0], {b: y - 0.18 for b, y in places.items()}, joined=False)
+        for place, (mark, one) in enumerate(zip(RINGS, shares[1:])):
+            for blur, share in one.items():
+                axes.errorbar(
+                    share[0], places[blur] + 0.1 + 0.2 * place, xerr=marks.whisker(share), fmt=mark, color=QUIET,
+                    markerfacecolor=CARD, markeredgecolor=INK, markersize=5, elinewidth=1, gid="classification",
+                )  # fmt: skip
+        axes.axvline(100, color=QUIET, linewidth=0.8, zorder=0)
+        axes.set_title(f"trained on {training}")
+        axes.set_xlabel("share of sharp score kept, %")
+        axes.set_xlim(max(0.0, low - 5), None)
+    score = marks.spoken(metric)
+    named = [f"{RINGS[mark]}: {score} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)]
+    marks.subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
+    return figure
+
+
+def _shares(rows: pd.DataFrame, metric: str, training: str, blurs: list[str]) -> dict[str, marks.Triple]:
+    """Share of the sharp network's score on sharp images that `training` keeps under each of the blurs, %."""
+    found = selection.main_protocol(selection.estimates(rows, metric=metric, **marks.WHOLE))
+    sharp = selection.estimate(selection.select(found, training="sharp", blur="sharp"))
+    own = selection.select(found, training=training)
+    if sharp is None:
+        return {}
+    kept = {b: intervals.share_kept(sharp, selection.estimate(own[own["blur"] == b])) for b in set(own["blur"])}
+    return {blur: tuple(100 * end for end in kept[blur]) for blur in blurs if blur in kept}
+
+
+def _first_scale(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    scored = rows[rows["metric"] == metric]
+    return rows if scored.empty else selection.select(rows, scale=labels.scales_in_order(scored["scale"])[0])
+
+
+@styled
+def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
+    """Sharp accuracy (hollow) and accuracy under blur (filled) of the `count` classes that lose most, worst on top.
+
+    The bar is the 95 % interval of the paired loss, drawn from the sharp mark.
+
+    Parameters
+    ----------
+    rows
+        Answers by class of one network on one data set, at one scale.
+    count
+        How many classes at most.
+
+    Raises
+    ------
+    UserError
+        No class has rows of its own.
+    """
+    found = class_changes(rows).head(count)
+    if found.empty:
+        raise UserError("most_affected needs rows by class: at least five images of a class, sharp and blurred")
+    figure = card(0.3 * len(found) + 1.2)
+    axes = figure.subplots()
+    ink = colour(found["blur"].iloc[0])
+    for place, line in enumerate(found.itertuples()):
+        start, change = 100 * line.sharp[0], tuple(100 * end for end in line.change)
+        axes.plot([start, start + change[0]], [place, place], color=ink, linewidth=1, alpha=0.5, zorder=1)
+        axes.plot(start, place, "o", markersize=5.5, markerfacecolor="none", markeredgecolor=QUIET, zorder=3)
+        end = start + change[0]
+        bar = marks.whisker((end, start + change[1], min(start + change[2], 100.0)))
+        axes.errorbar(end, place, xerr=bar, fmt="o", color=ink, markersize=5.5, elinewidth=1.4, zorder=3)
+    axes.set_yticks(range(len(found)), [name.replace("$", r"\$")[:32] for name in found["class"]], color=INK)
+    marks.down(axes, len(found) - 0.4, -0.6)
+    axes.set_xlim(-3, 103)
+    axes.set_xlabel(METRICS["top1"].along)
+    source = selection.one_source(selection.select(rows, part_kind="class"), "most_affected")
+    terms = f"{marks.counted(found['n'])} a class", f"scale {found['scale'].iloc[0]}", "hollow: sharp"
+    blurred = f"filled: {found['blur'].iloc[0]}", "bar: 95 % interval of the change"
+    marks.subtitle(figure, *source, *terms, *blurred)
+    return figure

@@ -1,0 +1,38 @@
+"""Heat maps hold every value where its row says."""
+
+import numpy as np
+import pytest
+from drawing import RQ3
+from planted import layer, rows
+
+from blurnb.report import figures
+
+LAYERS = [
+    layer(f"conv{k}", 0.01, training=t, **one)
+    for t in ("sharp", "mix")
+    for k in (1, 2, 10)
+    for one in (
+        {"blur": "D4", "value": 0.7},
+        {"blur": "D8", "value": 0.7},
+        {"blur": "sharp", "value": 0.2, "versus_image": "other"},
+    )
+]
+
+
+def test_layer_heatmap_holds_the_values_and_the_baseline():
+    figure = figures.layer_heatmap(rows(*LAYERS))
+    for axes in figure.axes[:2]:
+        grid = np.asarray(axes.images[0].get_array())
+        assert grid.shape == (3, 3)
+        assert grid[:, :2] == pytest.approx(0.7)
+        assert grid[:, 2] == pytest.approx(0.2)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["conv1", "conv2", "conv10"]
+
+
+def test_transfer_matrix_writes_every_value():
+    axes = figures.transfer_matrix(rows(*RQ3)).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["sharp", "mix", "shake"]
+    values = [t.get_text() for t in axes.texts if t.get_gid() == "value"]
+    assert values == ["40"] * 7 + ["70"] * 7 + ["60"] * 7
+    assert {t.get_text() for t in axes.texts if t.get_gid() == "interval"} == {"±4"}
+    assert len(axes.patches) == 1  # shake on shake

@@ -175,8 +175,6 @@ def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_pat
     assert robustness.opened_dataset(plain).classes == ("n01440764", "n01443537")
 
 
-
-
 def test_the_module_is_the_command():
     arguments = [sys.executable, "-m", "blurnb", "card", "--network", "resnet18"]
     answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=ROOT)

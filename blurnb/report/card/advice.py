@@ -8,7 +8,7 @@ import pandas as pd
 
 from blurnb import intervals, labels
 from blurnb.report import selection
-from blurnb.report._pending import NOT_RUN, combine, judge
+from blurnb.report.verdicts import NOT_RUN, combine, judge
 from blurnb.report.numbers import interval
 
 EQUAL = (3.2, 5.0)  # standard deviations, frame pixels, that count as about equally strong; D8 and G4 have 4

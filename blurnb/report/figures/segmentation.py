@@ -15,7 +15,7 @@ from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report._pending import class_changes
+from blurnb.report.tables.segmentation import class_changes
 from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from faults import chapters
 
 from blurnb.study import profiles
+from faults import chapters
 
 
 @pytest.fixture(autouse=True)

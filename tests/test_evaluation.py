@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from blurnb.study.evaluation import Protocol, evaluate
 from scipy.stats import binomtest
 from torch import nn
 
@@ -20,7 +21,6 @@ from blurnb.optics import blur, resampling
 from blurnb.recognition.datasets import Dataset, UnreadableImage, sample, subset
 from blurnb.recognition.models import Network
 from blurnb.study import evaluation, journal
-from blurnb.study.evaluation import Protocol, evaluate
 
 PLAIN = Protocol(frame=64, flip=False)
 PALETTE = torch.tensor([[0.1 + 0.12 * i, 0.5, 0.5] for i in range(7)])

@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from blurnb.study.evaluation import Protocol
+from blurnb.study.restoration import ANOTHER_SHAKE, Way, answer, degraded, kernel_for, ways_for, wrong_kernels
 from torch import nn
 
 from blurnb import records
@@ -16,8 +18,6 @@ from blurnb.recognition.datasets import Dataset, UnreadableImage
 from blurnb.recognition.models import Network
 from blurnb.report import claims
 from blurnb.study import profiles, restoration
-from blurnb.study.evaluation import Protocol
-from blurnb.study.restoration import ANOTHER_SHAKE, Way, answer, degraded, kernel_for, ways_for, wrong_kernels
 
 pytest.importorskip("deepinv")
 SIDE = 48

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from blurnb.study.evaluation import Protocol
 from torch import nn
 
 from blurnb.errors import UserError
@@ -12,7 +13,6 @@ from blurnb.optics import blurring
 from blurnb.recognition import models
 from blurnb.recognition.datasets import Dataset
 from blurnb.study import invariance
-from blurnb.study.evaluation import Protocol
 
 SIDE = 32
 

@@ -11,7 +11,7 @@ import pytest
 from blurnb import __main__ as command
 from blurnb import provenance, records
 from blurnb.recognition import models
-from blurnb.study import doctor, journal, stores
+from blurnb.study import doctor, journal
 
 ROOT = Path(__file__).parents[2]
 ROW = {"experiment": "rq1", "metric": "top1", "statistic": "estimate", "value": 0.5, "n": 2, "run_id": "a"}

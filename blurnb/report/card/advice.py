@@ -8,8 +8,8 @@ import pandas as pd
 
 from blurnb import intervals, labels
 from blurnb.report import selection
-from blurnb.report.verdicts import NOT_RUN, combine, judge
 from blurnb.report.numbers import interval
+from blurnb.report.verdicts import NOT_RUN, combine, judge
 
 EQUAL = (3.2, 5.0)  # standard deviations, frame pixels, that count as about equally strong; D8 and G4 have 4
 FEW = 200  # images, below which intervals are too wide to act on

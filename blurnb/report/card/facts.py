@@ -12,11 +12,11 @@ import pandas as pd
 from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.report import figures, paper, selection
-from blurnb.report.tables.doses import half_radii
-from blurnb.report.tables.segmentation import class_changes, class_sentence, class_table
 from blurnb.report.card import advice
 from blurnb.report.card.advice import Triple, level, main
 from blurnb.report.numbers import interval, number
+from blurnb.report.tables.doses import half_radii
+from blurnb.report.tables.segmentation import class_changes, class_sentence, class_table
 
 
 class Section(NamedTuple):

@@ -15,9 +15,9 @@ from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.tables.segmentation import class_changes
 from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
+from blurnb.report.tables.segmentation import class_changes
 
 VOID = 255
 _TWENTY = [to_rgb(one) for one in (*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2])]

@@ -204,7 +204,7 @@ def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
         for metric in KEPT:
             yield measures.row(measures.MEASURES[metric](part, here["seed"]), metric, len(part), **here)
         plain = one._replace(treatment=way.captured)
-        others = [plain if way.method != "none" else answers.sharp_twin(one)]
+        others = [plain if way.method != "none" else one.sharp]
         if one.training == "mix":
             others.append(plain._replace(training="sharp"))
         elif way.method != "none":

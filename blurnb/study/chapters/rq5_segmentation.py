@@ -110,8 +110,8 @@ def run(parameters: Parameters) -> Run:
 def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:
     """What a network under a blur is compared with, image by image: itself on sharp images, the sharp network whole,
     and the sharp network with the same part frozen."""
-    if one != answers.sharp_twin(one):
-        yield name, answers.sharp_twin(one)
+    if one != one.sharp:
+        yield name, one.sharp
     same = one._replace(training="sharp")
     for frozen in dict.fromkeys(("none", name.frozen)):
         rival = name._replace(training="sharp", frozen=frozen)

@@ -208,6 +208,6 @@ def _identity(network: models.Network, source: str) -> str:
     """Digest of the weights, the normalisation and, roughly, the answer to a fixed image: code may change unseen."""
     scores = _probe(network, source).double()
     # Two digits of two summaries: a change of code moves them, another order of summation does not.
-    facts = [models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
+    facts = [VERSION, models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
     facts += [f"{float(scores.mean()):.2e}", f"{float(scores.std()):.2e}", int(scores.argmax())]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -150,6 +150,11 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+def small_input(network: nn.Module) -> str:
+    """What a network, or the networks within it, do with small images (SMALL_INPUTS); "" for all but dense VGG."""
+    return next((part.small_input for part in network.modules() if hasattr(part, "small_input")), "")
+
+
 def layers(network: Network) -> dict[str, nn.Module]:
     """Convolutional and linear layers by name, in order of execution as declared.
 

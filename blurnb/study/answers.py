@@ -118,7 +118,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
 
     windows = [window for window in _windows(images, computing) if lacking([images.ids[i] for i in window])]
     skipped: dict[str, str] = {}
-    started, total = time.perf_counter(), sum(map(len, windows))
+    started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
     bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
@@ -130,7 +130,11 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
                     skipped[images.ids[index]] = str(item)
                     warnings.warn(f"skipped: {item}", stacklevel=2)
             for group in _groups(images, window, loaded, computing.device):
-                found = _answered(group, lacking(group.ids), names, task, computing, images.native_side)
+                todo = lacking(group.ids)
+                if not todo:  # the window was opened for an image that cannot be read
+                    continue
+                found = _answered(group, todo, names, task, computing, images.native_side)
+                computed += len(found)
                 journal.append(path, found.items())
                 for identity, answers in found.items():
                     known.setdefault(identity, {}).update(answers)
@@ -143,7 +147,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
         raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")
     decided = {**facts, "n": len(images), "selection": images.fingerprint}
     return Answers(found, decided, {
-        "computed_images": total - len(skipped),
+        "computed_images": computed,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "skipped": skipped,
         "device": computing.device,

@@ -43,6 +43,7 @@ class Segmenting:
             "task": "segmenting",
             "network": self.network.name,
             "weights": {self.training: models.fingerprint(self.network)},
+            "small_input": models.small_input(self.network),
             "classes": self.network.class_count,
             "boundary_width": self.boundary_width,
             "versions": {

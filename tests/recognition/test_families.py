@@ -96,7 +96,7 @@ def test_a_new_family_is_one_file_and_one_name(planted):
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
     assert network.mean.flatten().tolist() == [0.5] * 3
     assert "planted" in models.names()
-    assert families.version("planted") == {planted.__name__: 7}
+    assert families.version("planted") == {"recognition.families": 1, "recognition.families.planted": 7}
     assert models.levels(network) == (["low", "high"], "whole")
     seen = zoomout.Zoomout(network, class_count=3, hidden=4)
     assert seen(torch.rand(1, 3, 40, 48)).shape == (1, 3, 40, 48)
@@ -116,8 +116,11 @@ def test_a_network_that_is_not_ours_goes_by_its_modules_whatever_it_is_called():
 
 
 def test_every_name_has_the_version_of_the_code_that_builds_it():
-    assert families.version("vgg16") == {"blurnb.recognition.families.vgg": families.homes()["vgg16"].VERSION}
-    assert families.version("resnet18") == {"blurnb.recognition.families": families.VERSION}
+    here = {"recognition.families": families.VERSION}
+    vgg = here | {"recognition.families.vgg": families.homes()["vgg16"].VERSION}
+    assert families.version("vgg16") == vgg
+    assert families.version("vgg_mini") == vgg | {"recognition.families.vgg_mini": 1}  # it takes VGG's parts
+    assert families.version("resnet18") == families.version("of my own") == here
     assert {"vgg16", "vgg19_bn", "vgg16_64", "vgg_mini", "efficientnet_lite0"} <= set(families.homes())
 
 

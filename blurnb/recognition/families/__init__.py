@@ -7,6 +7,7 @@ other names are torchvision's classifiers, taken as torchvision builds them.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import ModuleType
@@ -115,9 +116,11 @@ def find(name: str) -> Family:
 
 
 def version(name: str) -> dict[str, int]:
-    """{module: VERSION} of the code that builds a network."""
-    module = homes().get(name)
-    return {module.__name__: module.VERSION} if module else {__name__: VERSION}
+    """{module: VERSION} of the code that builds a network and names its parts."""
+    parts = [getattr(part, "func", part) for part in find(name) if callable(part)]
+    modules = {__name__, *(part.__module__ for part in parts if part.__module__.startswith(__name__))}
+    modules |= {homes()[name].__name__} if name in homes() else set()
+    return {module.removeprefix("blurnb."): sys.modules[module].VERSION for module in sorted(modules)}
 
 
 def torchvisions(name: str) -> Family:

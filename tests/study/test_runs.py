@@ -90,9 +90,13 @@ def test_rows_are_written_on_leaving_with_the_manifest_of_their_run(tmp_path):
 
 
 def test_an_error_on_the_way_leaves_no_file(tmp_path):
-    with pytest.raises(RuntimeError), Recorder(parameters(tmp_path), "rq1") as recorder:
-        recorder.add([row(recorder.pairs[0])], recorder.ran({}))
-        raise RuntimeError
+    def stopped():
+        with Recorder(parameters(tmp_path), "rq1") as recorder:
+            recorder.add([row(recorder.pairs[0])], recorder.ran({}))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert not list(tmp_path.iterdir())
 
 

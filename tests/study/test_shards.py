@@ -3,13 +3,14 @@
 import pytest
 
 from blurnb.errors import UserError
-from blurnb.study import degradation, journal, profiles, shards
+from blurnb.study import journal, shards
+from blurnb.study.chapters import rq1_degradation as chapter
 
 
 def alone(given, folder, monkeypatch) -> bytes:
     """The records that one process writes, with a cache of its own."""
     monkeypatch.setenv("BLURNB_CACHE", str(folder / "cache"))
-    degradation.run(profiles.validate("rq1", given | {"output_dir": str(folder)}))
+    chapter.run(chapter.Parameters.validate(given | {"output_dir": str(folder)}))
     return (folder / "rq1.csv").read_bytes()
 
 
@@ -26,7 +27,7 @@ def test_shards_answer_apart_and_the_run_that_finds_them_writes_the_same_bytes(t
     for facts, answers in (pair for part in parts for pair in part):
         journal.add(tmp_path / "last", facts, answers)
         journal.add(tmp_path / "last", facts, answers)  # again: nothing changes
-    run = degradation.run(profiles.validate("rq1", given | {"output_dir": str(tmp_path / "merged")}))
+    run = chapter.run(chapter.Parameters.validate(given | {"output_dir": str(tmp_path / "merged")}))
     assert [note["computed_images"] for note in run.manifests.values()] == [0, 0]
     assert (tmp_path / "merged" / "rq1.csv").read_bytes() == expected
     images = [sorted(answers) for part in parts for _, answers in part]

@@ -19,24 +19,12 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 VERSION = 1
 BLOCK = 64
 """Small images are decoded, shown and answered in fixed blocks, so that a resumed run repeats a run exactly."""
 GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
-
-
-class Condition(NamedTuple):
-    """What a network is asked: images under a treatment, at a scale, by the network of a training."""
-
-    treatment: Treatment
-    scale: str
-    training: str = "sharp"
-
-    def columns(self) -> dict:
-        """The facts of the condition as columns of the records."""
-        return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
 
 
 class Group(NamedTuple):
@@ -236,11 +224,6 @@ def _answered(group: Group, todo, names, task: Task, computing: Computing, is_sm
             for identity, answer in zip(group.ids, each):
                 answers[identity][names[one]] = answer
     return answers
-
-
-def sharp_twin(one: Condition) -> Condition:
-    """The same condition without blur and restoration."""
-    return one._replace(treatment=one.treatment.captured._replace(blur="sharp"))
 
 
 def distinct(blurs: Sequence[str]) -> list[str]:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from blurnb import intervals, records
-from blurnb.study import answers, confusion
-from blurnb.study.answers import Condition
+from blurnb.study import confusion
+from blurnb.study.treatments import Condition
 
 VERSION = 1
 LEAST_OF_A_CLASS = 5
@@ -105,7 +105,7 @@ def from_sharp(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metric
     """The paired difference of every blurred condition from the sharp images, where those were asked too."""
     rows = []
     for one, part in tables.items():
-        sharp = answers.sharp_twin(one)
+        sharp = one.sharp_twin
         if one != sharp and one.treatment.method == "none" and sharp in tables:
             here, there = ({**shared, **side.columns()} for side in (one, sharp))
             rows += difference(part, tables[sharp], here, there, metrics)

@@ -44,6 +44,23 @@ class Treatment(NamedTuple):
         return self._replace(method="none", kernel="none")
 
 
+class Condition(NamedTuple):
+    """What a network is asked: images under a treatment, at a scale, by the network of a training."""
+
+    treatment: Treatment
+    scale: str
+    training: str = "sharp"
+
+    @property
+    def sharp_twin(self) -> Condition:
+        """The same condition without blur and restoration."""
+        return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
+
+    def columns(self) -> dict:
+        """The facts of the condition as columns of the records."""
+        return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
+
+
 def versions(treatments: Sequence[Treatment]) -> dict[str, int]:
     """The versions of the modules that compute `treatments`."""
     used = [blurring, kernels, engines, plans, loops, resampling]

@@ -29,10 +29,9 @@ from blurnb.study import (
     treatments,
     values,
 )
-from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""
@@ -204,7 +203,7 @@ def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
         for metric in KEPT:
             yield measures.row(measures.MEASURES[metric](part, here["seed"]), metric, len(part), **here)
         plain = one._replace(treatment=way.captured)
-        others = [plain if way.method != "none" else answers.sharp_twin(one)]
+        others = [plain if way.method != "none" else one.sharp_twin]
         if one.training == "mix":
             others.append(plain._replace(training="sharp"))
         elif way.method != "none":

@@ -23,11 +23,10 @@ from blurnb.study import (
     specimens,
     values,
 )
-from blurnb.study.answers import Condition
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 class Pair(parameters.Pair):
@@ -110,8 +109,8 @@ def run(parameters: Parameters) -> Run:
 def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:
     """What a network under a blur is compared with, image by image: itself on sharp images, the sharp network whole,
     and the sharp network with the same part frozen."""
-    if one != answers.sharp_twin(one):
-        yield name, answers.sharp_twin(one)
+    if one != one.sharp_twin:
+        yield name, one.sharp_twin
     same = one._replace(training="sharp")
     for frozen in dict.fromkeys(("none", name.frozen)):
         rival = name._replace(training="sharp", frozen=frozen)

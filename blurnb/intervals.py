@@ -1,7 +1,6 @@
 """Intervals and effect sizes for images that are counted, paired or resampled.
 
-An estimate with its interval is a triple ``(value, low, high)`` throughout. All intervals are 95 % unless
-`level` says otherwise.
+An estimate with its interval is a triple ``(value, low, high)``, of 95 % unless `level` says otherwise.
 """
 
 from __future__ import annotations
@@ -293,13 +292,12 @@ def half_accuracy_radius(
     Parameters
     ----------
     radii
-        Distinct, frame pixels; 0 (sharp) among them.
+        Distinct, in pixels of the frame; 0 (sharp) among them.
     accuracies
         Shares of 1, one a radius.
     lows, highs
-        Their 95 % intervals. The interval of the result follows from `draws` curves whose points vary independently
-        within these; the true points rise and fall together (same images), so it errs wide. Without them its ends are
-        NaN.
+        Their 95 % intervals. That of the result, NaN without them, follows from `draws` curves whose points vary
+        independently within these; the true points rise and fall together (same images), so it errs wide.
     chance
         The accuracy above it is what is halved.
 
@@ -323,9 +321,7 @@ def half_accuracy_radius(
     if radii[0] != 0 or np.any(np.diff(radii) == 0):
         raise UserError("radii must be distinct and hold 0, the sharp image: half of its accuracy is what is sought")
     if accuracies[0] <= chance:
-        raise UserError(
-            f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}; nothing can be halved"
-        )
+        raise UserError(f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}: nothing to halve")
     largest = float(radii[-1])
     point = _crossing(radii, accuracies, chance)
     if lows is None or highs is None:

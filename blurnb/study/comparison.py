@@ -9,9 +9,8 @@ import pandas as pd
 
 from blurnb import labels
 from blurnb.study import answers, classification, measures
-from blurnb.study.answers import Condition
 from blurnb.study.runs import Opened, Recorder
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 RIVALS = ("sharp", "defocus", "shake")
 """Trainings from which the others' paired differences are recorded."""

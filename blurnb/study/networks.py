@@ -79,7 +79,7 @@ def tuned(
         scale=scale,
         seed=seed,
     )
-    title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} blocks frozen" if frozen else "")
+    title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} first blocks kept" if frozen else "")
     return _finetuned(network, training_images(pair, parameters), recipe, parameters, title)
 
 

@@ -10,10 +10,9 @@ from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
 from blurnb.study import answers, classification, measures, parameters, values
-from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 def _is_custom(network: str) -> bool:

@@ -13,11 +13,10 @@ from blurnb import labels
 from blurnb.optics import blurring
 from blurnb.recognition import datasets
 from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments, values
-from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 PUBLISHED = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
 """torchvision's accuracy of VGG-16 IMAGENET1K_V1: validation set, shorter side 256, centre crop 224."""
@@ -165,7 +164,7 @@ def _answered(recorder, opened: Opened, network, origin, conditions, title: str 
 
 
 def _width(blur: str, ids: Sequence[str], seed: int) -> float:
-    """Standard deviation of a blur's kernel, frame pixels; for shake, of the kernels of all images."""
+    """Standard deviation of a blur's kernel in frame pixels; for shake, of the kernels of all images."""
     chosen = ids if labels.parse(blur).is_random else ids[:1]
     return measures.kernel_sd([blurring.kernel_for(blur, seed=seed, image_id=one).astype(float) for one in chosen])
 

@@ -26,7 +26,7 @@ class Parameters(parameters.Trained):
 def run(parameters: Parameters) -> Run:
     """Train what is missing, evaluate all, compare layers; writes ``<output_dir>/rq2.csv``.
 
-    Trainings: each of `mixes`, for each of `train_seeds`; "mix" again with the first blocks frozen. All start
+    Trainings: each of `mixes`, for each of `train_seeds`; "mix" again with its first blocks held. All start
     from the sharp network of the same seed and take the same number of further steps, "sharp" too.
     """
     with Recorder(parameters, "rq2") as recorder:

@@ -13,11 +13,10 @@ from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import models
 from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing, values
-from blurnb.study.answers import Condition
 from blurnb.study.classification import probabilities
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 class Parameters(parameters.Trained):

@@ -29,10 +29,9 @@ from blurnb.study import (
     treatments,
     values,
 )
-from blurnb.study.answers import Condition
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""

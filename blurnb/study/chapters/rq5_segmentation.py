@@ -23,11 +23,10 @@ from blurnb.study import (
     specimens,
     values,
 )
-from blurnb.study.answers import Condition
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 class Pair(parameters.Pair):

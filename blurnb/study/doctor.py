@@ -15,6 +15,7 @@ import torch
 from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
+from blurnb.recognition.weights import check_digest
 from blurnb.study import journal, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
@@ -186,7 +187,7 @@ def weights() -> Iterator[Check]:
     checked = []
     for file, digest in models.weight_files().items():
         try:
-            models.check_digest(file, digest)
+            check_digest(file, digest)
             checked.append(file.name)
         except UserError as error:
             yield Check("wrong", "weights", str(error))

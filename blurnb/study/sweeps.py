@@ -77,6 +77,8 @@ def answer(chapter: str, parameters: Mapping, place: int, count: int) -> list[tu
     """
     if chapter not in CUT:
         raise UserError(f"the images of {chapter} are not answered in parts; only those of {', '.join(CUT)} are")
+    if not 1 <= place <= count:
+        raise UserError(f"shard {place}/{count} is none; give 1/{count} to {count}/{count}")
     module = chapters.found(chapter)
     return module.shard(module.Parameters.validate(parameters), place, count)
 

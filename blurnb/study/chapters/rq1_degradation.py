@@ -12,7 +12,7 @@ from tqdm import tqdm
 from blurnb import labels
 from blurnb.optics import blurring
 from blurnb.recognition import datasets
-from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments, values
+from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Opened, Recorder, Run
@@ -33,8 +33,8 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = ""
 
     backend: Literal["eager", "openvino"] = "eager"
-    dose_blurs: values.Blurs
-    dose_scales: values.Scales
+    dose_blurs: parameters.Blurs
+    dose_scales: parameters.Scales
 
 
 def run(parameters: Parameters) -> Run:

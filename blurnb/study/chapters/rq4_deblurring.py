@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 from tqdm import tqdm
 
 from blurnb import files, intervals, labels
@@ -27,7 +27,6 @@ from blurnb.study import (
     stores,
     timing,
     treatments,
-    values,
 )
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
@@ -35,7 +34,7 @@ from blurnb.study.treatments import Condition, Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""
-Method = Annotated[str, values.one_of(*deblurring.METHODS)]
+Method = Annotated[str, parameters.one_of(*deblurring.METHODS)]
 
 
 class Capture(NamedTuple):
@@ -61,9 +60,14 @@ class Pair(parameters.Pair):
     on sharp. Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
-    trained: Annotated[str, values.one_of("rq2", "as-is")]
-    methods: values.Listed[str]
-    wrong_kernels: values.Listed[str]
+    trained: Annotated[str, parameters.one_of("rq2", "as-is")]
+    methods: parameters.Listed[str]
+    wrong_kernels: parameters.Listed[str]
+
+
+_UNROUNDED = parameters.where(
+    lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
+)
 
 
 class Parameters(parameters.Trained):
@@ -74,19 +78,13 @@ class Parameters(parameters.Trained):
     own_scale: ClassVar[bool] = True
 
     pairs: tuple[Pair, ...]
-    methods: values.Some[Method]
-    photograph_methods: values.Some[Method]
-    wrong_kernels: values.Listed[Method] = ()
-    captures: values.Some[Annotated[Capture, BeforeValidator(_capture)]]
+    rounding: Annotated[parameters.Rounding, _UNROUNDED] = "none"
+    methods: parameters.Some[Method]
+    photograph_methods: parameters.Some[Method]
+    wrong_kernels: parameters.Listed[Method] = ()
+    captures: parameters.Some[Annotated[Capture, BeforeValidator(_capture)]]
     tuning_images: int = Field(8, ge=0, le=1000)
     repeats: int = Field(7, ge=1, le=1000)
-
-    @field_validator("rounding")
-    @classmethod
-    def _rounding_is_a_capture(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError("rounding is one of this chapter's captures; leave it at none")
-        return value
 
     @classmethod
     def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -9,10 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import answers, classification, measures, parameters
+from blurnb.study import comparison, measures, parameters, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Condition, Treatment
 
 
 def _is_custom(network: str) -> bool:
@@ -67,28 +67,22 @@ def run(parameters: Parameters) -> Run:
         network = _network(opened, parameters)
         mine = opened.with_images(_drawn(opened, parameters))
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
-        conditions = [
-            Condition(Treatment(blur, rounding=parameters.rounding), scale, TRAINING)
-            for scale in opened.scales
-            for blur in answers.distinct(parameters.blurs)
-        ]
-        found = answers.gather(mine.images, conditions, task, recorder.computing)
-        tables = classification.tables(mine.images, found)
+        conditions = treatments.conditions(parameters.blurs, opened.scales, TRAINING, parameters.rounding)
         own = opened.pair.network in models.names()
-        truth = next(iter(tables.values()))["label"]
-        run_id = recorder.ran(
-            found.decided,
+        tables, run_id = comparison.asked(
+            recorder,
+            mine,
+            task,
+            conditions,
             {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
             normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
             classes=network.class_count,
-            most_frequent_class=float(truth.value_counts(normalize=True).max()),
+            most_frequent_class=max(Counter(mine.images.labels).values()) / len(mine.images),
             camera=_situations(parameters),
-            **found.circumstances,
         )
         shared = opened.columns | {"network": network.name}
         scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
+        recorder.add(measures.summary(tables, shared), run_id)
         recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
     return recorder.run
 

@@ -17,8 +17,7 @@ from blurnb.errors import shown
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
 from blurnb.study import (
-    answers,
-    classification,
+    comparison,
     measures,
     networks,
     parameters,
@@ -121,11 +120,8 @@ def run(parameters: Parameters) -> Run:
                 for training in known
                 if training == "sharp" or way.kernel in ("none", treatments.TRUE)
             ]
-            title = f"rq4: {opened.pair.network} on {opened.images.name}"
-            found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
             origins = {training: origin for training, (_, origin) in known.items()}
-            run_id = recorder.ran(found.decided, origins, **found.circumstances)
-            tables = classification.tables(opened.images, found)
+            tables, run_id = comparison.asked(recorder, opened, task, conditions, origins)
             recorder.add(_rows(tables, opened, origins), run_id)
             _add_seconds(recorder, opened, task, ways, origins)
     return recorder.run
@@ -160,7 +156,7 @@ def _methods(pair) -> list[str]:
 
 def _ways(pair, parameters: Parameters, methods: Sequence[str]) -> Iterator[Treatment]:
     """Every treatment. Wrong kernels are not repeated for 8 bits, which lie between exact pixels and noise."""
-    for blur in answers.distinct(parameters.blurs):
+    for blur in parameters.blurs:
         for rounding, noise_sd in parameters.captures:
             plain = Treatment(blur, noise_sd, rounding)
             yield plain

@@ -21,6 +21,7 @@ from blurnb.study import (
     segmenters,
     segmenting,
     specimens,
+    treatments,
 )
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
@@ -83,10 +84,7 @@ def run(parameters: Parameters) -> Run:
         known: dict[Trained, dict] = {}
         for name, network, origin in _trained_networks(opened, parameters):
             task = Segmenting(network, name.training, opened.protocol, scale, parameters.boundary_width)
-            conditions = [
-                Condition(Treatment(blur, rounding=parameters.rounding), scale, name.training)
-                for blur in answers.distinct(parameters.blurs)
-            ]
+            conditions = treatments.conditions(parameters.blurs, (scale,), name.training, parameters.rounding)
             title = f"rq5: {name.training}" + ("" if name.frozen == "none" else f", {name.frozen} frozen")
             found = answers.gather(maps, conditions, task, recorder.computing, title=title)
             matrices = known[name] = segmenting.matrices(found, len(maps.classes))

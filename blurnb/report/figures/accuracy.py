@@ -184,7 +184,7 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
     axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
     first = joints[blurs[0]]
     _spread_labels(axes, [(a + b) / 2 for a, b in zip(first, first[1:])], PARTS, -0.5)
-    axes.set_xlabel(f"points of {marks.spoken(metric)} lost under the blur")
+    axes.set_xlabel(f"points of {METRICS[metric].spoken} lost under the blur")
     marks.subtitle(figure, found, marks.at_scale(found), "bar below: 95 % interval at each joint")
     return figure
 

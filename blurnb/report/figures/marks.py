@@ -77,11 +77,6 @@ def percent(point: Triple, metric: str) -> Triple:
     return tuple(METRICS[metric].factor * end for end in point)
 
 
-def spoken(metric: str) -> str:
-    """The metric in the middle of a sentence that names its unit: `top-1`."""
-    return METRICS[metric].heading.removesuffix(", %")
-
-
 def trained(training: str) -> str:
     """What a figure says of a training; nothing of a network that is shown as it was given."""
     return "" if training == "as given" else f"trained on {training}"

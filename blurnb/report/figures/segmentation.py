@@ -159,7 +159,7 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
         axes.set_title(f"trained on {training}")
         axes.set_xlabel("share of sharp score kept, %")
         axes.set_xlim(max(0.0, low - 5), None)
-    score = marks.spoken(metric)
+    score = METRICS[metric].spoken
     named = [f"{RINGS[mark]}: {score} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)]
     marks.subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
     return figure

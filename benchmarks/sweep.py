@@ -148,7 +148,7 @@ def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: li
         way: Classification({"sharp": network}, Protocol(precision=precision), BATCH, backend=kind)
         for way, (kind, precision) in ours.items()
     }
-    quick = {way: (backends.compiled(network, *how, "cpu"), how[1]) for way, how in ours.items()}
+    quick = {way: (backends.compiled(network, *how), how[1]) for way, how in ours.items()}
     session = session_for(network) if TUNED in chosen else None
     kernels = {label: blurring.kernel_for(label) for label in BLURS}
     spent: Seconds = defaultdict(list)

@@ -75,12 +75,13 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
         In one line, for whatever is not so.
     """
     ours = source in models.names()
+    is_its_own = bool(mean or std) or not ours
     if ours:
         network = models.load(source, weights, class_count or 1000)
     else:
         name = Path(source).name if Path(source).is_file() else source
         network = models.Network(name, _body(source), class_count)
-    if mean or std or not ours:
+    if is_its_own:
         network.mean, network.std = (_channels(name, text, network) for name, text in (("mean", mean), ("std", std)))
     network = network.eval()
     if not ours:
@@ -90,7 +91,7 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
             f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
             "was trained on these folders, or the folders that it was trained on"
         )
-    if mean or std or not ours:
+    if is_its_own:
         network.identity = _identity(network, source)
     return network
 

@@ -122,7 +122,7 @@ class Classification:
     @functools.cached_property
     def _scorer(self):
         (network,) = self.networks.values()
-        return backends.compiled(network, self.backend, self.protocol.precision, "cpu")
+        return backends.compiled(network, self.backend, self.protocol.precision)
 
 
 def probabilities(network, images: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:

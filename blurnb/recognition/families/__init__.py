@@ -65,8 +65,6 @@ class Family(NamedTuple):
         The names of weights that `build` knows, the usual ones first; "none" are random ones.
     mean, std : tuple of float
         Of RGB in [0, 1]: the body is given ``(x - mean) / std``.
-    layers : callable
-        ``layers(body)`` gives the convolutional and linear layers by name, in order of execution.
     activations : callable
         ``activations(body)`` gives the modules whose outputs are hidden activations, shallow to deep, by name.
     blocks : callable
@@ -81,7 +79,6 @@ class Family(NamedTuple):
     weights: tuple[str, ...] = ("imagenet", "none")
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    layers: Callable[[nn.Module], dict[str, nn.Module]] = named_layers
     activations: Callable[[nn.Module], dict[str, nn.Module]] = activations_of_layers
     blocks: Callable[[nn.Module], list[list[nn.Module]]] = children
     levels: Callable[[Sequence[str]], tuple[list[str], str]] | None = None

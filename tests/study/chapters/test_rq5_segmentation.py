@@ -1,130 +1,85 @@
-"""The chapter on segmentation: image and labels stay together, training resumes, answers cost nothing twice."""
+"""RQ5: what is recorded of pixels, that it says how images were shown, and that answers cost nothing twice."""
 
-import functools
 import json
 
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition import label_maps
-from blurnb.study import confusion, evaluation, profiles, segmentation
+from blurnb.study import segmenting
+from blurnb.study.chapters import rq5_segmentation as chapter
+from blurnb.study.chapters.rq5_segmentation import Parameters
 
 QUICK = {
     "profile": "smoke", "weights": "none", "hidden_channels": 8, "train_images": 12, "base_epochs": 1, "train_batch": 6,
-    "n_images": 4, "blurs": "sharp,D8", "precision": "float32",
+    "n_images": 4, "blurs": "sharp,D8", "precision": "float32", "mixes": "sharp", "features": "frozen",
 }  # fmt: skip
 
 
-def block_images(count=6, side=32, native=True):
-    """Images whose red channel is their label map: 40 grey levels a label, so that any shift shows."""
-    generator = np.random.default_rng(0)
-    maps = [np.kron(generator.integers(0, 5, (side // 8, side // 8)), np.ones((8, 8))).astype(np.uint8)] * count
-    images = [torch.from_numpy(m * 40 / 255).float().expand(3, -1, -1).clone() for m in maps]
-
-    def load(index):
-        return images[index], torch.from_numpy(maps[index].copy())
-
-    ids = tuple(f"block{i}" for i in range(count))
-    return label_maps.LabelMaps("blocks", tuple("abcde"), ids, load, side if native else None, "f", "f")
+@pytest.fixture
+def study(smoke, monkeypatch):
+    found = smoke("rq5")
+    monkeypatch.setenv("BLURNB_CACHE", str(found.cache))
+    return found
 
 
-# -- evaluation
+def test_a_run_writes_its_records_and_a_second_one_computes_nothing(study, tmp_path):
+    again = chapter.run(study.parameters.model_copy(update={"output_dir": str(tmp_path)}))
+    assert (study.folder / "rq5.csv").read_bytes() == (tmp_path / "rq5.csv").read_bytes()
+    assert records.read(study.folder / "rq5.csv").equals(study.run.rows)
+    assert all(note["computed_images"] == 0 for note in again.manifests.values())
 
 
-class Oracle(nn.Module):
-    """Answers the label map that `block_images` paints into the image, moved by some pixels."""
+def test_every_network_is_named_by_columns_and_compared_with_its_rivals(study):
+    rows = study.run.rows
+    trained = {(mix, frozen) for mix in ("sharp", "mix") for frozen in ("none", "backbone")}
+    assert set(zip(rows["training"], rows["frozen"])) == trained
+    assert set(rows["scale"]) == {"96"}
+    changed = rows[(rows["metric"] == "miou") & (rows["statistic"] == "difference") & (rows["part"] == "")]
 
-    name, class_count = "oracle", 5
+    def rivals(training, frozen, blur):
+        mine = changed[(changed["training"] == training) & (changed["frozen"] == frozen) & (changed["blur"] == blur)]
+        return set(zip(mine["versus_training"], mine["versus_frozen"], mine["versus_blur"]))
 
-    def __init__(self, shift=0):
-        super().__init__()
-        self.anchor, self.shift = nn.Parameter(torch.tensor([float(shift)])), shift
-
-    def forward(self, images):
-        labels = (images[:, 0] * 255 / 40).round().clamp(0, 4).long()
-        return nn.functional.one_hot(labels, 5).permute(0, 3, 1, 2).float().roll(self.shift, -1)
-
-
-def evaluate(network, maps, tmp_path, blurs=("sharp", "D64"), band=1.0, **changed):
-    protocol = evaluation.Protocol(flip=False, **changed)
-    return segmentation.evaluate(network, maps, blurs, protocol, 0, band, store=tmp_path)
-
-
-def test_a_perfect_network_scores_1_and_one_shifted_by_a_pixel_does_not(tmp_path):
-    maps = block_images(3, 96)
-    found, about = evaluate(Oracle(), maps, tmp_path)
-    assert confusion.miou(sum(found["sharp"].values()).sum(0)) == 1
-    shifted, _ = evaluate(Oracle(shift=1), maps, tmp_path)
-    assert confusion.miou(sum(shifted["sharp"].values()).sum(0)) < 0.95
-    assert confusion.miou(shifted["sharp"]["interior"].sum(0)) > confusion.miou(shifted["sharp"]["boundary"].sum(0))
-    assert sum(found["sharp"].values()).sum() == 3 * 96 * 96
-    assert about["computed_images"] == 3
+    assert rivals("mix", "none", "D8") == {("sharp", "", ""), ("", "", "sharp")}
+    assert rivals("mix", "backbone", "D8") == {("sharp", "", ""), ("sharp", "none", ""), ("", "", "sharp")}
+    assert rivals("sharp", "none", "sharp") == set()
+    regions = rows[rows["part_kind"] == "region"]
+    assert set(regions["part"]) == {"boundary", "interior"}
 
 
-def test_answers_are_kept_and_only_what_is_new_is_computed(tmp_path):
-    maps = block_images(3, 96)
-    first, _ = evaluate(Oracle(), maps, tmp_path, ("sharp",))
-    both, about = evaluate(Oracle(), maps, tmp_path)
-    again, later = evaluate(Oracle(), maps, tmp_path)
-    assert (about["computed_images"], later["computed_images"]) == (3, 0)
-    for label, regions in again.items():
-        for region, matrices in regions.items():
-            np.testing.assert_array_equal(matrices, both[label][region])
-    np.testing.assert_array_equal(first["sharp"]["boundary"], both["sharp"]["boundary"])
-
-
-def test_scores_that_are_not_finite_are_one_line(tmp_path):
-    network = Oracle()
-    network.forward = functools.partial(torch.Tensor.mul, other=float("nan"))
-    with pytest.raises(UserError, match="not finite on block0"):
-        evaluate(network, block_images(1, 96), tmp_path)
-
-
-# -- the chapter
-
-
-@pytest.fixture(scope="module")
-def chapter(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rq5")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("BLURNB_CACHE", str(folder / "cache"))
-        runs = [
-            segmentation.run(profiles.validate("rq5", {**QUICK, "output_dir": str(folder / name)}))
-            for name in ("first", "second")
-        ]
-        shown = segmentation.examples(profiles.validate("rq5", QUICK), count=1)
-    return folder, runs, shown
-
-
-def test_a_run_writes_its_records_and_a_second_one_computes_nothing(chapter):
-    folder, (first, second), _ = chapter
-    assert (folder / "first/rq5.csv").read_bytes() == (folder / "second/rq5.csv").read_bytes()
-    assert records.read(folder / "first/rq5.csv").equals(first.rows)
-    assert all(note["computed_images"] == 0 for note in second.manifests.values())
-    assert set(first.rows["training"]) == {"sharp", "mix", "sharp, head only", "mix, head only"}
-    assert set(first.rows["scale"]) == {"96"}
-    changed = first.rows[first.rows["metric"] == "miou_change"]
-    assert "all vs sharp network" in set(changed[changed["training"] == "mix"]["view"])
-    assert {"all vs sharp head", "all vs sharp image"} <= set(changed["view"])
-
-
-def test_the_manifest_names_absent_classes_and_no_path(chapter):
-    folder, (run, _), _ = chapter
-    text = (folder / "first/rq5.json").read_text()
-    assert str(folder) not in text
+def test_the_manifest_names_absent_classes_and_no_path(study):
+    text = (study.folder / "rq5.json").read_text()
+    assert str(study.folder) not in text
     note = next(iter(json.loads(text).values()))
-    there = set(run.rows.loc[run.rows["metric"] == "iou", "view"])
-    classes = set(label_maps.load("scenes", n_images=1).classes)
-    assert set(note["absent_classes"]) == classes - there
-    assert note["absent_classes"], "four scenes cannot show twelve classes"
+    rows = study.run.rows
+    there = set(rows.loc[(rows["metric"] == "iou") & (rows["part_kind"] == "class"), "part"])
+    assert set(note["absent_classes"]) == set(label_maps.load("scenes", n_images=1).classes) - there
 
 
-def test_the_gallery_has_what_it_shows(chapter):
-    _, _, shown = chapter
+def test_a_run_of_rounded_mirrored_images_says_so_in_every_row(tmp_path, smoke, monkeypatch):
+    """It used to round for "8-bit" alone, and its rows told neither rounding nor flip."""
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    show, shown = segmenting.Segmenting.show, []
+    monkeypatch.setattr(segmenting.Segmenting, "show", lambda *given: shown.append(show(*given)) or shown[-1])
+    plain, rounded = (
+        chapter.run(Parameters.validate(QUICK | given | {"output_dir": str(tmp_path / name)}))
+        for name, given in (("plain", {}), ("rounded", {"rounding": "8-bit blur", "flip": True}))
+    )
+    assert (set(plain.rows["rounding"]), set(plain.rows["flip"])) == ({"none"}, {False})
+    assert (set(rounded.rows["rounding"]), set(rounded.rows["flip"])) == ({"8-bit blur"}, {True})
+    half = len(shown) // 2
+    for seen, whole in ((shown[:half], False), (shown[half:], True)):
+        assert all(bool((255 * one - (255 * one).round()).abs().max() < 1e-3) == whole for one in seen)
+    (first,), (second,) = plain.manifests, rounded.manifests
+    assert first != second
+    absent = plain.manifests[first]["absent_classes"]
+    assert absent, "four scenes cannot show twelve classes"
+
+
+def test_the_gallery_has_what_it_shows(study):
+    shown = chapter.examples(study.parameters, count=1)
     assert shown["columns"] == ["sharp", "mix"]
     assert [row["blur"] for row in shown["rows"]] == ["sharp", "D8"]
     for row in shown["rows"]:
@@ -141,14 +96,17 @@ def test_the_gallery_has_what_it_shows(chapter):
         ({"features": "thawed"}, "features='thawed'"),
         ({"boundary_width": 0}, "boundary_width=0"),
         ({"view": "center-crop"}, "view='center-crop'"),
+        ({"band": 2}, "'band' is now called boundary_width"),
     ],
 )
 def test_parameters_are_checked(given, said):
     with pytest.raises(UserError, match=said):
-        profiles.validate("rq5", given)
+        Parameters.validate(given)
 
 
-def test_photographs_need_a_scale():
-    parameters = profiles.validate("rq5", {"profile": "photographs", "scales": "native"})
-    with pytest.raises(UserError, match="give one shorter side"):
-        segmentation.scale_of(parameters)
+def test_photographs_need_a_scale(monkeypatch):
+    given = {"profile": "photographs", "scales": "native"}
+    maps = label_maps.LabelMaps("camvid", ("a", "b"), ("x",), None, None, "f", "f")
+    monkeypatch.setattr(label_maps, "load", lambda *_, **__: maps)
+    with pytest.raises(UserError, match="'native' means nothing for camvid, whose photographs differ in size"):
+        chapter.run(Parameters.validate(given))

@@ -79,17 +79,18 @@ def run(parameters: Parameters) -> Run:
         found = answers.gather(mine.images, conditions, task, recorder.computing)
         tables = classification.tables(mine.images, found)
         own = opened.pair.network in models.names()
+        weights = opened.columns["weights"] if own else "own"
         truth = next(iter(tables.values()))["label"]
         run_id = recorder.ran(
             found.decided,
-            {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
+            {"source": opened.pair.network, "weights": weights},
             normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
             classes=network.class_count,
             most_frequent_class=float(truth.value_counts(normalize=True).max()),
             camera=_situations(parameters),
             **found.circumstances,
         )
-        shared = opened.columns | {"network": network.name}
+        shared = opened.columns | {"network": network.name, "weights": weights}
         scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
         recorder.add(measures.of_each(tables, shared), run_id)
         recorder.add(measures.from_sharp(tables, shared), run_id)

@@ -90,7 +90,7 @@ class Blur:
 
     @property
     def kernel_sd(self) -> float:
-        """Standard deviation of the kernel, frame pixels, RMS over both axes; NaN for shake, whose kernels differ."""
+        """Standard deviation of the kernel in frame pixels, RMS over both axes; NaN for shake, whose kernels differ."""
         return 0.0 if self.family == "sharp" else FAMILIES[self.family].kernel_sd * self.strength
 
 

@@ -15,7 +15,7 @@ from blurnb.errors import UserError
 from blurnb.labels import FRAME, parse
 
 SMALLEST = 0.05
-"""Radius, frame pixels, below which a disk changes nothing and the label is `sharp`."""
+"""Radius, pixels of the frame, below which a disk changes nothing and the label is `sharp`."""
 OFF_FOCUS_M = (-0.1, 0.1, 0.5, math.inf)
 """Metres from focus of the subjects in `situations`."""
 SPEEDS_M_PER_S = {"a person walking across the view": 1.4, "a person running across the view": 5.0}

@@ -109,16 +109,16 @@ def main_scale(rows: pd.DataFrame) -> str:
 def data_name(dataset: str, folder: str, frame: int) -> str:
     """The images as a reader knows them; a frame other than the paper's is said."""
     name = f"{dataset} {folder}" if folder else dataset
-    return name if frame == labels.FRAME else f"{name}, frame {frame}"
+    return name if frame == labels.FRAME else ", ".join([name, f"frame {frame}"])
 
 
 def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
-    """How a network was trained, as a reader is told it: `mix`, `mix, 2 blocks frozen`, `mix per scale`."""
+    """How a network was trained, as a reader is told it: `mix`, `mix per scale`, `mix, 1 block frozen`."""
     how = f"{training} per scale" if per_scale else training
     if frozen in ("", "none"):
         return how
-    words = {"backbone": "head only", "1": "1 block frozen"}
-    return f"{how}, {words.get(frozen, f'{frozen} blocks frozen')}"
+    part = "head only" if frozen == "backbone" else f"{frozen} block{'' if frozen == '1' else 's'} frozen"
+    return f"{how}, {part}"
 
 
 def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -177,6 +177,6 @@ def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named = [labels.renamed(blur, frame) for blur, frame in zip(rows["blur"], rows["frame"])]
+    named = [labels.renamed(*each) for each in zip(rows["blur"], rows["frame"])]
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
     return rows.assign(blur=named)[kept]

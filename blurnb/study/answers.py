@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
@@ -228,11 +227,6 @@ def _answered(group: Group, todo, names, task: Task, computing: Computing, is_sm
             for identity, answer in zip(group.ids, each):
                 answers[identity][names[one]] = answer
     return answers
-
-
-def distinct(blurs: Sequence[str]) -> list[str]:
-    """Blur labels in their canonical form, each once: "D8.0" is D8."""
-    return list(dict.fromkeys(labels.parse(blur).label for blur in blurs))
 
 
 def demand_classes(images, network) -> None:

@@ -15,9 +15,9 @@ from blurnb.errors import UserError
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import backends, decoding, families, models
 from blurnb.study import answers, stores, treatments
-from blurnb.study.answers import Answers, Computing, Condition, Group
+from blurnb.study.answers import Answers, Computing, Group
 from blurnb.study.protocol import Protocol
-from blurnb.study.treatments import Treatment, Weights
+from blurnb.study.treatments import Condition, Treatment, Weights
 
 VERSION = 1
 ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")

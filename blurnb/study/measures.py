@@ -78,6 +78,11 @@ def of_each(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics: 
     ]
 
 
+def summary(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> list[dict]:
+    """Every metric of every condition, and the paired differences from sharp images."""
+    return [*of_each(tables, shared), *from_sharp(tables, shared)]
+
+
 def difference(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: Mapping, metrics=DIFFERENCES) -> list:
     """Paired differences mine - theirs over the images that both have (frames indexed by image).
 

@@ -14,9 +14,9 @@ from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import decoding, families, models, zoomout
 from blurnb.study import answers, confusion, treatments
-from blurnb.study.answers import Answers, Condition, Group
+from blurnb.study.answers import Answers, Group
 from blurnb.study.protocol import Protocol
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 VERSION = 1
 WIDEST = 8.0

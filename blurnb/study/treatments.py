@@ -61,6 +61,14 @@ class Condition(NamedTuple):
         return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
 
 
+def conditions(
+    blurs: Sequence[str], scales: Sequence[str], training: str = "sharp", rounding: str = "none"
+) -> list[Condition]:
+    """Every blur at every scale, each once: "D8.0" is D8."""
+    distinct = dict.fromkeys(labels.parse(blur).label for blur in blurs)
+    return [Condition(Treatment(blur, rounding=rounding), scale, training) for scale in scales for blur in distinct]
+
+
 def versions(treatments: Sequence[Treatment]) -> dict[str, int]:
     """The versions of the modules that compute `treatments`."""
     used = [blurring, kernels, engines, plans, loops, resampling]

@@ -119,7 +119,7 @@ def by_family(
     if not lines:
         raise UserError("by_family needs sharp and at least one blur of known width at one scale")
     colours = [family_colour(family) for family in lines]
-    along = f"{METRICS['kernel_sd'].heading.removesuffix(', pixels')}, frame pixels"
+    along = _in_frame(METRICS["kernel_sd"].axis)
     terms = marks.at_scale(found), marks.trained(training)
     return _drawn(found, lines, metric, colours, along, chance, *terms, ticks=False)
 
@@ -155,7 +155,11 @@ def _shades(lines: Mapping, family: str) -> list[str]:
 
 
 def _axis(family: str) -> str:
-    return f"{labels.FAMILIES[family].axis}, frame pixels"
+    return _in_frame(labels.FAMILIES[family].axis)
+
+
+def _in_frame(quantity: str) -> str:
+    return ", ".join([quantity, "frame pixels"])
 
 
 def _drawn(

@@ -17,8 +17,8 @@ from blurnb.study.answers import Computing
 from blurnb.study.parameters import Evaluated, Pair
 from blurnb.study.protocol import Protocol
 
-WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke")
-"""Weights that records name; any other is a file of the user's own."""
+WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
+"""Weights as records name them; "own" is a file of the user's."""
 
 
 @dataclass(frozen=True)

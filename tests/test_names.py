@@ -41,7 +41,7 @@ def quick(tmp_path_factory, monkeypatch):
     """One store for all runs, whose names differ and whose answers do not."""
     monkeypatch.setenv("BLURNB_CACHE", str(tmp_path_factory.getbasetemp() / "names"))
     monkeypatch.setattr(provenance, "commit", lambda: "commit")
-    monkeypatch.setattr(confusion, "RESAMPLES", 50)
+    monkeypatch.setattr(confusion.resampled, "__defaults__", (50,))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Intervals and effect sizes for images that are counted, paired or resampled.
 
-An estimate with its interval is a triple ``(value, low, high)``, of 95 % unless `level` says otherwise.
+An estimate with its interval is a triple ``(value, low, high)`` throughout. All intervals are 95 %.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from blurnb.errors import UserError
 
 VERSION = 1
 Triple = tuple[float, float, float]
+_LEVEL = 0.95
+_Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
 
 
 def _finite(name: str, values, *, least: int = 1) -> np.ndarray:
@@ -27,13 +29,7 @@ def _finite(name: str, values, *, least: int = 1) -> np.ndarray:
     return array
 
 
-def _z(level: float) -> float:
-    if not 0 < level < 1:
-        raise UserError(f"level must lie between 0 and 1, not {level}")
-    return float(stats.norm.ppf(0.5 + level / 2))
-
-
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """Score interval (low, high) of a proportion (Wilson 1927); never empty, never outside [0, 1].
 
     Examples
@@ -41,19 +37,18 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     >>> [round(end, 3) for end in wilson(8, 10)]
     [0.49, 0.943]
     """
-    z = _z(level)
     if n < 1 or not 0 <= successes <= n:
         raise UserError(f"a proportion needs n >= 1 and 0 <= successes <= n, not {successes} of {n}")
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    centre = (share + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
+    half = _Z / (1 + _Z * _Z / n) * math.sqrt(share * (1 - share) / n + (_Z / (2 * n)) ** 2)
     # At the ends the closed form equals 0 or 1 only up to rounding, and the estimate must lie inside.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
 
 
-def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Triple:
+def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Triple:
     """Mean with a percentile bootstrap interval (Efron 1979).
 
     Parameters
@@ -61,13 +56,13 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000
     values
         One per image. One value has no interval (NaN ends). Equal values have one of no width: for 0/1 answers use
         `wilson`, for their differences `paired_difference`, which know that "never seen" is not "never".
-    seed, resamples, level
-        Of the draws; how many, at least 100; coverage, between 0 and 1.
+    seed, resamples
+        Of the draws, and how many.
 
     Raises
     ------
     UserError
-        For no values, one that is not finite, and a number out of its range.
+        For no values, and one that is not finite.
 
     Examples
     --------
@@ -75,9 +70,6 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000
     [2.5, 1.5, 3.5]
     """
     array = _finite("values", values)
-    if resamples < 100:
-        raise UserError(f"resamples must be at least 100 for a 95 % interval, not {resamples}")
-    _z(level)
     mean = float(array.mean())
     if array.size == 1:
         return mean, math.nan, math.nan
@@ -91,11 +83,11 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000
         for start in range(0, resamples, step):
             stop = min(start + step, resamples)
             means[start:stop] = array[generator.integers(0, array.size, (stop - start, array.size))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return mean, float(min(low, mean)), float(max(high, mean))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, level: float = 0.95) -> Triple:
+def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Triple:
     """Mean of ``a - b`` over images seen under both conditions, with its interval.
 
     Bootstrap over images for continuous values. For 0/1 answers the adjusted Wald interval of Bonett & Price
@@ -111,11 +103,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
         raise UserError(f"a and b must hold the same images, not {a.size} and {b.size}")
     difference = a - b
     if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
-        return bootstrap_mean(difference, seed, level=level)
+        return bootstrap_mean(difference, seed)
     n, up, down = a.size, np.sum(difference > 0), np.sum(difference < 0)
     up_share, down_share = (up + 1) / (n + 2), (down + 1) / (n + 2)
     centre = up_share - down_share
-    half = _z(level) * math.sqrt((up_share + down_share - centre**2) / (n + 2))
+    half = _Z * math.sqrt((up_share + down_share - centre**2) / (n + 2))
     value = float(difference.mean())
     return value, float(min(value, max(-1.0, centre - half))), float(max(value, min(1.0, centre + half)))
 
@@ -159,8 +151,6 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int 
     confidence, correct = _finite("confidence", confidence), _finite("correct", correct) > 0
     if confidence.shape != correct.shape:
         raise UserError(f"confidence and correct must hold the same images, not {confidence.size} and {correct.size}")
-    if bins < 1:
-        raise UserError(f"bins must be at least 1, not {bins}")
     if confidence.min() < 0 or confidence.max() > 1 + 1e-6:
         raise UserError("confidence must be a probability; pass the softmax, not the scores")
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -229,32 +219,9 @@ def ratio(a: Triple, b: Triple) -> Triple:
     return a[0] / b[0], end(a[1], -1.0), end(a[2], 1.0)
 
 
-def _triple(estimate: float | Triple) -> Triple:
-    if np.ndim(estimate) == 0:
-        return float(estimate), float(estimate), float(estimate)
-    value, low, high = (float(part) for part in estimate)
-    return value, low, high
-
-
-def share_kept(sharp: float | Triple, blurred: float | Triple) -> Triple:
-    """Share of the sharp score that is left under blur; plain numbers count as exact."""
-    return ratio(_triple(blurred), _triple(sharp))
-
-
-def recovered_share(sharp_sharp: float | Triple, sharp_blur: float | Triple, mix_blur: float | Triple) -> Triple:
-    """Share of the loss to blur that fine-tuning wins back: (mix_blur - sharp_blur) / (sharp_sharp - sharp_blur).
-
-    `sharp_sharp` and `sharp_blur` are the sharp-trained network's scores on sharp and blurred images, `mix_blur`
-    the fine-tuned network's on blurred ones. Gain and loss share `sharp_blur`; treating them as independent
-    makes the interval wide rather than narrow. NaN where nothing was lost.
-
-    Examples
-    --------
-    >>> round(recovered_share(0.8, 0.4, 0.7)[0], 6)
-    0.75
-    """
-    sharp_sharp, sharp_blur, mix_blur = _triple(sharp_sharp), _triple(sharp_blur), _triple(mix_blur)
-    return ratio(difference(mix_blur, sharp_blur), difference(sharp_sharp, sharp_blur))
+def share_kept(sharp: Triple, blurred: Triple) -> Triple:
+    """Share of the sharp score that is left under blur."""
+    return ratio(blurred, sharp)
 
 
 class HalfRadius(NamedTuple):
@@ -296,8 +263,9 @@ def half_accuracy_radius(
     accuracies
         Shares of 1, one a radius.
     lows, highs
-        Their 95 % intervals. That of the result, NaN without them, follows from `draws` curves whose points vary
-        independently within these; the true points rise and fall together (same images), so it errs wide.
+        Their 95 % intervals. The interval of the result follows from `draws` curves whose points vary independently
+        within these; the true points rise and fall together (same images), so it errs wide. Without them its ends are
+        NaN.
     chance
         The accuracy above it is what is halved.
 
@@ -321,16 +289,17 @@ def half_accuracy_radius(
     if radii[0] != 0 or np.any(np.diff(radii) == 0):
         raise UserError("radii must be distinct and hold 0, the sharp image: half of its accuracy is what is sought")
     if accuracies[0] <= chance:
-        raise UserError(f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}: nothing to halve")
+        raise UserError(
+            f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}; nothing can be halved"
+        )
     largest = float(radii[-1])
     point = _crossing(radii, accuracies, chance)
     if lows is None or highs is None:
         return HalfRadius(point, math.nan, math.nan, largest)
     lows, highs = _finite("lows", lows, least=2)[order], _finite("highs", highs, least=2)[order]
-    z = _z(0.95)
     noise = np.random.default_rng(seed).standard_normal((draws, radii.size))
     # Each half of an asymmetric interval spreads its own side.
-    curves = accuracies + noise * np.where(noise < 0, (accuracies - lows) / z, (highs - accuracies) / z)
+    curves = accuracies + noise * np.where(noise < 0, (accuracies - lows) / _Z, (highs - accuracies) / _Z)
     found = np.sort([_crossing(radii, curve, chance) for curve in np.clip(curves, 0, 1)])
     low, high = found[int(0.025 * draws)], found[min(draws - 1, math.ceil(0.975 * draws))]
     return HalfRadius(point, float(min(low, point)), float(max(high, point)), largest)

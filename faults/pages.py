@@ -46,7 +46,7 @@ def lay_out(place: Path, result: str) -> None:
         (place / f"{name}.md").write_text(f"# {name}\n\n" + "A paragraph of **text**.\n\n" * 40)
     (place / "index.md").write_text(
         "# Book\n\n```{toctree}\nnotebooks/chapter\n" + "\n".join(others) + "\n```\n\n"
-        "```{from-records} blurnb.report.tables:by_blur\n```\n"
+        "```{from-records} blurnb.report.tables.accuracy:by_blur\n```\n"
     )
     execute(place, None)
     execute(place / "_build" / "executed", result)

@@ -79,12 +79,13 @@ def load(
         In one line, for whatever is not so.
     """
     ours = source in models.names()
+    is_its_own = bool(mean or std) or not ours
     if ours:
         network = models.load(source, weights, class_count or 1000, **given)
     else:
         name = Path(source).name if Path(source).is_file() else source
         network = models.Network(name, _body(source), class_count)
-    if mean or std or not ours:
+    if is_its_own:
         network.mean, network.std = (_channels(name, text, network) for name, text in (("mean", mean), ("std", std)))
     network = network.eval()
     if not ours:
@@ -94,7 +95,7 @@ def load(
             f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
             "was trained on these folders, or the folders that it was trained on"
         )
-    if mean or std or not ours:
+    if is_its_own:
         network.identity = _identity(network, source)
     return network
 
@@ -212,6 +213,6 @@ def _identity(network: models.Network, source: str) -> str:
     """Digest of the weights, the normalisation and, roughly, the answer to a fixed image: code may change unseen."""
     scores = _probe(network, source).double()
     # Two digits of two summaries: a change of code moves them, another order of summation does not.
-    facts = [models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
+    facts = [VERSION, models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
     facts += [f"{float(scores.mean()):.2e}", f"{float(scores.std()):.2e}", int(scores.argmax())]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -150,19 +150,17 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def layers(network: Network) -> dict[str, nn.Module]:
-    """Convolutional and linear layers by name, in order of execution as declared.
-
-    VGG networks get the paper's names (conv1_1 ... fc8); most others keep their module's dotted name.
-    """
-    return families.find(network.name).layers(network.body)
+def small_input(network: nn.Module) -> str:
+    """What a network, or the networks within it, do with small images (SMALL_INPUTS); "" for all but dense VGG."""
+    return next((part.small_input for part in network.modules() if hasattr(part, "small_input")), "")
 
 
 def activations(network: Network) -> dict[str, nn.Module]:
     """The modules whose outputs are the network's hidden activations, shallow to deep, by the name of their layer.
 
-    In sequential trunks that is each convolution or linear layer after the normalisation and the ReLU that follow
-    it; in EfficientNet each block and the head; elsewhere the convolutional and linear layers themselves.
+    VGG networks have the paper's names (conv1_1 ... fc8); most others keep their module's dotted name. In sequential
+    trunks that is each convolution or linear layer after the normalisation and the ReLU that follow it; in EfficientNet
+    each block and the head; elsewhere the convolutional and linear layers themselves.
     """
     return families.find(network.name).activations(network.body)
 
@@ -199,11 +197,7 @@ def weight_files() -> dict[Path, str]:
 def reduced_precision() -> bool:
     """Whether this processor multiplies bfloat16 in hardware, so that bf16 autocast is a gain and not a loss."""
     try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and "avx512_bf16" in _cpu_flags()
-    except (AttributeError, RuntimeError):
+        is_supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return is_supported and "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except (AttributeError, RuntimeError, OSError):
         return False
-
-
-def _cpu_flags() -> str:
-    info = Path("/proc/cpuinfo")
-    return info.read_text() if os.path.exists(info) else ""

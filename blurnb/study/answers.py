@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
@@ -118,7 +117,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
 
     windows = [window for window in _windows(images, computing) if lacking([images.ids[i] for i in window])]
     skipped: dict[str, str] = {}
-    started, total = time.perf_counter(), sum(map(len, windows))
+    started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
     bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
@@ -130,7 +129,11 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
                     skipped[images.ids[index]] = str(item)
                     warnings.warn(f"skipped: {item}", stacklevel=2)
             for group in _groups(images, window, loaded, computing.device):
-                found = _answered(group, lacking(group.ids), names, task, computing, images.native_side)
+                todo = lacking(group.ids)
+                if not todo:  # the window was opened for an image that cannot be read
+                    continue
+                found = _answered(group, todo, names, task, computing, images.native_side)
+                computed += len(found)
                 journal.append(path, found.items())
                 for identity, answers in found.items():
                     known.setdefault(identity, {}).update(answers)
@@ -143,7 +146,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
         raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")
     decided = {**facts, "n": len(images), "selection": images.fingerprint}
     return Answers(found, decided, {
-        "computed_images": total - len(skipped),
+        "computed_images": computed,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "skipped": skipped,
         "device": computing.device,
@@ -224,11 +227,6 @@ def _answered(group: Group, todo, names, task: Task, computing: Computing, is_sm
             for identity, answer in zip(group.ids, each):
                 answers[identity][names[one]] = answer
     return answers
-
-
-def distinct(blurs: Sequence[str]) -> list[str]:
-    """Blur labels in their canonical form, each once: "D8.0" is D8."""
-    return list(dict.fromkeys(labels.parse(blur).label for blur in blurs))
 
 
 def demand_classes(images, network) -> None:

@@ -78,6 +78,11 @@ def of_each(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics: 
     ]
 
 
+def summary(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> list[dict]:
+    """Every metric of every condition, and the paired differences from sharp images."""
+    return [*of_each(tables, shared), *from_sharp(tables, shared)]
+
+
 def difference(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: Mapping, metrics=DIFFERENCES) -> list:
     """Paired differences mine - theirs over the images that both have (frames indexed by image).
 
@@ -105,7 +110,7 @@ def from_sharp(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metric
     """The paired difference of every blurred condition from the sharp images, where those were asked too."""
     rows = []
     for one, part in tables.items():
-        sharp = one.sharp_twin
+        sharp = one.sharp
         if one != sharp and one.treatment.method == "none" and sharp in tables:
             here, there = ({**shared, **side.columns()} for side in (one, sharp))
             rows += difference(part, tables[sharp], here, there, metrics)

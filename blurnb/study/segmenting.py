@@ -43,6 +43,7 @@ class Segmenting:
             "task": "segmenting",
             "network": self.network.name,
             "weights": {self.training: models.fingerprint(self.network)},
+            "small_input": models.small_input(self.network),
             "classes": self.network.class_count,
             "boundary_width": self.boundary_width,
             "versions": {
@@ -87,7 +88,7 @@ class Segmenting:
         return found
 
     def pixels(self, image: torch.Tensor, identity: str, some: Sequence[Treatment], shape) -> tuple:
-        """(image (3, H, W) under each treatment, class of every pixel uint8 (treatments, *shape)): to look at."""
+        """(image (3, H, W) under each treatment, classes, uint8 (treatments, height, width)): to look at."""
         image = resampling.resized(image[None], *labels.sides(self.scale))
         shown = self.show(Group([identity], image, []), some)
         with torch.inference_mode():

@@ -150,6 +150,7 @@ def versions(network: models.Network) -> dict[str, int]:
     return {
         "study.similarity": VERSION,
         "recognition.decoding": decoding.VERSION,
+        "intervals": intervals.VERSION,  # what is kept has its intervals already
         **treatments.versions(()),
         **families.version(network.name),
     }

@@ -2,7 +2,7 @@
 
 A worker runs in a folder of its own and hands back bytes: the executed notebook, the log and the records. Only the
 sweep itself writes below ``<output>``, a run's folder whole or not at all. So no worker that is killed leaves half a
-run, and no disk need be shared.
+run, and no disk need be shared. ::
 
     <output>/sweep.json                   the plan: address and parameters of every run
     <output>/runs/<address>/              rq1_x.ipynb (executed), log.txt, status.json, and every table that the run
@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -30,10 +31,11 @@ from tqdm import tqdm
 
 from blurnb import files, records
 from blurnb.errors import UserError
-from blurnb.study import chapters, grids, journal, notebooks, shards
+from blurnb.study import chapters, grids, journal, notebooks
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
-CUT = shards.CHAPTERS  # `run` has a parameter of that name
+CUT = ("rq1",)
+"""Chapters whose images can be answered in parts, so that the run over all of them finds the answers."""
 
 
 class Chapter(NamedTuple):
@@ -57,6 +59,28 @@ def chapter(path: str | Path) -> Chapter:
 
 
 # -- on a worker
+
+
+def part(text: str) -> tuple[int, int]:
+    """``"2/5"`` as (2, 5): the second of five parts."""
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not found:
+        raise UserError(f"--shard {text}: give a part such as 2/5")
+    return int(found[1]), int(found[2])
+
+
+def answer(chapter: str, parameters: Mapping, place: int, count: int) -> list[tuple[dict, dict]]:
+    """Answer part `place` (1 first) of `count` of every pair's images.
+
+    Returns (facts, answers by image) of each pair, for `journal.add` where the store is not shared. Raises UserError
+    for a chapter that cannot be cut, a part that is none, and what the chapter itself refuses.
+    """
+    if chapter not in CUT:
+        raise UserError(f"the images of {chapter} are not answered in parts; only those of {', '.join(CUT)} are")
+    if not 1 <= place <= count:
+        raise UserError(f"shard {place}/{count} is none; give 1/{count} to {count}/{count}")
+    module = chapters.found(chapter)
+    return module.shard(module.Parameters.validate(parameters), place, count)
 
 
 def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence[list] = ()) -> dict:
@@ -122,16 +146,13 @@ def run(
 def _sole(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / ".sweep.lock", timeout=0)
-        lock.acquire()
+        held = FileLock(output / ".sweep.lock").acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"another sweep is working in {output}; wait for it, or choose another --output") from error
     except OSError as error:
         raise UserError(f"cannot write in {output}: {error.strerror}; choose another --output") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -171,8 +192,7 @@ def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, coun
         own = []
         for place in range(1, count + 1) if count > 1 else ():
             key = f"answers-{address}-{place}-of-{count}"
-            part = (shards.answer, chapter.question, parameters, place, count)
-            own.append(client.submit(*part, key=key, retries=retries))
+            own.append(client.submit(answer, chapter.question, parameters, place, count, key=key, retries=retries))
         future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=retries)
         addresses[future] = address
         parts += own

@@ -51,14 +51,22 @@ class Condition(NamedTuple):
     scale: str
     training: str = "sharp"
 
-    @property
-    def sharp_twin(self) -> Condition:
-        """The same condition without blur and restoration."""
-        return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
-
     def columns(self) -> dict:
         """The facts of the condition as columns of the records."""
         return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
+
+    @property
+    def sharp(self) -> Condition:
+        """The same condition without blur and restoration."""
+        return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
+
+
+def conditions(
+    blurs: Sequence[str], scales: Sequence[str], training: str = "sharp", rounding: str = "none"
+) -> list[Condition]:
+    """Every blur at every scale, each once: "D8.0" is D8."""
+    distinct = dict.fromkeys(labels.parse(blur).label for blur in blurs)
+    return [Condition(Treatment(blur, rounding=rounding), scale, training) for scale in scales for blur in distinct]
 
 
 def versions(treatments: Sequence[Treatment]) -> dict[str, int]:

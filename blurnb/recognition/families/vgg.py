@@ -151,7 +151,7 @@ def _dense(build, class_count: int, weights: str) -> nn.Module:
     return DenseVGG(build(class_count, weights))
 
 
-PARTS = {"layers": layers, "activations": activations, "blocks": blocks, "levels": levels}
+PARTS = {"activations": activations, "blocks": blocks, "levels": levels}
 NETWORKS = {"vgg16_64": Family(_for_64, ("hed", "none"), HED_MEAN, HED_STD, files=(HED,), **PARTS)}
 for _name in torchvision.models.list_models(torchvision.models, include="vgg*"):
     _theirs = torchvisions(_name)

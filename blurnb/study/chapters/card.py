@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import answers, classification, measures, parameters, values
+from blurnb.study import comparison, measures, parameters, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Condition, Treatment
 
 
 def _is_custom(network: str) -> bool:
     """Whether it is no name but a place; what is there, and whether it loads, is seen later."""
-    return ":" in network or values.is_file(network)
+    return ":" in network or parameters.is_file(network)
 
 
 class Pair(parameters.Pair):
     """`network` is a name, a TorchScript or torch.export file, or module:function; `dataset` "auto" is imagenet where
     every class folder is a WordNet id, else folder; an n_images beyond the set means all."""
 
-    dataset: Annotated[str, values.one_of("auto", *datasets.NAMES)]
-    network: Annotated[str, values.one_of(*models.names(), unless=_is_custom)]
+    dataset: Annotated[str, parameters.one_of("auto", *datasets.NAMES)]
+    network: Annotated[str, parameters.one_of(*models.names(), unless=_is_custom)]
 
 
 def _written(value: Any) -> Any:
@@ -43,6 +43,11 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = "a card is about one network"
 
     pairs: tuple[Pair, ...]
+    blurs: Annotated[
+        parameters.Blurs,
+        AfterValidator(lambda blurs: parameters.distinct(("sharp", *blurs))),
+        parameters.where(lambda blurs: len(blurs) > 1, "give at least one blur beside sharp"),
+    ]
     mean: _Written = ""
     std: _Written = ""
     focal_length_mm: float = Field(50, gt=0, le=1e5)
@@ -50,14 +55,6 @@ class Parameters(parameters.Evaluated):
     focus_distance_m: float = Field(1.0, gt=0, le=1e9)
     sensor_height_mm: float = Field(24, gt=0, le=1e4)
     exposure_s: float = Field(0.02, gt=0, le=1e5)
-
-    @field_validator("blurs")
-    @classmethod
-    def _beside_sharp(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        found = values.distinct(("sharp", *value))
-        if len(found) < 2:
-            raise ValueError("give at least one blur beside sharp")
-        return found
 
 
 TRAINING = "as given"
@@ -70,28 +67,23 @@ def run(parameters: Parameters) -> Run:
         network = _network(opened, parameters)
         mine = opened.with_images(_drawn(opened, parameters))
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
-        conditions = [
-            Condition(Treatment(blur, rounding=parameters.rounding), scale, TRAINING)
-            for scale in opened.scales
-            for blur in answers.distinct(parameters.blurs)
-        ]
-        found = answers.gather(mine.images, conditions, task, recorder.computing)
-        tables = classification.tables(mine.images, found)
+        conditions = treatments.conditions(parameters.blurs, opened.scales, TRAINING, parameters.rounding)
         own = opened.pair.network in models.names()
-        truth = next(iter(tables.values()))["label"]
-        run_id = recorder.ran(
-            found.decided,
-            {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
+        weights = opened.columns["weights"] if own else "own"
+        tables, run_id = comparison.asked(
+            recorder,
+            mine,
+            task,
+            conditions,
+            {"source": opened.pair.network, "weights": weights},
             normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
             classes=network.class_count,
-            most_frequent_class=float(truth.value_counts(normalize=True).max()),
+            most_frequent_class=max(Counter(mine.images.labels).values()) / len(mine.images),
             camera=_situations(parameters),
-            **found.circumstances,
         )
-        shared = opened.columns | {"network": network.name}
+        shared = opened.columns | {"network": network.name, "weights": weights}
         scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
+        recorder.add(measures.summary(tables, shared), run_id)
         recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
     return recorder.run
 

@@ -12,7 +12,17 @@ from tqdm import tqdm
 from blurnb import labels
 from blurnb.optics import blurring
 from blurnb.recognition import datasets
-from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments, values
+from blurnb.study import (
+    answers,
+    classification,
+    comparison,
+    measures,
+    networks,
+    parameters,
+    runs,
+    specimens,
+    treatments,
+)
 from blurnb.study.classification import Classification
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Opened, Recorder, Run
@@ -33,8 +43,8 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = ""
 
     backend: Literal["eager", "openvino"] = "eager"
-    dose_blurs: values.Blurs
-    dose_scales: values.Scales
+    dose_blurs: parameters.Blurs
+    dose_scales: parameters.Scales
 
 
 def run(parameters: Parameters) -> Run:
@@ -45,12 +55,11 @@ def run(parameters: Parameters) -> Run:
         for opened in recorder.pairs:
             network, origin = networks.ready(opened, parameters)
             _check_against_torchvision(opened, network, recorder)
-            conditions = _conditions(parameters, parameters.blurs, opened.scales)
+            conditions = treatments.conditions(parameters.blurs, opened.scales, rounding=parameters.rounding)
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
             scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
             shared = opened.columns | networks.trained(origin)
-            recorder.add(measures.of_each(tables, shared), run_id)
-            recorder.add(measures.from_sharp(tables, shared), run_id)
+            recorder.add(measures.summary(tables, shared), run_id)
             recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
     return recorder.run
 
@@ -65,11 +74,11 @@ def run_doses(parameters: Parameters) -> Run:
         opened, blurs = recorder.pairs[0], parameters.dose_blurs
         networks.check_classes(opened)
         network, origin = networks.ready(opened, parameters)
-        conditions = _conditions(parameters, blurs, runs.scales_for(opened.images, parameters.dose_scales))
-        tables, run_id = _answered(recorder, opened, network, origin, conditions, "doses")
+        scales = runs.scales_for(opened.images, parameters.dose_scales)
+        conditions = treatments.conditions(blurs, scales, rounding=parameters.rounding)
+        tables, run_id = _answered(recorder, opened, network, origin, conditions)
         shared = opened.columns | networks.trained(origin)
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
+        recorder.add(measures.summary(tables, shared), run_id)
         widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
         bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
         for blur, width in widths.items():
@@ -95,12 +104,8 @@ def run_rounding(parameters: Parameters) -> Run:
             exact: dict[Condition, tuple] = {}
             for precision, roundings in (("float32", treatments.ROUNDINGS), ("bf16", ("none",))):
                 own = opened.under(replace(opened.protocol, precision=precision))
-                conditions = [
-                    one
-                    for rounding in roundings
-                    for one in _conditions(parameters, parameters.blurs, opened.scales, rounding)
-                ]
-                tables, run_id = _answered(recorder, own, network, origin, conditions, f"rounding, {precision}")
+                each = (treatments.conditions(parameters.blurs, opened.scales, rounding=one) for one in roundings)
+                tables, run_id = _answered(recorder, own, network, origin, [one for part in each for one in part])
                 shared = own.columns | networks.trained(origin)
                 recorder.add(measures.of_each(tables, shared), run_id)
                 for one, part in tables.items():
@@ -127,7 +132,7 @@ def shard(parameters: Parameters, place: int, count: int) -> list[tuple[dict, di
             continue
         network, _ = networks.ready(opened, parameters)
         mine = datasets.subset(opened.images, part)
-        conditions = _conditions(parameters, parameters.blurs, opened.scales)
+        conditions = treatments.conditions(parameters.blurs, opened.scales, rounding=parameters.rounding)
         task, _ = _task(recorder, opened, network, conditions)
         title = f"{network.name} on {mine.name}, shard {place}/{count}"
         try:
@@ -140,27 +145,15 @@ def shard(parameters: Parameters, place: int, count: int) -> list[tuple[dict, di
     return found
 
 
-def _conditions(parameters: Parameters, blurs, scales, rounding: str = "") -> list[Condition]:
-    return [
-        Condition(Treatment(blur, rounding=rounding or parameters.rounding), scale)
-        for scale in scales
-        for blur in answers.distinct(blurs)
-    ]
-
-
 def _task(recorder: Recorder, opened: Opened, network, conditions) -> tuple[Classification, dict]:
     task = Classification({"sharp": network}, opened.protocol, recorder.computing.batch)
     backend = recorder.parameters.backend
     return classification.accelerated(task, opened.images, backend, conditions, recorder.computing)
 
 
-def _answered(recorder, opened: Opened, network, origin, conditions, title: str = "") -> tuple[dict, str]:
-    """(answers by condition, run_id)"""
+def _answered(recorder: Recorder, opened: Opened, network, origin, conditions) -> tuple[dict, str]:
     task, about = _task(recorder, opened, network, conditions)
-    title = title or f"{network.name} on {opened.images.name}"
-    found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
-    run_id = recorder.ran(found.decided, origin, **found.circumstances, **about)
-    return classification.tables(opened.images, found), run_id
+    return comparison.asked(recorder, opened, task, conditions, origin, **about)
 
 
 def _width(blur: str, ids: Sequence[str], seed: int) -> float:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from blurnb import labels
 from blurnb.recognition import datasets
-from blurnb.study import networks, parameters, recipes, runs, similarity, specimens, stores, values
+from blurnb.study import networks, parameters, recipes, runs, similarity, specimens, stores
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
 
@@ -18,9 +18,9 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq2"
 
-    layer_blurs: values.Blurs
+    layer_blurs: parameters.Blurs
     layer_images: int = Field(256, ge=8)
-    frozen: values.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
+    frozen: parameters.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
 
 
 def run(parameters: Parameters) -> Run:

@@ -12,7 +12,7 @@ from blurnb import labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import models
-from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing, values
+from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing
 from blurnb.study.classification import probabilities
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
@@ -24,7 +24,7 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq3"
 
-    train_scales: values.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
+    train_scales: parameters.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
 
     @model_validator(mode="after")
     def _averaged(self):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 from tqdm import tqdm
 
 from blurnb import files, intervals, labels
@@ -17,8 +17,7 @@ from blurnb.errors import shown
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
 from blurnb.study import (
-    answers,
-    classification,
+    comparison,
     measures,
     networks,
     parameters,
@@ -27,7 +26,6 @@ from blurnb.study import (
     stores,
     timing,
     treatments,
-    values,
 )
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
@@ -35,7 +33,7 @@ from blurnb.study.treatments import Condition, Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""
-Method = Annotated[str, values.one_of(*deblurring.METHODS)]
+Method = Annotated[str, parameters.one_of(*deblurring.METHODS)]
 
 
 class Capture(NamedTuple):
@@ -61,9 +59,14 @@ class Pair(parameters.Pair):
     on sharp. Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
-    trained: Annotated[str, values.one_of("rq2", "as-is")]
-    methods: values.Listed[str]
-    wrong_kernels: values.Listed[str]
+    trained: Annotated[str, parameters.one_of("rq2", "as-is")]
+    methods: parameters.Listed[str]
+    wrong_kernels: parameters.Listed[str]
+
+
+_UNROUNDED = parameters.where(
+    lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
+)
 
 
 class Parameters(parameters.Trained):
@@ -77,19 +80,13 @@ class Parameters(parameters.Trained):
     own_scale: ClassVar[bool] = True
 
     pairs: tuple[Pair, ...]
-    methods: values.Some[Method]
-    photograph_methods: values.Some[Method]
-    wrong_kernels: values.Listed[Method] = ()
-    captures: values.Some[Annotated[Capture, BeforeValidator(_capture)]]
+    rounding: Annotated[parameters.Rounding, _UNROUNDED] = "none"
+    methods: parameters.Some[Method]
+    photograph_methods: parameters.Some[Method]
+    wrong_kernels: parameters.Listed[Method] = ()
+    captures: parameters.Some[Annotated[Capture, BeforeValidator(_capture)]]
     tuning_images: int = Field(8, ge=0, le=1000)
     repeats: int = Field(7, ge=1, le=1000)
-
-    @field_validator("rounding")
-    @classmethod
-    def _rounding_is_a_capture(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError("rounding is one of this chapter's captures; leave it at none")
-        return value
 
     @classmethod
     def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +123,8 @@ def run(parameters: Parameters) -> Run:
                 for training in known
                 if training == "sharp" or way.kernel in ("none", treatments.TRUE)
             ]
-            title = f"rq4: {opened.pair.network} on {opened.images.name}"
-            found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
             origins = {training: origin for training, (_, origin) in known.items()}
-            run_id = recorder.ran(found.decided, origins, **found.circumstances)
-            tables = classification.tables(opened.images, found)
+            tables, run_id = comparison.asked(recorder, opened, task, conditions, origins)
             recorder.add(_rows(tables, opened, origins), run_id)
             _add_seconds(recorder, opened, task, ways, origins)
     return recorder.run
@@ -166,7 +160,7 @@ def _methods(pair) -> list[str]:
 
 def _ways(pair, parameters: Parameters, methods: Sequence[str]) -> Iterator[Treatment]:
     """Every treatment. Wrong kernels are not repeated for 8 bits, which lie between exact pixels and noise."""
-    for blur in answers.distinct(parameters.blurs):
+    for blur in parameters.blurs:
         for rounding, noise_sd in parameters.captures:
             plain = Treatment(blur, noise_sd, rounding)
             yield plain
@@ -207,7 +201,7 @@ def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
         for metric in KEPT:
             yield measures.row(measures.MEASURES[metric](part, here["seed"]), metric, len(part), **here)
         plain = one._replace(treatment=way.captured)
-        others = [plain if way.method != "none" else one.sharp_twin]
+        others = [plain if way.method != "none" else one.sharp]
         if one.training == "mix":
             others.append(plain._replace(training="sharp"))
         elif way.method != "none":

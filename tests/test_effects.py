@@ -105,7 +105,7 @@ TRAINING = EVALUATED | {
 EFFECTS = {
     "rq1": EVALUATED
     | {
-        "backend": to("openvino", "decided"),
+        "backend": to("openvino", "decided", network="vgg_mini"),
         "dose_blurs": to("sharp,D16,G8", run="run_doses"),
         "dose_scales": to("64", run="run_doses"),
     },
@@ -175,12 +175,20 @@ def _narrow(class_count: int, weights: str) -> nn.Module:
     body = nn.Module()
     body.features = torchvision.models.vgg.make_layers(plan)
     body.classifier = nn.Sequential(
-        *(nn.Linear(8 * 7 * 7, 16), nn.ReLU(), nn.Dropout(0.0), nn.Linear(16, 16), nn.ReLU(), nn.Dropout(0.0)),
+        *(
+            nn.Linear(8 * 7 * 7, 16),
+            nn.LeakyReLU(),
+            nn.Dropout(0.0),
+            nn.Linear(16, 16),
+            nn.LeakyReLU(),
+            nn.Dropout(0.0),
+        ),
         nn.Linear(16, class_count),
     )
     for layer in body.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv2d):  # so that what an image shows reaches the scores
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
     return vgg.DenseVGG(body)
 
 

@@ -50,19 +50,14 @@ def typed(texts: dict[str, str]) -> dict:
     return found
 
 
-def notebooks_in(folder: Path) -> dict[str, Path]:
-    """The notebooks of chapters by short name: rq1 -> notebooks/rq1_degradation.ipynb."""
+def located(chapter: str, folder: Path) -> Path:
+    """The notebook that `chapter` names: by its path, or short as rq1 for notebooks/rq1_degradation.ipynb."""
     from blurnb.study import chapters
 
-    named = {chapters.short(path.stem): path for path in sorted(folder.glob("*.ipynb"))}
-    return {name: path for name, path in named.items() if name in chapters.names()}
-
-
-def located(chapter: str, folder: Path) -> Path:
-    """The notebook that `chapter` names: by its question, or by its path."""
     path = Path(chapter)
     if path.suffix != ".ipynb":
-        known = notebooks_in(folder)
+        notebooks = {name: folder / f"{module}.ipynb" for name, module in chapters.names().items()}
+        known = {name: path for name, path in notebooks.items() if path.is_file()}
         if chapter not in known:
             raise UserError(
                 f"chapter {chapter!r} is not in {folder}{nearest(chapter, known)}; there: {', '.join(known)}"

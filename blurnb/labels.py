@@ -91,7 +91,7 @@ class Blur:
     @property
     def kernel_sd(self) -> float:
         """Standard deviation of the kernel in frame pixels, RMS over both axes; NaN for shake, whose kernels differ."""
-        return 0.0 if self.family == "sharp" else FAMILIES[self.family].kernel_sd * self.strength
+        return FAMILIES[self.family].kernel_sd * self.strength
 
 
 def parse(label: str) -> Blur:
@@ -162,11 +162,6 @@ def _suggestion(label: str) -> str:
 def family(label: str) -> str:
     """The family of a blur label: ``D8`` -> ``defocus``."""
     return parse(label).family
-
-
-def strength(label: str) -> float:
-    """Radius, sigma, length or grid of a blur label; 0 for sharp, NaN where the label states none."""
-    return parse(label).strength
 
 
 def renamed(label: str, frame: int, other: int = FRAME) -> str | None:

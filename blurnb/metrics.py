@@ -30,6 +30,11 @@ class Metric(NamedTuple):
         """The label of a figure's axis."""
         return self.axis or self.heading
 
+    @property
+    def spoken(self) -> str:
+        """The metric in the middle of a sentence that names its unit: `top-1`."""
+        return self.heading.removesuffix(", %")
+
 
 def _share(meaning: str, heading: str, axis: str = "", counted: bool = False) -> Metric:
     return Metric(meaning, heading, axis, is_share=True, is_proportion=counted)

@@ -7,6 +7,7 @@ file is noticed when it is read and not when it is cited. No cell is ever taken 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -50,12 +51,11 @@ VERSUS = tuple(name for name in ANSWERS if name.startswith("versus_"))
 _OWN = {name: name.removeprefix("versus_") for name in VERSUS if name.removeprefix("versus_") in ANSWERS}
 
 _DTYPES = {"text": "object", "whole": "Int64", "number": "float64", "yes": "boolean"}
-_MEASURED = ("value", "ci_low", "ci_high", "n")
 
 
 def key(columns: Mapping[str, str]) -> list[str]:
     """The columns that tell one record from another: all but the number, its interval and, of answers, its n."""
-    measured = ("value",) if columns is SPEED else _MEASURED
+    measured = ("value",) if columns is SPEED else ("value", "ci_low", "ci_high", "n")
     return [name for name in columns if name not in measured]
 
 
@@ -94,9 +94,7 @@ def _ordered(there: Mapping[str, Sequence], count: int) -> pd.DataFrame:
     for i, place in enumerate(places):
         first = kept.setdefault(place, i)
         if first != i:
-            _demand_agreement(
-                {name: cells[i] for name, cells in filled.items()}, filled["value"][first], filled["n"][first]
-            )
+            _demand_agreement(*({name: cells[j] for name, cells in filled.items()} for j in (i, first)))
     ordered = [kept[place] for place in sorted(kept)]
     return pd.DataFrame(
         {name: pd.Series([filled[name][i] for i in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
@@ -126,49 +124,39 @@ def _check(filled: Mapping[str, Sequence]) -> None:
                 raise UserError(f"a record is compared with itself: {name} and {own} are both {ours!r}")
 
 
-def _demand_agreement(one: Mapping, value: float, n: int) -> None:
-    """Raise UserError unless two computations of one number can both be true."""
-    if not _agree(one, {"value": value, "n": n}):
+def _demand_agreement(one: Mapping, other: Mapping) -> None:
+    """Raise UserError unless two computations of one number may differ by the order of their sums alone.
+
+    That (batch, threads, machine) changes the answers to an image or two of n, and other means by a thousandth; the
+    first one stays.
+    """
+    a, b = one["value"], other["value"]
+    derived = one.get("statistic") == "p_value"  # steep in the answers
+    close = abs(a - b) <= max(2 / max(one["n"] or 1, 1), 1e-3 * abs(b))
+    if one["n"] != other["n"] or not (close or derived or (math.isnan(a) and math.isnan(b))):
         what = ", ".join(str(one[c]) for c in ("experiment", "network", "scale", "blur", "metric") if one[c])
         raise UserError(
-            f"two different values for one record ({what}, run {one['run_id']}: {value:g} of {n}, {one['value']:g} of "
+            f"two different values for one record ({what}, run {one['run_id']}: {b:g} of {other['n']}, {a:g} of "
             f"{one['n']}); they cannot both be true, remove the wrong file"
         )
-
-
-def _agree(one: Mapping, other: Mapping) -> bool:
-    """Whether two computations of one number may differ by the order of their sums (batch, threads, machine) alone.
-
-    That changes the answers to an image or two of n, and other means by a thousandth; the first one stays.
-    """
-    if one["n"] != other["n"]:
-        return False
-    a, b = one["value"], other["value"]
-    if one.get("statistic") == "p_value" or (math.isnan(a) and math.isnan(b)):  # derived, and steep in the answers
-        return True
-    return abs(a - b) <= max(2 / max(one["n"] or 1, 1), 1e-3 * abs(b))
 
 
 # -- files
 
 
 def _text(cell: object) -> str:
-    if cell is None or cell is pd.NA or cell != cell:
+    if _is_missing(cell):
         return ""
-    return ("true" if cell else "false") if isinstance(cell, bool) else str(cell)
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 _RUN_BY_SPREADSHEETS = re.compile(r"['=+\-@\t\r]")
 
 
 def _guarded(text: str) -> str:
-    """A name that a spreadsheet would take for a formula, with an apostrophe before it; `_bare` takes it off."""
+    """A name that a spreadsheet would take for a formula, with an apostrophe before it; `_read` takes it off."""
     text = f"'{text}" if _RUN_BY_SPREADSHEETS.match(text) else text
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
-
-
-def _bare(text: str) -> str:
-    return text.removeprefix("'")
 
 
 def _texts(cells: Iterable, kind: str) -> list[str]:
@@ -192,16 +180,16 @@ def _csv(frame: pd.DataFrame) -> str:
 
 def _digests(frame: pd.DataFrame) -> dict[str, dict]:
     """By run, its number of rows and a digest of their filled cells: an empty column added later changes nothing."""
-    digests, counts = {}, {}
+    lines: dict[str, list[bytes]] = {}
     names = frame.columns.tolist()
     as_json = json.JSONEncoder(sort_keys=True).encode
     for cells in _cells(frame):
         one = {name: cell for name, cell in zip(names, cells) if cell}
-        run = one.get("run_id", "")
-        line = as_json(one) + "\n"
-        digests.setdefault(run, hashlib.sha256()).update(line.encode())
-        counts[run] = counts.get(run, 0) + 1
-    return {run: {"rows": counts[run], "sha256": digests[run].hexdigest()} for run in sorted(digests)}
+        lines.setdefault(one.get("run_id", ""), []).append(as_json(one).encode() + b"\n")
+    return {
+        run: {"rows": len(own), "sha256": hashlib.sha256(b"".join(own)).hexdigest()}
+        for run, own in sorted(lines.items())
+    }
 
 
 def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -242,20 +230,18 @@ def read(path: str | Path, *, with_manifests: bool = False):
     match their digest (a half-written or edited file).
     """
     path = Path(path)
-    both = (path, path.with_suffix(".json"))
-    state = files.state(*both)
+    both = path, path.with_suffix(".json")
     while True:
+        state = files.state(*both)
         try:
             found = _checked(path, path)
         except UserError:
-            now = files.state(*both)
-            if now != state:  # another process wrote meanwhile: the halves that were read did not belong together
-                state = now
-                continue
-            try:  # a process was killed when it had renamed the manifests: the rows still wait in their staging place
+            if files.state(*both) != state:
+                continue  # another process wrote meanwhile: the halves that were read did not belong together
+            found = None
+            # A process was killed when it had renamed the manifests: the rows still wait in their staging place.
+            with contextlib.suppress(UserError):
                 found = _checked(path, files.staged(path))
-            except UserError:
-                found = None
             if found is None:
                 raise
         return found if with_manifests else found[0]
@@ -310,7 +296,7 @@ def _parsed(path: Path, lines: Sequence[Sequence[str]]) -> pd.DataFrame:
 
 def _read(cells: Iterable[str], kind: str) -> list:
     if kind == "text":
-        return [_bare(cell) for cell in cells]
+        return [cell.removeprefix("'") for cell in cells]
     words = {"true": True, "false": False, "": None}
     if kind == "yes" and not set(cells) <= set(words):
         raise ValueError(f"{min(set(cells) - set(words))!r} is neither true nor false")
@@ -324,9 +310,14 @@ def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = Fal
     """
     wanted = [experiment] if experiment else EXPERIMENTS
     paths = sorted(path for one in wanted for path in Path(folder).rglob(f"{one}.csv"))
+    found = _all(paths)
+    return found if with_manifests else found[0]
+
+
+def _all(paths: Sequence[str | Path]) -> tuple[pd.DataFrame, dict]:
+    """The records of several files, and their manifests by run."""
     found = [read(path, with_manifests=True) for path in paths]
-    frame = _together([one for one, _ in found])
-    return (frame, {run: note for _, notes in found for run, note in notes.items()}) if with_manifests else frame
+    return _together([frame for frame, _ in found]), {run: note for _, notes in found for run, note in notes.items()}
 
 
 def committed(profile: str) -> Path:
@@ -341,6 +332,4 @@ def committed(profile: str) -> Path:
 
 def merge(paths: Sequence[str | Path], into: str | Path) -> pd.DataFrame:
     """Merge record files into one: byte for byte the CSV that a single run over all their rows would have written."""
-    found = [read(path, with_manifests=True) for path in paths]
-    manifests = {run: note for _, notes in found for run, note in notes.items()}
-    return write(into, _together([frame for frame, _ in found]), manifests)
+    return write(into, *_all(paths))

@@ -117,7 +117,7 @@ def test_what_is_parsed_is_canonical(label):
     found = parse(label)
     assert parse(found.label) == found
     assert labels.family(label) == found.family
-    np.testing.assert_equal(labels.strength(label), found.strength)
+    np.testing.assert_equal(labels.parse(label).strength, found.strength)
     assert math.isnan(found.kernel_sd) == found.is_random == (found.family in ("shake", "inertial"))
     if labels.FAMILIES[found.family].letter:
         assert found.strength == pytest.approx(float(label[1:].split("@")[0]), abs=1e-6)
@@ -164,7 +164,7 @@ def test_an_order_of_blurs_holds_each_once_by_family_then_strength(given_labels,
     shuffled = random.sample(given_labels, len(given_labels))
     assert labels.in_order(shuffled) == found == labels.in_order(found)
     families = list(labels.FAMILIES)
-    places = [(families.index(labels.family(one)), np.nan_to_num(labels.strength(one), nan=-1)) for one in found]
+    places = [(families.index(labels.family(one)), np.nan_to_num(labels.parse(one).strength, nan=-1)) for one in found]
     assert places == sorted(places)
 
 

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import planted
 import pytest
 from click.testing import CliRunner
 from papermill.__main__ import papermill
 
 from blurnb.report.page import NOTHING
-from blurnb.study import chapters
+from blurnb.study import chapters, runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -62,6 +63,18 @@ def test_every_figure_has_caption_name_and_alternative_text(path):
             named.append(myst["figure"]["name"])
     assert named
     assert len(named) == len(set(named))
+
+
+def test_what_no_network_has_a_part_in_is_shown_with_the_images_of_its_pair():
+    """RQ4's table of psnr shows rows that name no network."""
+    place = {"network": "net", "dataset": "scenes", "folder": "", "frame": 512}
+    other = place | {"dataset": "imagenet"}
+    pairs = tuple(runs.Opened(None, None, None, (), one) for one in (place, other))
+    quality = planted.row(metric="psnr", network="", weights="", training="", frozen="", per_scale=None)
+    rows = planted.rows(quality, {**quality, "dataset": "imagenet"}, planted.row(), planted.row(network="another"))
+    run = runs.Run(rows, {}, pairs)
+    assert sorted(run.of(0)[["network", "metric"]].values.tolist()) == [["", "psnr"], ["net", "top1"]]
+    assert run.of(1)[["dataset", "metric"]].values.tolist() == [["imagenet", "psnr"]]
 
 
 def run_nbval(path, cwd):

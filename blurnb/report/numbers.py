@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
+
 from blurnb.metrics import METRICS
+from blurnb.report import selection
 
 MANY = 200
 """Images from which on a share is printed with a decimal."""
@@ -28,6 +31,13 @@ def interval(value: float, low: float, high: float, n: int, metric: str = "top1"
     if math.isnan(low) or math.isnan(high):
         return text
     return f"{text} [{number(low, n, metric, signed)}, {number(high, n, metric, signed)}]"
+
+
+def cell(rows: pd.DataFrame, metric: str = "top1", signed: bool = False) -> str:
+    """The number that the rows of one condition stand for, with its interval; a dash where there are no rows."""
+    if rows.empty:
+        return "–"
+    return interval(*selection.estimate(rows), int(rows["n"].max()), metric, signed)
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ whose rows are missing while the others' are there is unclear.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,25 +15,10 @@ import numpy as np
 import pandas as pd
 
 from blurnb import intervals, labels
-from blurnb.report import selection
-from blurnb.report.weighing import (
-    MARGIN,
-    UNKNOWN,
-    Finding,
-    Missing,
-    Part,
-    Triple,
-    blurred,
-    by_scale,
-    count,
-    estimate,
-    gap,
-    mean_gap,
-    minus,
-    own,
-    seconds,
-    shared_blurs,
-)
+from blurnb.intervals import Triple
+from blurnb.metrics import METRICS
+from blurnb.report import selection, weighing
+from blurnb.report.weighing import MARGIN, UNKNOWN, Finding, Missing, Part, count, estimate, gap, mean_gap, minus, own
 
 
 class Claim(NamedTuple):
@@ -50,6 +36,9 @@ class Claim(NamedTuple):
 
 CLAIMS: dict[int, Claim] = {}
 
+_PAIR = ("sharp", "mix")
+_UNTESTED = "no blur that both the sharp and the mix network were tested on"
+
 
 def rule(number: int, statement: str, experiment: str) -> Callable:
     """Make the function below the rule of a claim."""
@@ -65,8 +54,8 @@ def rule(number: int, statement: str, experiment: str) -> Callable:
 def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """The largest defocus radius must lose accuracy, and more than the smallest, with whole intervals; no larger
     radius may lose less than a smaller one with intervals apart; at every scale."""
-    for scale, here in by_scale(own(rows, "rq1", training="sharp"), ["sharp"], metric=metric):
-        blurs = [blur for blur in blurred(here, ["sharp"], metric=metric) if labels.family(blur) == "defocus"]
+    for scale, here in weighing.by_scale(own(rows, "rq1", training="sharp"), ["sharp"], metric=metric):
+        blurs = [blur for blur in weighing.blurred(here, ["sharp"], metric=metric) if labels.family(blur) == "defocus"]
         if len(blurs) < 2:
             raise Missing(f"fewer than two defocus radii at scale {scale}")
         losses = [minus(gap(here, metric, {"blur": blur}, {"blur": "sharp"})) for blur in blurs]
@@ -76,12 +65,11 @@ def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
             Part(f"{blurs[-1]} loses more than {blurs[0]}", growth, margin=MARGIN),
         ]
         # Out of order counts against the claim only where intervals part, so that noise alone cannot refute it.
-        for i, small in enumerate(losses):
-            for j in range(i + 1, len(losses)):
-                if small[1] > losses[j][2]:
-                    parts.append(Part(f"{blurs[j]} loses no less than {blurs[i]}", (-1.0, -1.0, -1.0)))
+        for (small, loss), (large, other) in itertools.combinations(zip(blurs, losses), 2):
+            if loss[1] > other[2]:
+                parts.append(Part(f"{large} loses no less than {small}", (-1.0, -1.0, -1.0)))
         shown = blurs.index("D8") if "D8" in blurs else len(blurs) - 1
-        unit = f"points of {_title(metric)} at {blurs[shown]}"
+        unit = f"points of {METRICS[metric].spoken} at {blurs[shown]}"
         note = f"scale {scale}, {', '.join(blurs)}"
         yield Finding(parts, minus(losses[shown]), unit, count(here, metric=metric), note)
 
@@ -94,7 +82,7 @@ def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
 def recovery(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, the interval of the recovered share of the loss must lie above one half, and that of
     the change on sharp images above minus two points."""
-    for scale, here in by_scale(own(rows, "rq2"), ["sharp", "mix"], metric=metric):
+    for scale, here in weighing.by_scale(own(rows, "rq2"), _PAIR, metric=metric):
         share, loss, blurs = _recovered(here, metric)
         cost = gap(here, metric, {"training": "mix", "blur": "sharp"}, {"training": "sharp"})
         parts = [
@@ -110,9 +98,7 @@ def recovery(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
 
 def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[str]]:
     """(recovered share, loss, blurs): means over blurs before the ratio, or a mild blur would decide by its noise."""
-    blurs = blurred(here, ["sharp", "mix"], metric=metric)
-    if not blurs:
-        raise Missing("no blur that both the sharp and the mix network were tested on")
+    blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric=metric)
     loss = minus(mean_gap(here, metric, blurs, {"training": "sharp"}, {"blur": "sharp"}))
     gain = mean_gap(here, metric, blurs, {"training": "mix"}, {"training": "sharp"})
     return intervals.ratio(gain, loss), loss, blurs
@@ -122,13 +108,12 @@ def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[st
 def invariance(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over layers and blurs, the distance of a blurred image to its sharp twin, in units of the layer's
     distance between two different sharp images, must fall with its whole interval."""
-    layered = own(rows, "rq2", part_kind="layer", training=["sharp", "mix"])
+    layered = own(rows, "rq2", part_kind="layer", training=_PAIR)
     similarity = "cosine" if "cosine" in set(layered["metric"]) else "cka"
     twins = {"metric": similarity, "part_kind": "layer", "versus_blur": "sharp"}
-    for scale, here in by_scale(layered, ["sharp", "mix"], **twins):
-        blurs = blurred(here, ["sharp", "mix"], **twins)
-        if not blurs:
-            raise Missing(f"no {similarity} of layers under blur for both the sharp and the mix network")
+    for scale, here in weighing.by_scale(layered, _PAIR, **twins):
+        missing = f"no {similarity} of layers under blur for both the sharp and the mix network"
+        blurs = weighing.blurred(here, _PAIR, missing, **twins)
         answers = selection.select(here, metric=similarity)
         gains = {
             layer: intervals.mean_of([_nearer(part, blur) for blur in blurs])
@@ -151,7 +136,7 @@ def _nearer(answers: pd.DataFrame, blur: str) -> Triple:
     The unit matters: a layer that answers every image alike would bring twins together too.
     """
     distances = []
-    for training in ("sharp", "mix"):
+    for training in _PAIR:
         of = {"part_kind": "layer", "training": training}
         twin = estimate(answers, blur=blur, versus_blur="sharp", **of)
         other = estimate(answers, blur="sharp", versus_image="other", **of)
@@ -167,10 +152,9 @@ def _distance(similarity: Triple) -> Triple:
 def confidence(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, the entropy must fall after fine-tuning with its whole interval. One that leaves no
     fall of as much as 0.02 nats speaks against the claim."""
-    for scale, here in by_scale(own(rows, "rq2"), ["sharp", "mix"], metric="entropy"):
-        blurs = blurred(here, ["sharp", "mix"], metric="entropy")
-        if not blurs:
-            raise Missing("no entropy under blur for both the sharp and the mix network")
+    for scale, here in weighing.by_scale(own(rows, "rq2"), _PAIR, metric="entropy"):
+        missing = "no entropy under blur for both the sharp and the mix network"
+        blurs = weighing.blurred(here, _PAIR, missing, metric="entropy")
         change = mean_gap(here, "entropy", blurs, {"training": "mix"}, {"training": "sharp"})
         parts = [Part("entropy falls", minus(change), margin=MARGIN)]
         note = f"scale {scale}, mean over {', '.join(blurs)}"
@@ -183,8 +167,8 @@ def transfer(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     behind the network trained on them, all four with whole intervals."""
     kinds = ("defocus", "shake")
     trainings = ["sharp", *kinds]
-    for scale, here in by_scale(own(rows, "rq3"), trainings, metric=metric):
-        tested = blurred(here, trainings, metric=metric)
+    for scale, here in weighing.by_scale(own(rows, "rq3"), trainings, metric=metric):
+        tested = weighing.blurred(here, trainings, metric=metric)
         parts, shares = [], {}
         for trained, other in (kinds, kinds[::-1]):
             blurs = [blur for blur in tested if labels.family(blur) == other]
@@ -223,7 +207,9 @@ def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         each = _added(mine, metric, several, single, per_scale=True)
         if extra is None:
             raise Missing(f"no blur that the mix network was tested on at both {single} and {several}")
-        cost = intervals.ratio(*(seconds(mine, training="mix", per_scale=False, scale=s) for s in (several, single)))
+        cost = intervals.ratio(
+            *(weighing.seconds(mine, training="mix", per_scale=False, scale=s) for s in (several, single))
+        )
         parts = [
             Part(f"at {single} alone more than half of the loss is recovered", share, bar=0.5),
             Part(f"{several} adds less than two points", minus(extra), bar=-MARGIN),
@@ -233,7 +219,7 @@ def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         recovered = "no telling share" if math.isnan(share[0]) else f"{100 * share[0]:.0f} %"
         note = f"mean over sharp and blurred images; {_times(cost)} the seconds per image; at {single} alone "
         note += f"{recovered} of the loss recovered"
-        unit = f"points of {_title(metric)}, {several} over {single}"
+        unit = f"points of {METRICS[metric].spoken}, {several} over {single}"
         yield Finding(parts, extra, unit, count(mixed, scale=several), note)
 
 
@@ -241,7 +227,7 @@ def _added(mine: pd.DataFrame, metric: str, several: str, single: str, per_scale
     """What averaging scales adds to one, mean over sharp and blurred images; None without a shared blur."""
     many = {"training": "mix", "per_scale": per_scale, "scale": several}
     one = {"training": "mix", "per_scale": False, "scale": single}
-    blurs = shared_blurs(mine, [one, many], metric=metric)
+    blurs = weighing.shared_blurs(mine, [one, many], metric=metric)
     return mean_gap(mine, metric, blurs, many, one) if blurs else None
 
 
@@ -254,7 +240,7 @@ def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Against the best deblurring method under every noise and rounding tested with the true kernel, the interval of
     the lead must lie above minus two points, and deblurring must take at least twice the seconds per image."""
     found, treated = False, ("rounding", "noise_sd", "method")
-    for scale, here in by_scale(own(rows, "rq4"), ["sharp", "mix"], but=treated, metric=metric):
+    for scale, here in weighing.by_scale(own(rows, "rq4"), _PAIR, but=treated, metric=metric):
         tested = selection.estimates(here, metric=metric)
         restored = selection.select(here, training="sharp", kernel="true")
         for name, capture in selection.captures(restored).items():
@@ -264,19 +250,19 @@ def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
             mix |= capture if there else {"rounding": "none", "noise_sd": 0.0}
             methods = sorted(set(selection.select(tested, training="sharp", kernel="true", **capture)["method"]))
             ways = {m: {"training": "sharp", "method": m, "kernel": "true", **capture} for m in methods}
-            blurs = [blur for blur in shared_blurs(tested, [mix, *ways.values()]) if blur != "sharp"]
+            blurs = [blur for blur in weighing.shared_blurs(tested, [mix, *ways.values()]) if blur != "sharp"]
             if not methods or not blurs:
                 continue
             found = True
             means = {m: np.mean([estimate(tested, blur=b, **way)[0] for b in blurs]) for m, way in ways.items()}
             best = max(means, key=means.get)
             lead = minus(mean_gap(here, metric, blurs, ways[best], mix))
-            cost = intervals.ratio(seconds(here, **ways[best]), seconds(here, **_timed(here)))
+            cost = intervals.ratio(weighing.seconds(here, **ways[best]), weighing.seconds(here, **_timed(here)))
             parts = [
                 Part("at least as accurate, within two points", lead, bar=-MARGIN),
                 Part("deblurring takes at least twice the time", cost, bar=2.0),
             ]
-            unit = f"points of {_title(metric)} over {best.replace('_', ' ')}"
+            unit = f"points of {METRICS[metric].spoken} over {best.replace('_', ' ')}"
             note = f"scale {scale}, {name}, mean over {', '.join(blurs)}; the best of {', '.join(methods)}; "
             note += f"deblurring costs {_times(cost)} the seconds per image"
             yield Finding(parts, lead, unit, count(here, metric=metric), note)
@@ -299,11 +285,8 @@ def _timed(here: pd.DataFrame) -> dict:
 def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, mIoU must rise after fine-tuning, and the share kept of the sharp score must be smaller
     than in classification (rq2) under the same blurs, relative to the image, both with whole intervals."""
-    pair = ["sharp", "mix"]
-    for _, here in by_scale(own(rows, "rq5"), pair, metric="miou"):
-        blurs = blurred(here, pair, metric="miou")
-        if not blurs:
-            raise Missing("no blur that both the sharp and the mix network were tested on")
+    for _, here in weighing.by_scale(own(rows, "rq5"), _PAIR, metric="miou"):
+        blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric="miou")
         raised = mean_gap(here, "miou", blurs, {"training": "mix"}, {"training": "sharp"})
         kept = _kept(here, "miou", blurs)
         note = f"mean over {', '.join(blurs)}; {100 * kept[0]:.0f} % of the sharp mIoU kept"
@@ -313,7 +296,7 @@ def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
             rival, same, source, shared = min(rivals, key=lambda one: one[0][0] - one[1][0])
             behind = intervals.difference(rival, same)
             note += f"; under {', '.join(shared)} in a frame of {labels.FRAME}, {100 * same[0]:.0f} %, beside "
-            note += f"{100 * rival[0]:.0f} % of {_title(metric)} by {source}"
+            note += f"{100 * rival[0]:.0f} % of {METRICS[metric].spoken} by {source}"
         else:
             note += ", no classification (rq2) under the same blurs to compare with"
         parts = [
@@ -325,11 +308,11 @@ def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
 
 def _rivals(rows: pd.DataFrame, here: pd.DataFrame, metric: str) -> list[tuple[Triple, Triple, str, list[str]]]:
     """(share that a classifier keeps, share that segmentation keeps under the same blurs, source, those blurs)."""
-    found, pair = [], ["sharp", "mix"]
+    found = []
     classified = selection.in_papers_frame(selection.main_protocol(own(rows, "rq2", metric=metric)))
     for _, part in classified.groupby([*selection.SOURCE, "scale"]):
-        tested = set(blurred(here, pair, metric="miou"))
-        shared = [blur for blur in blurred(part, pair) if blur in tested]
+        tested = set(weighing.blurred(here, _PAIR, metric="miou"))
+        shared = [blur for blur in weighing.blurred(part, _PAIR) if blur in tested]
         if shared:
             source = " on ".join(selection.one_source(part, "claim 8"))
             found.append((_kept(part, metric, shared), _kept(here, "miou", shared), source, shared))
@@ -340,10 +323,6 @@ def _kept(rows: pd.DataFrame, metric: str, blurs: list[str]) -> Triple:
     """What the fine-tuned network keeps under blur of the sharp network's score on sharp images."""
     mixed = intervals.mean_of([estimate(rows, metric=metric, training="mix", blur=blur) for blur in blurs])
     return intervals.share_kept(estimate(rows, metric=metric, training="sharp", blur="sharp"), mixed)
-
-
-def _title(metric: str) -> str:
-    return {"top1": "top-1", "top5": "top-5"}.get(metric, metric)
 
 
 def _times(cost: Triple) -> str:

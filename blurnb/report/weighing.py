@@ -9,9 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from blurnb import intervals, labels, records
+from blurnb.intervals import Triple
 from blurnb.report import selection
-
-Triple = tuple[float, float, float]
 
 MARGIN = 0.02
 """Two points: what counts as "almost no cost", and the least effect worth a claim."""
@@ -115,10 +114,13 @@ def shared_blurs(rows: pd.DataFrame, conditions: Sequence[Mapping], **wanted) ->
     return labels.in_order(set.intersection(*sets) - {""})
 
 
-def blurred(rows: pd.DataFrame, trainings: Sequence[str], **wanted) -> list[str]:
-    """Blur labels other than sharp that the networks of all `trainings` were tested on."""
+def blurred(rows: pd.DataFrame, trainings: Sequence[str], missing: str = "", **wanted) -> list[str]:
+    """Blur labels other than sharp that the networks of all `trainings` were tested on; none is Missing if so said."""
     shared = shared_blurs(rows, [{"training": training} for training in trainings], **wanted)
-    return [blur for blur in shared if blur != "sharp"]
+    blurs = [blur for blur in shared if blur != "sharp"]
+    if missing and not blurs:
+        raise Missing(missing)
+    return blurs
 
 
 def count(rows: pd.DataFrame, **wanted) -> int:

@@ -17,8 +17,8 @@ from blurnb.study.answers import Computing
 from blurnb.study.parameters import Evaluated, Pair
 from blurnb.study.protocol import Protocol
 
-WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke")
-"""Weights that records name; any other is a file of the user's own."""
+WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
+"""Weights as records name them; "own" is a file of the user's."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Run(NamedTuple):
     pairs: tuple[Opened, ...]
 
     def of(self, place: int) -> pd.DataFrame:
-        """The records of one pair, by its place in the run (0 first, -1 last)."""
+        """The records of one pair, by its place in the run (0 first, -1 last), and those of its images alone."""
         kept = pd.Series(True, index=self.rows.index)
         for name, value in self.pairs[place].place.items():
-            kept &= self.rows[name] == value
+            mine = self.rows[name] == value
+            kept &= mine | (self.rows[name] == "") if name == "network" else mine  # psnr is of no network
         return self.rows[kept.fillna(False).to_numpy(dtype=bool)]
 
 

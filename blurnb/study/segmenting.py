@@ -88,7 +88,7 @@ class Segmenting:
         return found
 
     def pixels(self, image: torch.Tensor, identity: str, some: Sequence[Treatment], shape) -> tuple:
-        """(image (3, H, W) under each treatment, class of every pixel uint8 (treatments, *shape)): to look at."""
+        """(image (3, H, W) under each treatment, classes, uint8 (treatments, height, width)): to look at."""
         image = resampling.resized(image[None], *labels.sides(self.scale))
         shown = self.show(Group([identity], image, []), some)
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 A worker runs in a folder of its own and hands back bytes: the executed notebook, the log and the records. Only the
 sweep itself writes below ``<output>``, a run's folder whole or not at all. So no worker that is killed leaves half a
-run, and no disk need be shared.
+run, and no disk need be shared. ::
 
     <output>/sweep.json                   the plan: address and parameters of every run
     <output>/runs/<address>/              rq1_x.ipynb (executed), log.txt, status.json, and every table that the run

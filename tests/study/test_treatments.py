@@ -34,6 +34,13 @@ def test_a_treatment_is_nothing_but_its_columns():
     assert one.sharp.sharp == one.sharp
 
 
+def test_conditions_are_every_blur_at_every_scale_each_once():
+    made = treatments.conditions(["sharp", "D8.0", "D8"], ["48", "64"], "mix", "8-bit")
+    assert made == [
+        Condition(Treatment(blur, rounding="8-bit"), scale, "mix") for scale in ("48", "64") for blur in ("sharp", "D8")
+    ]
+
+
 def test_wrong_kernels_are_off_by_what_the_method_says():
     assert treatments.wrong_kernels("D8") == ["D6", "D7", "D9", "D10"]
     assert treatments.wrong_kernels("D2") == ["D1", "D3", "D4"]

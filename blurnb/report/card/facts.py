@@ -147,7 +147,9 @@ def interpolated(here: pd.DataFrame, label: str) -> str:
         return "none"
     name, least, _ = family.parameter
     points = {least: (0.0, 0.0, 0.0)}
-    points |= {labels.strength(b): change for b, change in advice.changes(here).items() if labels.family(b) == kind}
+    points |= {
+        labels.parse(b).strength: change for b, change in advice.changes(here).items() if labels.family(b) == kind
+    }
     doses = sorted(points)
     if len(doses) < 2:
         return f"no {kind} was measured"
@@ -241,7 +243,7 @@ def headline(rows: pd.DataFrame, note: Mapping) -> list[tuple[str, str]]:
     scale, frame, n = here["scale"].iloc[0], here["frame"].iloc[0], int(here["n"].max())
     blur = advice.telling(here)
     sharp, blurred = (level(here, blur=b, metric="top1") for b in ("sharp", blur))
-    phrase = labels.FAMILIES[labels.family(blur)].phrase.format(labels.strength(blur))
+    phrase = labels.FAMILIES[labels.family(blur)].phrase.format(labels.parse(blur).strength)
     found = [
         (f"{number(sharp[0], n)} %", f"right on sharp images, {_range(sharp, n)}"),
         (f"{number(blurred[0], n)} %", f"right under {blur}, {phrase}, {_range(blurred, n)}"),

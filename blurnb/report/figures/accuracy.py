@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -11,9 +10,9 @@ from matplotlib.figure import Figure
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
-from blurnb.report import paper
+from blurnb.report import paper, selection
 from blurnb.report.figures import marks
-from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled, tint
+from blurnb.report.figures.palette import CARD, INK, QUIET, colour, styled, tint
 
 
 @styled
@@ -39,24 +38,18 @@ def accuracy_by_blur(rows: pd.DataFrame, metric: str = "top5", training: str = "
     found = marks.plain(rows, "accuracy_by_blur", metric=metric, training=training, **marks.WHOLE)
     scales, blurs = labels.scales_in_order(found["scale"]), labels.in_order(found["blur"])
     columns = min(2, len(scales))
-    lines = math.ceil(len(scales) / columns)
-    figure = card(lines * (0.26 * len(blurs) + 0.75) + 0.55)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in grid[len(scales) :]:
-        axes.set_visible(False)
+    figure, grid = marks.panels(len(scales), 0.26 * len(blurs) + 0.75, columns, 0.55, sharex=True, sharey=True)
     hollow = 0
     for axes, scale in zip(grid, scales):
         places = marks.blur_axis(axes, blurs)
-        marks.dots(axes, marks.points(found[found["scale"] == scale], metric), places)
+        marks.dots(axes, marks.points(selection.select(found, scale=scale), metric), places)
         for one in paper.published(scale, training=training).itertuples() if compare and metric == "top5" else ():
             if one.blur in places:
                 hollow += 1
                 ring = {"markersize": 8, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.1}
                 axes.plot(one.top5_percent, places[one.blur], "o", zorder=4, gid="paper", **ring)
-        axes.set_title(f"scale {scale}")
-        axes.set_xlim(-3, 103)
-        axes.set_xticks([0, 25, 50, 75, 100])
-    for axes in grid[max(0, len(scales) - columns) : len(scales)]:
+        axes.set(title=f"scale {scale}", xlim=(-3, 103), xticks=[0, 25, 50, 75, 100])
+    for axes in grid[-columns:]:
         axes.set_xlabel(METRICS[metric].along)
         axes.tick_params(labelbottom=True)
     marks.subtitle(figure, found, marks.trained(training), "bar: 95 % interval", "ring: the paper" if hollow else "")
@@ -79,21 +72,18 @@ def confidence(rows: pd.DataFrame, scale: str | None = None, training: str = "sh
     metrics = ["entropy", "p_true"]
     found = marks.plain_at(rows, "confidence", scale, metric=metrics, training=training, **marks.WHOLE)
     blurs = labels.in_order(found["blur"])
-    figure = card(0.26 * len(blurs) + 1.3)
-    for axes, metric in zip(figure.subplots(1, 2, sharey=True), metrics):
+    figure, grid = marks.panels(2, 0.26 * len(blurs) + 1.3, 2, sharey=True)
+    for axes, metric in zip(grid, metrics):
         here = marks.need(found, "confidence", metric=metric)
         marks.dots(axes, marks.points(here, metric), marks.blur_axis(axes, blurs))
-        axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
-        axes.set_xlabel(METRICS[metric].along)
+        axes.set(xlim=(0, 100 if METRICS[metric].is_share else None), xlabel=METRICS[metric].along)
     marks.subtitle(figure, found, marks.at_scale(found), marks.trained(training), "bar: 95 % interval")
     return figure
 
 
 @styled
-def before_after(
-    rows: pd.DataFrame, metric: str = "top1", before: str = "sharp", after: str = "mix", scale: str | None = None
-) -> Figure:
-    """Each blur before (pale) and after fine-tuning (full), both with intervals, joined by the change.
+def before_after(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> Figure:
+    """Each blur before (pale) and after fine-tuning on the mix (full), both with intervals, joined by the change.
 
     Parameters
     ----------
@@ -101,8 +91,6 @@ def before_after(
         Answers of one network on one data set.
     metric
         A key of METRICS.
-    before, after
-        The two trainings.
     scale
         256 where present, else the first.
 
@@ -111,22 +99,19 @@ def before_after(
     UserError
         No blur has rows of both trainings.
     """
-    found = marks.plain_at(rows, "before_after", scale, metric=metric, training=[before, after], **marks.WHOLE)
-    ends = [marks.points(marks.need(found, "before_after", training=t), metric) for t in (before, after)]
+    found = marks.plain_at(rows, "before_after", scale, metric=metric, training=["sharp", "mix"], **marks.WHOLE)
+    ends = [marks.points(marks.need(found, "before_after", training=t), metric) for t in ("sharp", "mix")]
     blurs = [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]
     if not blurs:
-        raise UserError(f"before_after has no blur with rows for both {before} and {after}; run both networks on it")
-    figure = card(0.3 * len(blurs) + 1.3)
-    axes = figure.subplots()
+        raise UserError("before_after has no blur with rows for both sharp and mix; run both networks on it")
+    figure, (axes,) = marks.panels(1, 0.3 * len(blurs) + 1.3)
     places = marks.blur_axis(axes, blurs)
     for blur in blurs:
-        start, stop = ends[0][blur][0], ends[1][blur][0]
-        axes.plot([start, stop], [places[blur]] * 2, color=colour(blur), linewidth=1, alpha=0.6, zorder=1, gid="change")
+        style = {"color": colour(blur), "linewidth": 1, "alpha": 0.6, "zorder": 1, "gid": "change"}
+        axes.plot([end[blur][0] for end in ends], [places[blur]] * 2, **style)
     marks.pair(axes, *({b: end[b] for b in blurs} for end in ends), places)
-    axes.set_xlim(0, 100 if METRICS[metric].is_share else None)
-    axes.set_xlabel(METRICS[metric].along)
-    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
-    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
+    axes.set(xlim=(0, 100 if METRICS[metric].is_share else None), xlabel=METRICS[metric].along)
+    marks.subtitle(figure, found, marks.at_scale(found), *marks.PAIR)
     return figure
 
 
@@ -156,8 +141,8 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
         No blur was tested with all three trainings.
     """
     found = marks.plain_at(rows, "loss_split", scale, metric=metric, **marks.WHOLE)
-    parts = found.groupby("training")
-    level = {(training, b): one for training, part in parts for b, one in marks.points(part, metric).items()}
+    parts = {training: marks.points(part, metric) for training, part in found.groupby("training")}
+    level = {(training, blur): point for training, points in parts.items() for blur, point in points.items()}
 
     def complete(blur: str) -> bool:
         return blur != "sharp" and {(blur, blur), ("mix", blur), ("sharp", blur), ("sharp", "sharp")} <= set(level)
@@ -168,8 +153,7 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
             "loss_split needs rows of sharp, mix and a specialist (training D8 on D8, say) under one blur, and of "
             "sharp on sharp; fine-tune a specialist first"
         )
-    figure = card(0.62 * len(blurs) + 1.45)
-    axes = figure.subplots()
+    figure, (axes,) = marks.panels(1, 0.62 * len(blurs) + 1.45)
     marks.blur_axis(axes, blurs)
     axes.set_yticks(range(len(blurs)), blurs)
     axes.set_ylim(len(blurs) - 0.4, -0.95)
@@ -181,10 +165,10 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
             value, low, high = level[training, blur]
             mark = marks.whisker((end, end - (high - value), end + (value - low)))
             axes.errorbar(end, place + height, xerr=mark, fmt="|", color=INK, elinewidth=1, markersize=4, zorder=4)
-    axes.set_xlim(min(0.0, axes.get_xlim()[0]), None)
-    first = joints[blurs[0]]
-    _spread_labels(axes, [(a + b) / 2 for a, b in zip(first, first[1:])], PARTS, -0.5)
-    axes.set_xlabel(f"points of {marks.spoken(metric)} lost under the blur")
+    axes.set(
+        xlim=(min(0.0, axes.get_xlim()[0]), None), xlabel=f"points of {METRICS[metric].spoken} lost under the blur"
+    )
+    _name_parts(axes, joints[blurs[0]])
     marks.subtitle(figure, found, marks.at_scale(found), "bar below: 95 % interval at each joint")
     return figure
 
@@ -201,20 +185,14 @@ def _bars(axes, place: float, ends: Sequence[float], ink: str, least: float) -> 
             axes.text((start + stop) / 2, place, f"{stop - start:.0f}", **written)
 
 
-def _spread_labels(axes, centres: Sequence[float], names: Sequence[str], height: float) -> None:
+def _name_parts(axes, ends: Sequence[float]) -> None:
     """Names above the parts of the first bar, pushed apart where they would collide."""
     low, high = axes.get_xlim()
     unit = (high - low) / 62  # the width of a letter, near enough
-    widths, gap = [len(name) * unit for name in names], 2.5 * unit
-    starts: list[float] = []
-    for centre, width in zip(centres, widths):
-        least = starts[-1] + widths[len(starts) - 1] + gap if starts else low
-        starts.append(max(least, centre - width / 2))
-    for i in reversed(range(len(starts))):
-        limit = high if i == len(starts) - 1 else starts[i + 1] - gap
-        starts[i] = min(starts[i], limit - widths[i])
+    widths, centres = [len(name) * unit for name in PARTS], [(a + b) / 2 for a, b in zip(ends, ends[1:])]
+    wanted = [max(low, centre - width / 2) for centre, width in zip(centres, widths)]
     behind = {"facecolor": CARD, "edgecolor": "none", "pad": 1}
-    for start, width, centre, name in zip(starts, widths, centres, names):
-        axes.text(start, height - 0.12, name, fontsize=8.5, color=QUIET, ha="left", va="bottom", bbox=behind)
+    for start, width, centre, name in zip(marks.apart(wanted, widths, 2.5 * unit, high), widths, centres, PARTS):
+        axes.text(start, -0.62, name, fontsize=8.5, color=QUIET, ha="left", va="bottom", bbox=behind)
         foot = min(max(centre, start), start + width)  # the leader leaves the name where it is nearest
-        axes.plot([foot, centre], [height - 0.1, height + 0.2], color=QUIET, linewidth=0.7, zorder=1)
+        axes.plot([foot, centre], [-0.6, -0.3], color=QUIET, linewidth=0.7, zorder=1)

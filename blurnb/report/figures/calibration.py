@@ -13,15 +13,13 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.marks import WHOLE, counted, subtitle, whisker
-from blurnb.report.figures.palette import QUIET, card, colour, styled
+from blurnb.report.figures import marks
+from blurnb.report.figures.palette import QUIET, colour, styled
 
 
 @styled
-def reliability(
-    rows: pd.DataFrame, blurs: Sequence[str] = ("sharp", "D8"), trainings: Sequence[str] = ("sharp", "mix")
-) -> Figure:
-    """Accuracy against stated confidence, a panel for each training and blur that has bins.
+def reliability(rows: pd.DataFrame, blurs: Sequence[str] = ("sharp", "D8")) -> Figure:
+    """Accuracy against stated confidence of the sharp and the mix network, a panel for each blur that has bins.
 
     The area of a dot is its bin's share of the images; the first run of training and the first scale speak for all.
 
@@ -29,7 +27,7 @@ def reliability(
     ----------
     rows
         Answers of one network on one data set: bins (`part_kind` bin, metrics top1 and confidence), and ece.
-    blurs, trainings
+    blurs
         What to draw, a line of panels for each blur.
 
     Raises
@@ -37,10 +35,10 @@ def reliability(
     UserError
         No bins were recorded of these.
     """
-    whole = selection.estimates(rows, part_kind=["bin", ""], metric=["top1", "confidence", "ece"], **WHOLE)
+    whole = selection.estimates(rows, part_kind=["bin", ""], metric=["top1", "confidence", "ece"], **marks.WHOLE)
     panels = {}
     for blur in blurs:
-        for training in trainings:
+        for training in ("sharp", "mix"):
             here = _first(selection.select(whole, training=training, blur=blur))
             if (here["part_kind"] == "bin").any():
                 panels[training, blur] = here
@@ -48,14 +46,9 @@ def reliability(
         raise UserError(
             "reliability has no bins of confidence for these trainings and blurs; run the chapter that does"
         )
-    every = pd.concat(panels.values())
-    source = selection.one_source(every, "reliability")
-    columns = min(2, len(panels))
-    lines = math.ceil(len(panels) / columns)
-    figure = card(lines * (2.45 if columns == 2 else 4) + 0.5)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+    source = selection.one_source(pd.concat(panels.values()), "reliability")
+    columns, height = (2, 2.45) if len(panels) > 1 else (1, 4)
+    figure, grid = marks.panels(len(panels), height, columns, 0.5, sharex=True, sharey=True)
     totals = []
     for axes, ((training, blur), here) in zip(grid, panels.items()):
         ink = colour(blur)
@@ -65,8 +58,8 @@ def reliability(
         axes.set_title(f"{training}, {blur}{error}", fontsize=9.5, color=ink)
     figure.supxlabel("stated confidence, %", fontsize=9.5)
     figure.supylabel("accuracy, %", fontsize=9.5)
-    terms = counted(totals), "below the line: too sure", "bar: 95 % interval"
-    subtitle(figure, ", ".join(source), *terms)
+    terms = marks.counted(totals), "below the line: too sure", "bar: 95 % interval"
+    marks.subtitle(figure, ", ".join(source), *terms)
     return figure
 
 
@@ -85,16 +78,12 @@ def _curve(axes, bins: pd.DataFrame, ink: str) -> int:
     parts = [part for _, part in bins.groupby("part", sort=False)]
     means = {m: [selection.estimate(selection.select(p, metric=m)) for p in parts] for m in ("confidence", "top1")}
     x = [100 * sure[0] for sure in means["confidence"]]
-    right = [tuple(100 * end for end in one) for one in means["top1"]]
-    y = [one[0] for one in right]
+    right = [marks.percent(one, "top1") for one in means["top1"]]
+    y, bars = [one[0] for one in right], np.hstack([marks.whisker(one) for one in right])
     n = np.array([int(part["n"].max()) for part in parts])
     axes.plot([0, 100], [0, 100], color=QUIET, linewidth=0.8, dashes=(4, 3), gid="diagonal")
-    axes.errorbar(x, y, yerr=np.hstack([whisker(o) for o in right]), fmt="none", ecolor=ink, elinewidth=1, alpha=0.7)
+    axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=ink, elinewidth=1, alpha=0.7)
     axes.scatter(x, y, s=12 + 260 * n / n.sum(), color=ink, alpha=0.85, linewidth=0, zorder=3)
-    axes.set_aspect("equal")
-    for limit in (axes.set_xlim, axes.set_ylim):
-        limit(-3, 103)
-    axes.set_xticks([0, 50, 100])
-    axes.set_yticks([0, 50, 100])
+    axes.set(aspect="equal", xlim=(-3, 103), ylim=(-3, 103), xticks=[0, 50, 100], yticks=[0, 50, 100])
     axes.tick_params(labelbottom=True)
     return int(n.sum())

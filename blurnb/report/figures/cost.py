@@ -17,7 +17,7 @@ from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 from blurnb.report.figures import marks
-from blurnb.report.figures.palette import CARD, INK, card, styled
+from blurnb.report.figures.palette import CARD, INK, styled
 
 
 class _Way(NamedTuple):
@@ -30,7 +30,7 @@ class _Way(NamedTuple):
 
 
 @styled
-def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None, capture: str | None = None) -> Figure:
+def frontier(rows: pd.DataFrame, metric: str = "top1", capture: str | None = None) -> Figure:
     """Accuracy against seconds per image: the mix network as it is, the sharp one with and without deblurring.
 
     The accuracy is the mean over the blurs that all ways share, the sharp images not among them.
@@ -41,8 +41,6 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
         Answers and seconds of one network on one data set, after each method.
     metric
         A share, a key of METRICS.
-    scale
-        256 where present, else the first.
     capture
         "exact pixels", "8-bit", "noise 0.01"; a panel for each that was recorded where none is named.
 
@@ -51,9 +49,8 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None,
     UserError
         No blur has accuracy and seconds for every way.
     """
-    found = marks.captured(rows, "frontier", metric=metric, training=["sharp", "mix"], **marks.WHOLE)
-    selection.one_source(found, "frontier")
-    found = marks.one_scale(found, "frontier", scale)
+    wanted = {"metric": metric, "training": ["sharp", "mix"], **marks.WHOLE}
+    found = marks.plain_at(rows, "frontier", None, marks.TREATED, **wanted)
     times = marks.need(rows, "frontier", metric="seconds", scale=found["scale"].iloc[0], kernel=["none", "true"])
     found, panels = selection.select(found, kernel=["none", "true"]), {}
     for name, columns in selection.captures(found).items():
@@ -71,7 +68,7 @@ def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Wa
     exact = (times["rounding"] == "none") & (times["noise_sd"] == 0)
     same = (times["rounding"] == rows["rounding"].iloc[0]) & (times["noise_sd"] == rows["noise_sd"].iloc[0])
     ways = []
-    for (training, method), part in sorted(rows.groupby(["training", "method"]), key=_unrestored_first):
+    for (training, method), part in rows.groupby(["training", "method"]):
         clock = times[(times["method"] == method) & (exact | same)]
         own = clock[clock["training"] == training]
         seconds = (own if len(own) else clock)["value"].mean()
@@ -80,11 +77,6 @@ def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Wa
             answers = marks.points(part[part["blur"] != "sharp"], metric)
             ways.append(_Way("mix" if training == "mix" else name, seconds, answers, training == "mix"))
     return ways
-
-
-def _unrestored_first(group: tuple) -> tuple:
-    training, method = group[0]
-    return training, method != "none", method
 
 
 @styled
@@ -107,8 +99,7 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
         No scale has accuracy and seconds, or no blur was tested at all of them.
     """
     wanted = {"training": training, "frozen": "none"}
-    found = selection.main_protocol(marks.need(rows, "scale_cost", metric=metric, **wanted))
-    selection.one_source(found, "scale_cost")
+    found = marks.plain(rows, "scale_cost", metric=metric, **wanted)
     times = marks.need(rows, "scale_cost", metric="seconds", **wanted)
     ways = []
     for (per_scale, scale), part in found.groupby(["per_scale", "scale"]):
@@ -119,11 +110,8 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
     if not ways:
         raise UserError("scale_cost found no scale with accuracy and seconds; run the chapter on scales")
     shared = _shared(ways)
-    panels = {
-        title: (ways, blurs)
-        for title, blurs in (("sharp images", shared & {"sharp"}), ("blurred images, mean", shared - {"sharp"}))
-        if blurs
-    }
+    blurs = {"sharp images": shared & {"sharp"}, "blurred images, mean": shared - {"sharp"}}
+    panels = {title: (ways, some) for title, some in blurs.items() if some}
     if not panels:
         raise UserError("scale_cost has no blur that every scale was tested on")
     return _drawn(found, panels, metric, 2.4, "filled: one network for all scales", "bar: 95 % interval")
@@ -136,14 +124,12 @@ def _shared(ways: Sequence[_Way]) -> set[str]:
 
 def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *terms: str) -> Figure:
     """A panel by title of its ways and the blurs that are averaged; `height` of one in inches."""
-    figure = card(height * len(panels) + 0.5)
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    figure, grid = marks.panels(len(panels), height, more=0.5, sharex=True)
     for axes, (title, (ways, blurs)) in zip(grid, panels.items()):
         _seconds_axis(axes, [way.seconds for way in ways])
         means = [intervals.mean_of([way.answers[b] for b in labels.in_order(blurs)]) for way in ways]
         _named_points(axes, list(zip(ways, means)), 1.7)
-        axes.set_title(title)
-        axes.set_ylabel(METRICS[metric].along)
+        axes.set(title=title, ylabel=METRICS[metric].along)
         axes.label_outer()
     marks.subtitle(figure, found, *terms)
     return figure

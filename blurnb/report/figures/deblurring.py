@@ -13,7 +13,7 @@ from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 from blurnb.report.figures import marks
-from blurnb.report.figures.palette import CARD, INK, QUIET, card, colour, styled
+from blurnb.report.figures.palette import CARD, INK, QUIET, colour, styled
 
 PLAIN = "no deblurring"
 MARKS = {PLAIN: "o", "wiener": "s", "krishnan_fergus": "D", "richardson_lucy": "^", "tv": "v", "epll": "P"}
@@ -21,14 +21,12 @@ MARKS = {PLAIN: "o", "wiener": "s", "krishnan_fergus": "D", "richardson_lucy": "
 
 def _restored(rows: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
     """The answers of the sharp and the mix network at the main scale, with and without deblurring."""
-    found = marks.captured(rows, what, metric=metric, training=["sharp", "mix"], **marks.WHOLE)
-    return marks.one_scale(found, what, None)
+    wanted = {"metric": metric, "training": ["sharp", "mix"], **marks.WHOLE}
+    return marks.plain_at(rows, what, None, marks.TREATED, **wanted)
 
 
 @styled
-def wrong_kernels(
-    rows: pd.DataFrame, metric: str = "top1", capture: str = "exact pixels", method: str | None = None
-) -> Figure:
+def wrong_kernels(rows: pd.DataFrame, metric: str = "top1", capture: str = "exact pixels") -> Figure:
     """A panel for each method: accuracy of the sharp network when the method is given a kernel that is not the blur's.
 
     One line a kernel, below its blur; a bar across them marks the mix network, a dashed one the sharp network on the
@@ -42,23 +40,18 @@ def wrong_kernels(
         A share, a key of METRICS.
     capture
         "exact pixels", "8-bit", "noise 0.01".
-    method
-        One of the methods; all that were given a wrong kernel where none is named.
 
     Raises
     ------
     UserError
         No method was given a wrong kernel.
     """
-    what = "wrong_kernels"
-    found = _restored(rows, what, metric)
+    found = _restored(rows, "wrong_kernels", metric)
     columns = selection.captures(found).get(capture)
     found = selection.select(found, **columns) if columns else found.head(0)
     wrong = found[(found["training"] == "sharp") & ~found["kernel"].isin(["none", "true"])]
-    wrong = selection.select(wrong, method=method) if method else wrong
     if wrong.empty:
         raise UserError(f"wrong_kernels has no rows of a wrong kernel with {capture}; run rq4 with wrong_kernels")
-    selection.one_source(found, what)
     methods, blurs = sorted(set(wrong["method"])), labels.in_order(wrong["blur"])
     heights, height = {}, 0.0
     for blur in blurs:
@@ -66,19 +59,18 @@ def wrong_kernels(
         for kernel in _kernels(wrong, blur):
             heights[blur, kernel] = height
             height += 1
-    figure = card(0.24 * len(heights) + 0.2 * len(blurs) + 1.3)
-    grid = figure.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
+    tall = 0.24 * len(heights) + 0.2 * len(blurs) + 1.3
+    figure, grid = marks.panels(len(methods), tall, len(methods), sharex=True, sharey=True)
     for axes, one in zip(grid, methods):
         _kernel_marks(axes, selection.select(found, training="sharp", method=one), metric, heights)
         _network_bars(axes, selection.select(found, method="none"), metric, heights)
-        axes.set_title(one.replace("_", " "))
         axes.set_yticks(list(heights.values()), [f"{b}: {_kernel_name(b, k)}" for b, k in heights])
         for text, (blur, kernel) in zip(axes.get_yticklabels(), heights):
             text.set_color(colour(blur))
             text.set_fontweight("bold" if kernel == "true" else "normal")
         marks.down(axes, height - 0.3)
-        axes.set_xlabel(METRICS[metric].along)
-    for axes in figure.axes[1:]:
+        axes.set(title=one.replace("_", " "), xlabel=METRICS[metric].along)
+    for axes in grid[1:]:
         axes.tick_params(axis="y", labelleft=False)
     bars = "bar: mix network as it is" if (found["training"] == "mix").any() else ""
     marks.subtitle(figure, wrong, capture, bars, "dashed: sharp network as it is", "whisker: 95 % interval")
@@ -119,8 +111,8 @@ def _network_bars(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[
 
 
 @styled
-def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") -> Figure:
-    """Accuracy of a network after each method, a panel for each rounding and noise, beside both networks as they are.
+def by_noise(rows: pd.DataFrame, metric: str = "top1") -> Figure:
+    """Accuracy of the sharp network after each method, a panel for each rounding and noise, and both as they are.
 
     True kernels; marks of one blur lie on one line, so that a panel read against the next shows who loses most.
 
@@ -130,17 +122,13 @@ def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") 
         Answers of one network on one data set.
     metric
         A share, a key of METRICS.
-    training
-        Whose answers after deblurring are drawn.
     """
     found = selection.select(_restored(rows, "by_noise", metric), kernel=["none", "true"])
     found = found[found["blur"] != "sharp"]
-    selection.one_source(found, "by_noise")
     methods = sorted(set(found["method"]) - {"none"})
     captures, blurs = selection.captures(found), labels.in_order(found["blur"])
-    figure = card(len(captures) * (0.34 * len(blurs) + 0.75) + 0.75)
-    grid = figure.subplots(len(captures), 1, sharex=True, squeeze=False)[:, 0]
-    ways = [("mix", "none", "mix"), ("sharp", "none", PLAIN), *((training, method, method) for method in methods)]
+    figure, grid = marks.panels(len(captures), 0.34 * len(blurs) + 0.75, more=0.75, sharex=True)
+    ways = [("mix", "none", "mix"), ("sharp", "none", PLAIN), *(("sharp", method, method) for method in methods)]
     handles = {}
     for axes, (capture, columns) in zip(grid, captures.items()):
         places, here = marks.blur_axis(axes, blurs), selection.select(found, **columns)
@@ -149,15 +137,12 @@ def by_noise(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp") 
             for blur, point in marks.points(part, metric).items():
                 ink = INK if name == "mix" else colour(blur)
                 style = {"color": ink, "markerfacecolor": CARD if name == PLAIN else ink, "gid": name}
-                drawn = axes.errorbar(
-                    point[0], places[blur] + shift, xerr=marks.whisker(point), fmt=MARKS.get(name, "*"), markersize=5,
-                    elinewidth=1, **style,
-                )  # fmt: skip
+                style |= {"fmt": MARKS.get(name, "*"), "markersize": 5, "elinewidth": 1}
+                drawn = axes.errorbar(point[0], places[blur] + shift, xerr=marks.whisker(point), **style)
                 handles.setdefault(name.replace("_", " "), drawn)
         axes.set_title(capture)
     grid[-1].set_xlabel(METRICS[metric].along)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=3, fontsize=8.5, handletextpad=0.3
-    )
-    marks.subtitle(figure, found, f"methods followed by the {training} network", "bar: 95 % interval")
+    below = {"loc": "outside lower center", "ncols": 3, "fontsize": 8.5, "handletextpad": 0.3}
+    figure.legend(list(handles.values()), list(handles), **below)
+    marks.subtitle(figure, found, "methods followed by the sharp network", "bar: 95 % interval")
     return figure

@@ -12,17 +12,30 @@ from matplotlib.figure import Figure
 
 from blurnb import labels
 from blurnb.errors import UserError
+from blurnb.intervals import Triple
 from blurnb.metrics import METRICS
 from blurnb.report import selection
-from blurnb.report.figures.palette import CARD, QUIET, colour, marker
-
-Triple = tuple[float, float, float]
+from blurnb.report.figures.palette import CARD, QUIET, card, colour, marker
 
 WHOLE = {"frozen": "none", "per_scale": False}
 """What a training is unless it says otherwise: of the whole network, one for all scales."""
+TREATED = ("rounding", "noise_sd", "method")
+"""Columns of the protocol that are conditions where images were deblurred."""
 
 # Of two marks for one blur the earlier network's is pale and hollow.
 HOLLOW = {"markerfacecolor": CARD, "markeredgewidth": 1.3, "elinewidth": 1.1, "alpha": 0.75}
+PAIR = "hollow: trained on sharp", "full: trained on mix", "bar: 95 % interval"
+"""What the line above a figure says of `pair`."""
+
+
+def panels(count: int, height: float, columns: int = 1, more: float = 0.0, **shared) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels, each `height` inches high, and `more` inches around them."""
+    lines = math.ceil(count / columns)
+    figure = card(lines * height + more)
+    grid = figure.subplots(lines, columns, squeeze=False, **shared).ravel()
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, list(grid[:count])
 
 
 def pair(axes: Axes, before: Mapping[str, Triple], after: Mapping[str, Triple], places: Mapping[str, float]) -> None:
@@ -33,22 +46,7 @@ def pair(axes: Axes, before: Mapping[str, Triple], after: Mapping[str, Triple], 
 
 def need(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
     """The rows about all images and no comparison that match; UserError naming what is missing where none does."""
-    return _found(selection.estimates(rows, **wanted), what, wanted)
-
-
-def plain(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
-    """`need`, of one network on one data set in its main protocol, shown images as they are."""
-    found = selection.main_protocol(need(rows, what, **wanted))
-    selection.one_source(found, what)
-    return found
-
-
-def plain_at(rows: pd.DataFrame, what: str, scale: str | None, **wanted) -> pd.DataFrame:
-    """`plain`, at one scale."""
-    return one_scale(plain(rows, what, **wanted), what, scale)
-
-
-def _found(found: pd.DataFrame, what: str, wanted: Mapping) -> pd.DataFrame:
+    found = selection.estimates(rows, **wanted)
     if found.empty:
         named = {k: v if isinstance(v, list) else [v] for k, v in wanted.items() if k not in WHOLE and v}
         terms = [f"{k} {' or '.join(map(str, v))}" for k, v in named.items()]
@@ -56,15 +54,17 @@ def _found(found: pd.DataFrame, what: str, wanted: Mapping) -> pd.DataFrame:
     return found
 
 
-def captured(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
-    """`need`, in the main protocol but under every rounding, noise and method of deblurring."""
-    return selection.main_protocol(need(rows, what, **wanted), but=["rounding", "noise_sd", "method"])
+def plain(rows: pd.DataFrame, what: str, but: Sequence[str] = (), **wanted) -> pd.DataFrame:
+    """`need`, of one network on one data set in its main protocol; `but` are columns of it that are conditions here."""
+    found = selection.main_protocol(need(rows, what, **wanted), but)
+    selection.one_source(found, what)
+    return found
 
 
-def one_scale(rows: pd.DataFrame, what: str, scale: str | None) -> pd.DataFrame:
-    """The rows at `scale`; without one at the main scale."""
-    scale = scale or selection.main_scale(rows)
-    return _found(selection.select(rows, scale=scale), what, {"scale": scale})
+def plain_at(rows: pd.DataFrame, what: str, scale: str | None, but: Sequence[str] = (), **wanted) -> pd.DataFrame:
+    """`plain`, at one scale; without one at the main scale."""
+    found = plain(rows, what, but, **wanted)
+    return need(found, what, **wanted, scale=scale or selection.main_scale(found))
 
 
 def points(rows: pd.DataFrame, metric: str) -> dict[str, Triple]:
@@ -75,11 +75,6 @@ def points(rows: pd.DataFrame, metric: str) -> dict[str, Triple]:
 def percent(point: Triple, metric: str) -> Triple:
     """The point as it is drawn: percent where the metric is a share."""
     return tuple(METRICS[metric].factor * end for end in point)
-
-
-def spoken(metric: str) -> str:
-    """The metric in the middle of a sentence that names its unit: `top-1`."""
-    return METRICS[metric].heading.removesuffix(", %")
 
 
 def trained(training: str) -> str:
@@ -113,12 +108,10 @@ def counted(n: Sequence[int]) -> str:
     return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
 
 
-def whisker(point: Triple) -> np.ndarray | None:
-    """Lengths (2, 1) below and above for errorbar; None without an interval."""
+def whisker(point: Triple) -> np.ndarray:
+    """Lengths (2, 1) below and above for errorbar; of none without an interval."""
     value, low, high = point
-    if math.isnan(low) or math.isnan(high):
-        return None
-    return np.array([[max(0.0, value - low)], [max(0.0, high - value)]])
+    return np.nan_to_num(np.maximum(0.0, [[value - low], [high - value]]))
 
 
 def dots(axes: Axes, found: Mapping[str, Triple], places: Mapping[str, float], joined: bool = True, **style) -> None:
@@ -173,10 +166,18 @@ def paint(ticks) -> None:
 
 def bare(axes: Axes, ticks: bool = False) -> None:
     """Take the frame off a picture, and its ticks unless they carry labels."""
-    if ticks:
-        axes.tick_params(length=0)
-    else:
-        axes.set_xticks([])
-        axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.tick_params(length=0)
+    if not ticks:
+        axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def apart(wanted: Sequence[float], sizes: Sequence[float], gap: float, end: float) -> list[float]:
+    """Ascending places, moved up as little as keeps things of these sizes `gap` apart, then down as `end` demands."""
+    places: list[float] = []
+    for place in wanted:
+        places.append(max(place, places[-1] + sizes[len(places) - 1] + gap) if places else place)
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], end - sizes[i])
+        end = places[i] - gap
+    return places

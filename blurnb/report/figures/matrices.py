@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -15,7 +13,7 @@ from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 from blurnb.report.figures import marks
-from blurnb.report.figures.palette import INK, card, luminance, styled
+from blurnb.report.figures.palette import INK, luminance, styled
 
 _MAP = "cividis"  # even steps of lightness, the same to colour-blind readers
 _TRAINED = {"sharp": "trained on sharp", "mix": "fine-tuned on the mix"}
@@ -28,14 +26,8 @@ def _readable(value: float, low: float, high: float) -> str:
 
 
 @styled
-def layer_heatmap(
-    rows: pd.DataFrame,
-    metric: str = "cosine",
-    trainings: Sequence[str] = ("sharp", "mix"),
-    layers: Sequence[str] | None = None,
-    scale: str | None = None,
-) -> Figure:
-    """Similarity of each layer's answer to the blurred image and its sharp twin; a panel for each training.
+def layer_heatmap(rows: pd.DataFrame, metric: str = "cosine", scale: str | None = None) -> Figure:
+    """Similarity of each layer's answer to the blurred image and its sharp twin, before and after training on the mix.
 
     Layers run down from the input. The last column is the baseline, another sharp image: only what exceeds it
     is invariance.
@@ -46,10 +38,6 @@ def layer_heatmap(
         Answers of one network on one data set.
     metric
         "cosine" or "cka".
-    trainings
-        A panel for each.
-    layers
-        Those to draw, in their order; all by their numbers where none are given.
     scale
         256 where present, else the first.
 
@@ -59,39 +47,31 @@ def layer_heatmap(
         A training or the rows under blur are missing.
     """
     what = "layer_heatmap"
-    wanted = {"metric": metric, "training": list(trainings), **marks.WHOLE, "part_kind": "layer"}
-    found = marks.need(rows, what, **wanted, versus_blur=["sharp", ""], versus_image=["other", ""])
-    selection.one_source(found, what)
-    found = marks.one_scale(selection.main_protocol(found), what, scale)
+    wanted = {"metric": metric, "training": list(_TRAINED), **marks.WHOLE, "part_kind": "layer"}
+    wanted |= {"versus_blur": ["sharp", ""], "versus_image": ["other", ""]}
+    found = marks.plain_at(rows, what, scale, **wanted)
     twins, others = selection.select(found, versus_blur="sharp"), selection.select(found, versus_image="other")
     if twins.empty:
         raise UserError(f"layer_heatmap has no {metric} rows under blur; run the notebook that writes them")
-    names, blurs = list(layers or labels.layers_in_order(found["part"])), labels.in_order(twins["blur"])
-    columns = [*blurs, "other"] if len(others) else blurs
-    values = {}
-    for training in trainings:
-        if training not in set(found["training"]):
-            raise UserError(f"{what} has no rows with training {training}; run the notebook that writes them")
-        grid = np.full((len(names), len(columns)), np.nan)
-        for j, column in enumerate(columns):
-            part = others if column == "other" else selection.select(twins, blur=column)
-            for i, layer in enumerate(names):
-                one = selection.estimate(selection.select(part, part=layer, training=training))
-                grid[i, j] = np.nan if one is None else one[0]
-        values[training] = grid
-    low = min(0.0, float(np.nanmin(np.stack(list(values.values())))))
-    figure = card(0.21 * len(names) + 1.75)
-    panels = figure.subplots(1, len(trainings), sharey=True, squeeze=False)[0]
-    for axes, training in zip(panels, trainings):
+    names, blurs = labels.layers_in_order(found["part"]), labels.in_order(twins["blur"])
+    columns, values = [*blurs, "other"] if len(others) else blurs, {}
+    for training in _TRAINED:
+        here = marks.need(found, what, **(wanted | {"training": training}))
+        parts = here.groupby(["part", "blur", "versus_image"])
+        grid = {(layer, other or blur): selection.estimate(part)[0] for (layer, blur, other), part in parts}
+        values[training] = [[grid.get((layer, column), np.nan) for column in columns] for layer in names]
+    low = min(0.0, float(np.nanmin(list(values.values()))))
+    figure, panels = marks.panels(2, 0.21 * len(names) + 1.75, 2, sharey=True)
+    for axes, (training, title) in zip(panels, _TRAINED.items()):
         image = axes.imshow(values[training], cmap=_MAP, vmin=low, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_title(_TRAINED.get(training, training), fontsize=9.5)
+        axes.set_title(title, fontsize=9.5)
         axes.set_xticks(range(len(columns)), columns, rotation=90)
         marks.paint([text for text in axes.get_xticklabels() if text.get_text() != "other"])
         axes.set_yticks(range(len(names)), names)
         if "other" in columns:
             axes.axvline(len(blurs) - 0.5, color="white", linewidth=2.5)
         marks.bare(axes, ticks=True)
-    bar = figure.colorbar(image, ax=list(panels), location="bottom", aspect=40, pad=0.02, shrink=0.9)
+    bar = figure.colorbar(image, ax=panels, location="bottom", aspect=40, pad=0.02, shrink=0.9)
     bar.set_label(METRICS[metric].along)
     bar.outline.set_visible(False)
     marks.subtitle(figure, found, marks.at_scale(found), "other: another sharp image")
@@ -115,15 +95,13 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     """
     found = marks.plain_at(rows, "transfer_matrix", scale, metric=metric)
     blurs, parts, share = labels.in_order(found["blur"]), selection.trainings(found), METRICS[metric].is_share
-    trainings, cells = list(parts), {}
+    trainings, cells, grid = list(parts), {}, np.full((len(parts), len(blurs)), np.nan)
     for i, part in enumerate(parts.values()):
-        cells |= {(i, blurs.index(blur)): point for blur, point in marks.points(part, metric).items()}
-    grid = np.full((len(trainings), len(blurs)), np.nan)
-    for place, one in cells.items():
-        grid[place] = one[0]
+        for blur, point in marks.points(part, metric).items():
+            cells[i, blurs.index(blur)] = point
+            grid[i, blurs.index(blur)] = point[0]
     low, high = float(np.nanmin(grid)), float(np.nanmax(grid))
-    figure = card(0.44 * len(trainings) + 1.55)
-    axes = figure.subplots()
+    figure, (axes,) = marks.panels(1, 0.44 * len(trainings) + 1.55)
     axes.imshow(grid, cmap=_MAP, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     for (i, j), cell in cells.items():
         ink = _readable(cell[0], low, high)
@@ -133,8 +111,7 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
     axes.set_xticks(range(len(blurs)), blurs, rotation=90)
     marks.paint(axes.get_xticklabels())
     axes.set_yticks(range(len(trainings)), trainings)
-    axes.set_ylabel("trained on")
-    axes.set_xlabel("tested on")
+    axes.set(ylabel="trained on", xlabel="tested on")
     marks.bare(axes, ticks=True)
     marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, "frame: trained on that family")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -58,10 +59,9 @@ def gallery(examples: Mapping) -> Figure:
         raise UserError("gallery needs at least one image; raise n_images")
     titles = ["image", "truth", *(f"{name} network" for name in examples["columns"])]
     shown = sorted({int(v) for row in rows for one in (row["truth"], *row["answers"]) for v in np.unique(one)})
-    legend = [v for v in shown if v != VOID]
     side = (WIDTH - 0.25) / len(titles)
     heights = [side * row["truth"].shape[0] / row["truth"].shape[1] for row in rows]
-    lines = -(-(len(legend) + (VOID in shown)) // 4)
+    lines = math.ceil(len(shown) / 4)
     figure = card(sum(heights) + 0.03 * len(rows) + 0.25 + 0.2 * lines + 0.1)
     figure.get_layout_engine().set(h_pad=0.015, w_pad=0.01, hspace=0, wspace=0)
     grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -74,18 +74,15 @@ def gallery(examples: Mapping) -> Figure:
         line[0].set_ylabel(row["blur"], color=colour(row["blur"]), fontsize=9, labelpad=2)
     for axes, title in zip(grid[0], titles):
         axes.set_title(title, loc="center", fontsize=8.5, pad=3)
-    colours = class_colours(len(classes))
-    named = [(colours[v], classes[v]) for v in legend] + ([("white", "void")] if VOID in shown else [])
-    patches = [Patch(facecolor=ink, edgecolor=QUIET, linewidth=0.4, label=name) for ink, name in named]
-    figure.legend(
-        handles=patches, loc="outside lower center", ncols=4, fontsize=8, handlelength=1.1, columnspacing=1.2,
-        handletextpad=0.5, borderpad=0.1, labelspacing=0.3,
-    )  # fmt: skip
+    named = dict(enumerate(zip(classes, class_colours(len(classes))))) | {VOID: ("void", "white")}
+    patches = [Patch(label=named[v][0], facecolor=named[v][1], edgecolor=QUIET, linewidth=0.4) for v in shown]
+    tight = {"handlelength": 1.1, "columnspacing": 1.2, "handletextpad": 0.5, "borderpad": 0.1, "labelspacing": 0.3}
+    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8, **tight)
     return figure
 
 
 @styled
-def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", after: str = "mix") -> Figure:
+def by_region(rows: pd.DataFrame, metric: str = "miou") -> Figure:
     """Near the outlines of the label map and inside them: before (pale) and after training on the mix, by blur.
 
     Parameters
@@ -94,24 +91,18 @@ def by_region(rows: pd.DataFrame, metric: str = "miou", before: str = "sharp", a
         Answers of one network on one data set.
     metric
         A key of METRICS.
-    before, after
-        The two trainings.
     """
-    wanted = {"metric": metric, "training": [before, after], **marks.WHOLE}
-    found = marks.need(rows, "by_region", **wanted, part_kind="region")
-    selection.one_source(found, "by_region")
-    found = marks.one_scale(selection.main_protocol(found), "by_region", None)
+    wanted = {"metric": metric, "training": ["sharp", "mix"], **marks.WHOLE, "part_kind": "region"}
+    found = marks.plain_at(rows, "by_region", None, **wanted)
     blurs = labels.in_order(found["blur"])
-    figure = card(0.3 * len(blurs) + 1.35)
-    for axes, region in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("boundary", "interior")):
+    figure, grid = marks.panels(2, 0.3 * len(blurs) + 1.35, 2, sharex=True, sharey=True)
+    for axes, region in zip(grid, ("boundary", "interior")):
         places = marks.blur_axis(axes, blurs)
-        parts = (selection.select(found, part=region, training=training) for training in (before, after))
+        parts = (selection.select(found, part=region, training=training) for training in ("sharp", "mix"))
         marks.pair(axes, *(marks.points(part, metric) for part in parts), places)
-        axes.set_title(region)
-        axes.set_xlabel(METRICS[metric].along)
+        axes.set(title=region, xlabel=METRICS[metric].along)
     axes.set_xlim(0, None)
-    ways = f"hollow: {marks.trained(before)}", f"full: {marks.trained(after)}"
-    marks.subtitle(figure, found, marks.at_scale(found), *ways, "bar: 95 % interval")
+    marks.subtitle(figure, found, marks.at_scale(found), *marks.PAIR)
     return figure
 
 
@@ -132,53 +123,46 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     metric
         That of the classification.
     """
-    found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE), "miou")
+    found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE))
     selection.one_source(found, "share_kept")
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
+    classified = selection.estimates(selection.in_papers_frame(classification), metric=metric, **marks.WHOLE)
     beside = {
-        selection.one_source(part, "share_kept"): _first_scale(part, metric)
-        for _, part in selection.in_papers_frame(classification).groupby(selection.SOURCE, dropna=False)
-        if (part["metric"] == metric).any() and set(part["blur"]) & set(blurs)
+        selection.one_source(part, "share_kept"): _first_scale(part)
+        for _, part in classified.groupby(selection.SOURCE)
+        if set(part["blur"]) & set(blurs)
     }
-    figure = card(0.34 * len(blurs) + 1.45)
+    figure, grid = marks.panels(2, 0.34 * len(blurs) + 1.45, 2, sharex=True, sharey=True)
     low = 100.0
-    for axes, training in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("sharp", "mix")):
+    for axes, training in zip(grid, ("sharp", "mix")):
         places = marks.blur_axis(axes, blurs)
-        shares = [
-            _shares(part, m, training, blurs) for part, m in ((found, "miou"), *((p, metric) for p in beside.values()))
-        ]
+        shares = [_shares(part, training, blurs) for part in (found, *beside.values())]
         low = min([low, *(share[1] for one in shares for share in one.values() if np.isfinite(share[1]))])
         marks.dots(axes, shares[0], {b: y - 0.18 for b, y in places.items()}, joined=False)
         for place, (mark, one) in enumerate(zip(RINGS, shares[1:])):
+            style = {"fmt": mark, "color": QUIET, "markerfacecolor": CARD, "markeredgecolor": INK, "markersize": 5}
             for blur, share in one.items():
-                axes.errorbar(
-                    share[0], places[blur] + 0.1 + 0.2 * place, xerr=marks.whisker(share), fmt=mark, color=QUIET,
-                    markerfacecolor=CARD, markeredgecolor=INK, markersize=5, elinewidth=1, gid="classification",
-                )  # fmt: skip
+                where = share[0], places[blur] + 0.1 + 0.2 * place
+                axes.errorbar(*where, xerr=marks.whisker(share), elinewidth=1, gid="classification", **style)
         axes.axvline(100, color=QUIET, linewidth=0.8, zorder=0)
-        axes.set_title(f"trained on {training}")
-        axes.set_xlabel("share of sharp score kept, %")
-        axes.set_xlim(max(0.0, low - 5), None)
-    score = marks.spoken(metric)
+        axes.set(title=f"trained on {training}", xlabel="share of sharp score kept, %", xlim=(max(0.0, low - 5), None))
+    score = METRICS[metric].spoken
     named = [f"{RINGS[mark]}: {score} of {network} on {data}" for mark, (network, data) in zip(RINGS, beside)]
     marks.subtitle(figure, found, "full: mIoU", *named, "bar: 95 % interval")
     return figure
 
 
-def _shares(rows: pd.DataFrame, metric: str, training: str, blurs: list[str]) -> dict[str, marks.Triple]:
+def _shares(rows: pd.DataFrame, training: str, blurs: list[str]) -> dict[str, marks.Triple]:
     """Share of the sharp network's score on sharp images that `training` keeps under each of the blurs, %."""
-    found = selection.main_protocol(selection.estimates(rows, metric=metric, **marks.WHOLE))
+    found = selection.main_protocol(rows)
     sharp = selection.estimate(selection.select(found, training="sharp", blur="sharp"))
-    own = selection.select(found, training=training)
-    if sharp is None:
-        return {}
-    kept = {b: intervals.share_kept(sharp, selection.estimate(own[own["blur"] == b])) for b in set(own["blur"])}
-    return {blur: tuple(100 * end for end in kept[blur]) for blur in blurs if blur in kept}
+    own = {blur: selection.estimate(selection.select(found, training=training, blur=blur)) for blur in blurs}
+    known = {blur: one for blur, one in own.items() if None not in (one, sharp)}
+    return {blur: marks.percent(intervals.share_kept(sharp, one), "top1") for blur, one in known.items()}
 
 
-def _first_scale(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    scored = rows[rows["metric"] == metric]
-    return rows if scored.empty else selection.select(rows, scale=labels.scales_in_order(scored["scale"])[0])
+def _first_scale(rows: pd.DataFrame) -> pd.DataFrame:
+    return selection.select(rows, scale=labels.scales_in_order(rows["scale"])[0])
 
 
 @styled
@@ -202,11 +186,10 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
     found = class_changes(rows).head(count)
     if found.empty:
         raise UserError("most_affected needs rows by class: at least five images of a class, sharp and blurred")
-    figure = card(0.3 * len(found) + 1.2)
-    axes = figure.subplots()
+    figure, (axes,) = marks.panels(1, 0.3 * len(found) + 1.2)
     ink = colour(found["blur"].iloc[0])
     for place, line in enumerate(found.itertuples()):
-        start, change = 100 * line.sharp[0], tuple(100 * end for end in line.change)
+        start, change = 100 * line.sharp[0], marks.percent(line.change, "top1")
         axes.plot([start, start + change[0]], [place, place], color=ink, linewidth=1, alpha=0.5, zorder=1)
         axes.plot(start, place, "o", markersize=5.5, markerfacecolor="none", markeredgecolor=QUIET, zorder=3)
         end = start + change[0]
@@ -214,8 +197,7 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
         axes.errorbar(end, place, xerr=bar, fmt="o", color=ink, markersize=5.5, elinewidth=1.4, zorder=3)
     axes.set_yticks(range(len(found)), [name.replace("$", r"\$")[:32] for name in found["class"]], color=INK)
     marks.down(axes, len(found) - 0.4, -0.6)
-    axes.set_xlim(-3, 103)
-    axes.set_xlabel(METRICS["top1"].along)
+    axes.set(xlim=(-3, 103), xlabel=METRICS["top1"].along)
     source = selection.one_source(selection.select(rows, part_kind="class"), "most_affected")
     terms = f"{marks.counted(found['n'])} a class", f"scale {found['scale'].iloc[0]}", "hollow: sharp"
     blurred = f"filled: {found['blur'].iloc[0]}", "bar: 95 % interval of the change"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from blurnb.errors import UserError
-from blurnb.report.figures.marks import bare, subtitle
+from blurnb.report.figures import marks
 from blurnb.report.figures.palette import INK, WIDTH, card, colour, styled
 
 
@@ -66,11 +65,10 @@ def contact_sheet(
     figure.get_layout_engine().set(h_pad=0.03, w_pad=0.01, hspace=0, wspace=0)
     grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for i, line in enumerate(images):
-        for j, image in enumerate(line):
-            axes = grid[i][j]
+        for j, (axes, image) in enumerate(zip(grid[i], line)):
             array = np.clip(np.asarray(image, dtype=float), 0, 1)
             axes.imshow(array.squeeze(), cmap="gray" if array.shape[2] == 1 else None, vmin=0, vmax=1)
-            bare(axes)
+            marks.bare(axes)
             if notes:
                 axes.set_xlabel(notes[i][j], fontsize=small, labelpad=2)
             if i == 0:
@@ -102,11 +100,7 @@ def kernels(named: Mapping[str, np.ndarray]) -> Figure:
     widest = max(max(kernel.shape) for kernel in named.values())
     side = widest + (3 if widest % 2 == 0 else 2)
     columns = min(4, len(named))
-    lines = math.ceil(len(named) / columns)
-    figure = card(lines * (WIDTH / columns + 0.22) + 0.3)
-    grid = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in grid[len(named) :]:
-        axes.set_visible(False)
+    figure, grid = marks.panels(len(named), WIDTH / columns + 0.22, columns, 0.3)
     for axes, (label, kernel) in zip(grid, named.items()):
         page = np.zeros((side, side))
         top, left = (side - kernel.shape[0]) // 2, (side - kernel.shape[1]) // 2
@@ -115,10 +109,10 @@ def kernels(named: Mapping[str, np.ndarray]) -> Figure:
         # The root shows the faint tails that a linear scale would drown.
         axes.imshow(np.sqrt(page / page.max()), cmap=shade, vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(label, loc="center", fontsize=10, color=_ink(label), pad=3)
-        bare(axes)
+        marks.bare(axes)
     bar = max(b for b in (1, 2, 5, 10, 20, 50, 100) if b <= max(1, side / 3))
     low = side - 0.5 - 0.06 * side
     grid[0].plot([0.05 * side, 0.05 * side + bar], [low, low], color=INK, linewidth=2, solid_capstyle="butt", gid="bar")
     grid[0].text(0.05 * side, low - 0.03 * side, f"{bar} px", ha="left", va="bottom", fontsize=9)
-    subtitle(figure, f"one scale for all, {side} frame pixels wide", "shade: square root of the weight")
+    marks.subtitle(figure, f"one scale for all, {side} frame pixels wide", "shade: square root of the weight")
     return figure

@@ -29,25 +29,23 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool =
     compare_with_paper = compare_with_paper and metric == "top5"
     keeps = METRICS[metric].is_proportion or metric == "miou"
     lines = []
-    for source, of_source in rows.groupby(selection.SOURCE, sort=False):
-        for training, part in selection.trainings(of_source).items():
-            front = {"network": source[0], "data": selection.data_name(*source[1:]), "training": training}
-            for scale in labels.scales_in_order(part["scale"]):
-                here = selection.select(part, scale=scale)
+    for scale in labels.scales_in_order(rows["scale"]):
+        for source, of_source in selection.select(rows, scale=scale).groupby(selection.SOURCE, sort=False):
+            for training, here in selection.trainings(of_source).items():
+                front = {"network": source[0], "data": selection.data_name(*source[1:]), "training": training}
                 sharp = selection.estimate(selection.select(here, blur="sharp")) if keeps else None
                 for blur in labels.in_order(here["blur"]):
-                    one, n = selection.numbered(selection.select(here, blur=blur))
+                    part, share = selection.select(here, blur=blur), None
+                    one, n = selection.numbered(part)
                     line = front | {"scale": scale, "condition": blur, "n": f"{n:,}"}
-                    line[METRICS[metric].heading] = numbers.interval(*one, n, metric)
-                    share = None
+                    line[METRICS[metric].heading] = numbers.cell(part, metric)
                     if sharp is not None and blur != "sharp":
                         share = intervals.share_kept(sharp, one)[0]
                         line["share of sharp kept, %"] = numbers.number(share, n)
                     if compare_with_paper:
                         line |= _beside_the_paper(scale, blur, training, share, n)
                     lines.append(line)
-    places = labels.scales_in_order(rows["scale"])
-    frame = pd.DataFrame(sorted(lines, key=lambda line: places.index(line["scale"]))).fillna("")
+    frame = pd.DataFrame(lines).fillna("")
     last = [c for c in ("paper, %", "share of sharp kept, %", "paper's share, %", "difference") if c in frame.columns]
     frame = frame[[*[c for c in frame.columns if c not in last], *last]]
     same = [c for c in ("network", "data", "training", "scale") if len(set(frame[c])) == 1]
@@ -84,13 +82,9 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
     return pd.DataFrame(lines)
 
 
-def across(part: pd.DataFrame, blurs: list[str], metric: str) -> dict[str, str]:
+def across(part: pd.DataFrame, blurs: list[str], metric: str, signed: bool = False) -> dict[str, str]:
     """Value with interval under each of `blurs`, a dash where there is none."""
-    line = {}
-    for blur in blurs:
-        cell = selection.select(part, blur=blur)
-        line[blur] = "–" if cell.empty else numbers.interval(*selection.estimate(cell), int(cell["n"].max()), metric)
-    return line
+    return {blur: numbers.cell(selection.select(part, blur=blur), metric, signed) for blur in blurs}
 
 
 def layers(rows: pd.DataFrame, metric: str = "cosine", blur: str = "D8") -> pd.DataFrame:
@@ -111,15 +105,12 @@ def layers(rows: pd.DataFrame, metric: str = "cosine", blur: str = "D8") -> pd.D
     for training, part in selection.trainings(both).items():
         columns[training] = selection.select(part, versus_blur="sharp")
         columns[f"{training}, other image"] = selection.select(part, versus_image="other")
+    there = {title: part for title, part in columns.items() if len(part)}
     lines = []
     for layer in labels.layers_in_order(both["part"]):
-        line = {"layer": layer}
-        for title, part in columns.items():
-            cell = selection.select(part, part=layer)
-            if not cell.empty:
-                line[title] = numbers.interval(*selection.estimate(cell), int(cell["n"].max()), metric)
-        lines.append(line)
-    return pd.DataFrame(lines).fillna("–")
+        cells = {title: numbers.cell(selection.select(part, part=layer), metric) for title, part in there.items()}
+        lines.append({"layer": layer} | cells)
+    return pd.DataFrame(lines)
 
 
 def _plain(rows: pd.DataFrame, metric: str, what: str) -> pd.DataFrame:

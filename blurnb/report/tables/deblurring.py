@@ -11,8 +11,6 @@ from blurnb.errors import UserError
 from blurnb.report import numbers, selection
 from blurnb.report.tables.accuracy import across
 
-PLAIN = "no deblurring"
-
 
 def by_treatment(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
     """Ways of answering down, blurs across, with the true kernel: value with interval, and n in the last column.
@@ -43,14 +41,11 @@ def differences(rows: pd.DataFrame, metric: str = "top1", versus_training: str |
     found = _need(found, "the table of paired differences", metric)
     lines = []
     for front, part in _ways(found):
-        cells = {blur: selection.select(part, blur=blur) for blur in labels.in_order(part["blur"])}
-        each = {blur: selection.estimate(cell) for blur, cell in cells.items()}
+        each = [selection.estimate(selection.select(part, blur=blur)) for blur in labels.in_order(part["blur"])]
         n = int(part["n"].max())
-        mean = numbers.interval(*intervals.mean_of(list(each.values())), n, metric, signed=True)
-        line = front | {"mean, points": mean}
-        line |= {blur: numbers.interval(*one, n, metric, signed=True) for blur, one in each.items()}
-        lines.append(line | {"n": f"{n:,}"})
-    return pd.DataFrame(lines).fillna("–")
+        mean = {"mean, points": numbers.interval(*intervals.mean_of(each), n, metric, signed=True)}
+        lines.append(front | mean | across(part, labels.in_order(found["blur"]), metric, signed=True) | {"n": f"{n:,}"})
+    return pd.DataFrame(lines)
 
 
 def _need(found: pd.DataFrame, what: str, metric: str) -> pd.DataFrame:
@@ -68,12 +63,7 @@ def _ways(found: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
         pairs = set(zip(here["training"], here["method"]))
         for training, method in sorted(pairs, key=lambda p: (p[1] != "none", trainings.index(p[0]), p[1])):
             part = selection.select(here, training=training, method=method)
-            yield {"pixels": pixels, "way": _way(training, method)}, part
-
-
-def _way(training: str, method: str) -> str:
-    """`sharp`, `wiener, then sharp`, `mix`; the method alone where no network is asked (PSNR)."""
-    name = PLAIN if method == "none" else method.replace("_", " ")
-    if not training:
-        return name
-    return training if method == "none" else f"{name}, then {training}"
+            way = "no deblurring" if method == "none" else method.replace("_", " ")
+            if training:  # for PSNR no network is asked
+                way = training if method == "none" else f"{way}, then {training}"
+            yield {"pixels": pixels, "way": way}, part

@@ -8,9 +8,7 @@ from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import numbers, selection
-
-MARGIN = 0.02
-"""Two points: a difference whose whole interval is smaller does not matter."""
+from blurnb.report.weighing import MARGIN
 
 
 def curves(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +27,7 @@ def half_radii(rows: pd.DataFrame, chance: float) -> dict[str, intervals.HalfRad
         blurs = [blur for blur in labels.in_order(here["blur"]) if labels.family(blur) in ("sharp", "defocus")]
         points = [selection.estimate(selection.select(here, blur=blur)) for blur in blurs]
         if len(blurs) > 2 and points[0][0] > chance:
-            radii = [labels.strength(blur) for blur in blurs]
+            radii = [labels.parse(blur).strength for blur in blurs]
             found[scale] = intervals.half_accuracy_radius(radii, *zip(*points), chance=chance)
     return found
 
@@ -55,14 +53,15 @@ def matched(rows: pd.DataFrame) -> pd.DataFrame:
         for disk in others:
             here = selection.select(changes, scale=scale, versus_blur=disk)
             for blur in labels.in_order(here["blur"]):
-                (value, low, high), n = selection.numbered(selection.select(here, blur=blur))
+                part = selection.select(here, blur=blur)
+                (_, low, high), n = selection.numbered(part)
                 alike = low > -MARGIN and high < MARGIN
                 lines.append(
                     {
                         "scale": scale,
                         "pair": f"{blur} against {disk}",
                         "standard deviation, pixels": f"{widths[blur]:.2f} against {widths[disk]:.2f}",
-                        "difference of top-1, points": numbers.interval(value, low, high, n, signed=True),
+                        "difference of top-1, points": numbers.cell(part, signed=True),
                         "n": f"{n:,}",
                         "reading": "alike" if alike else "differs" if low > 0 or high < 0 else "open",
                     }
@@ -88,17 +87,14 @@ def rounding(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
                 same = selection.select(part, metric="agreement")
                 change = selection.select(part, metric=metric, statistic="difference")
                 p_value = selection.select(part, metric=metric, statistic="p_value")["value"].iloc[0]
-                n = int(part["n"].max())
                 lines.append(
                     {
                         "scale": scale,
                         "condition": blur,
                         "way": precision if rounded == "none" else rounded,
-                        "n": f"{n:,}",
-                        "same answer, %": numbers.interval(*selection.estimate(same), n),
-                        f"change of {METRICS[metric].heading}": numbers.interval(
-                            *selection.estimate(change), n, metric, signed=True
-                        ),
+                        "n": f"{part['n'].max():,}",
+                        "same answer, %": numbers.cell(same),
+                        f"change of {METRICS[metric].heading}": numbers.cell(change, metric, signed=True),
                         "McNemar's p": "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
                     }
                 )

@@ -25,14 +25,12 @@ def by_class(rows: pd.DataFrame, blur: str = "D8") -> pd.DataFrame:
         raise UserError(f"the table of classes has no rows under {blur}; there: {there}")
     lines = []
     for name, part in found.groupby("part", sort=False):
-        n, line, ends = int(part["n"].max()), {"class": name}, {}
+        n, line = int(part["n"].max()), {"class": name}
         for label in ("sharp", blur):
-            for training in ("sharp", "mix"):
-                one = selection.estimate(selection.select(part, training=training, blur=label))
-                ends[training, label] = one
-                line[f"{label}: {training} network"] = "–" if one is None else numbers.interval(*one, n, "iou")
-        pair = [ends[training, blur] for training in ("mix", "sharp")]
-        gain = np.nan if None in pair else pair[0][0] - pair[1][0]
+            pair = [selection.select(part, training=training, blur=label) for training in ("sharp", "mix")]
+            line |= {f"{label}: {who} network": numbers.cell(one, "iou") for who, one in zip(("sharp", "mix"), pair)}
+        before, after = map(selection.estimate, pair)
+        gain = np.nan if None in (before, after) else after[0] - before[0]
         line[f"gain under {blur}"] = numbers.number(gain, n, "iou", signed=True)
         lines.append(line | {"n": f"{n:,}"})
     return pd.DataFrame(lines)

@@ -69,18 +69,19 @@ def run(parameters: Parameters) -> Run:
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
         conditions = treatments.conditions(parameters.blurs, opened.scales, TRAINING, parameters.rounding)
         own = opened.pair.network in models.names()
+        weights = opened.columns["weights"] if own else "own"
         tables, run_id = comparison.asked(
             recorder,
             mine,
             task,
             conditions,
-            {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
+            {"source": opened.pair.network, "weights": weights},
             normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
             classes=network.class_count,
             most_frequent_class=max(Counter(mine.images.labels).values()) / len(mine.images),
             camera=_situations(parameters),
         )
-        shared = opened.columns | {"network": network.name}
+        shared = opened.columns | {"network": network.name, "weights": weights}
         scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
         recorder.add(measures.summary(tables, shared), run_id)
         recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)

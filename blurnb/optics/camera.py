@@ -250,12 +250,7 @@ def motion_label(motion_mm: float, *, sensor_height_mm: float, angle_deg: float 
 
 
 def situations(
-    *,
-    focal_length_mm: float,
-    f_number: float,
-    focus_distance_m: float,
-    exposure_s: float,
-    sensor_height_mm: float,
+    *, focal_length_mm: float, f_number: float, focus_distance_m: float, exposure_s: float, sensor_height_mm: float
 ) -> dict:
     """What a camera does to a subject off focus or crossing the view, and to a scene while it is turned.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -163,6 +165,18 @@ def activations(network: Network) -> dict[str, nn.Module]:
     each block and the head; elsewhere the convolutional and linear layers themselves.
     """
     return families.find(network.name).activations(network.body)
+
+
+@contextlib.contextmanager
+def tapped(network: Network, names: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """{name of one of `activations`: what it gave last}, while the network answers."""
+    modules, found = activations(network), {}
+    hooks = [modules[n].register_forward_hook(lambda _, __, output, n=n: found.__setitem__(n, output)) for n in names]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def blocks(network: Network) -> list[list[nn.Module]]:

@@ -70,16 +70,8 @@ class Zoomout(nn.Module):
     def levels(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The tapped maps, each (N, channels, h, w): finer than the stride subsampled, coarser as they are; last the
         global one, (N, channels, 1, 1), its maximum over positions."""
-        wanted = [*self._local, self._overall]
-        modules, found = models.activations(self.backbone), {}
-        hooks = [
-            modules[n].register_forward_hook(lambda _, __, output, n=n: found.__setitem__(n, output)) for n in wanted
-        ]
-        try:
+        with models.tapped(self.backbone, [*self._local, self._overall]) as found:
             self.backbone(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         maps = [_subsampled(found[name], STRIDE // stride) for name, stride in zip(self._local, self.strides)]
         return [*maps, found[self._overall].amax((2, 3), keepdim=True)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -57,10 +58,7 @@ class Classification:
             "psnr": self.with_psnr,
             "backend": self.backend if self.backend == "eager" else backends.version(self.backend),
             "versions": {
-                "study.answers": answers.VERSION,
-                "study.classification": VERSION,
-                "recognition.decoding": decoding.VERSION,
-                **treatments.versions(shown),
+                **treatments.versions(shown, answers, decoding, sys.modules[__name__]),
                 **families.version(network.name),
                 **({} if self.backend == "eager" else provenance.versions(backends)),
             },

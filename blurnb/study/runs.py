@@ -36,10 +36,6 @@ class Opened:
         """Whose rows these are: what tells the pairs of a run apart."""
         return {name: self.columns[name] for name in ("network", "dataset", "folder", "frame")}
 
-    def with_images(self, images) -> Opened:
-        """The same pair on other images."""
-        return replace(self, images=images)
-
     def under(self, protocol: Protocol) -> Opened:
         """The same pair under another protocol."""
         return replace(self, protocol=protocol, columns={**self.columns, **protocol.columns()})

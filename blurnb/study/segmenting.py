@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,12 +48,7 @@ class Segmenting:
             "classes": self.network.class_count,
             "boundary_width": self.boundary_width,
             "versions": {
-                "study.answers": answers.VERSION,
-                "study.segmenting": VERSION,
-                "study.confusion": confusion.VERSION,
-                "recognition.decoding": decoding.VERSION,
-                "recognition.zoomout": zoomout.VERSION,
-                **treatments.versions(()),
+                **treatments.versions((), answers, confusion, decoding, zoomout, sys.modules[__name__]),
                 **families.version(self.network.backbone.name),
             },
             **self.protocol.columns(),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +71,12 @@ def conditions(
     return [Condition(Treatment(blur, rounding=rounding), scale, training) for scale in scales for blur in distinct]
 
 
-def versions(treatments: Sequence[Treatment]) -> dict[str, int]:
-    """The versions of the modules that compute `treatments`."""
-    used = [blurring, kernels, engines, plans, loops, resampling]
+def versions(treatments: Sequence[Treatment], *others: ModuleType) -> dict[str, int]:
+    """The versions of the modules that compute `treatments`, and of what shows them to a network: `others`."""
+    used = [sys.modules[__name__], blurring, kernels, engines, plans, loops, resampling, *others]
     if any(one.method != "none" for one in treatments):
         used += [deblurring, borders, hyper_laplacian]
-    return {"study.treatments": VERSION, **provenance.versions(*used)}
+    return provenance.versions(*used)
 
 
 def shown(

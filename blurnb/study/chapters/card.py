@@ -58,6 +58,7 @@ class Parameters(parameters.Evaluated):
 
 
 TRAINING = "as given"
+CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm", "exposure_s")
 
 
 def run(parameters: Parameters) -> Run:
@@ -65,38 +66,35 @@ def run(parameters: Parameters) -> Run:
     with Recorder(parameters, "card", _opened_images) as recorder:
         (opened,) = recorder.pairs
         network = _network(opened, parameters)
-        mine = opened.with_images(_drawn(opened, parameters))
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
         conditions = treatments.conditions(parameters.blurs, opened.scales, TRAINING, parameters.rounding)
         own = opened.pair.network in models.names()
         weights = opened.columns["weights"] if own else "own"
-        tables, run_id = comparison.asked(
-            recorder,
-            mine,
-            task,
-            conditions,
-            {"source": opened.pair.network, "weights": weights},
-            normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
-            classes=network.class_count,
-            most_frequent_class=max(Counter(mine.images.labels).values()) / len(mine.images),
-            camera=_situations(parameters),
-        )
+        about = {
+            "normalisation": {"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
+            "classes": network.class_count,
+            "most_frequent_class": max(Counter(opened.images.labels).values()) / len(opened.images),
+            "camera": camera.situations(**{name: getattr(parameters, name) for name in CAMERA}),
+        }
+        origin = {"source": opened.pair.network, "weights": weights}
+        tables, run_id = comparison.asked(recorder, opened, task, conditions, origin, **about)
         shared = opened.columns | {"network": network.name, "weights": weights}
-        scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
-        recorder.add(measures.summary(tables, shared), run_id)
-        recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+        recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
     return recorder.run
 
 
 def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
-    """All photographs below `data_root`; "auto" is imagenet where every class folder is a WordNet id, else folder."""
+    """Of the photographs below `data_root` so many as are asked for; "auto" is imagenet where every class folder is a
+    WordNet id, else folder."""
     root = parameters.data_root or None
-    if pair.dataset != "auto":
-        return datasets.load(pair.dataset, root, split="test" if pair.dataset == "scenes" else "val")
-    try:
-        return datasets.load("imagenet", root)
-    except UserError:
-        return datasets.load("folder", root)  # which says what it misses, if anything
+    if pair.dataset == "auto":
+        try:
+            found = datasets.load("imagenet", root)
+        except UserError:
+            found = datasets.load("folder", root)  # which says what it misses, if anything
+    else:
+        found = datasets.load(pair.dataset, root, split="test" if pair.dataset == "scenes" else "val")
+    return datasets.sample(found, min(pair.n_images, len(found)), parameters.seed)
 
 
 def _network(opened: Opened, parameters: Parameters) -> models.Network:
@@ -110,13 +108,3 @@ def _network(opened: Opened, parameters: Parameters) -> models.Network:
         )
     given = {name: getattr(parameters, name) for name in ("mean", "std", "small_input")}
     return custom.load(pair.network, pair.weights, count, **given)
-
-
-def _drawn(opened: Opened, parameters: Parameters) -> datasets.Dataset:
-    return datasets.sample(opened.images, min(opened.pair.n_images, len(opened.images)), parameters.seed)
-
-
-def _situations(parameters: Parameters) -> dict:
-    """What the camera of the parameters does to a subject off focus, crossing the view, or while it is turned."""
-    names = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm", "exposure_s")
-    return camera.situations(**{name: getattr(parameters, name) for name in names})

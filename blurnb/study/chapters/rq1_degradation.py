@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -57,10 +56,8 @@ def run(parameters: Parameters) -> Run:
             _check_against_torchvision(opened, network, recorder)
             conditions = treatments.conditions(parameters.blurs, opened.scales, rounding=parameters.rounding)
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
-            scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
             shared = opened.columns | networks.trained(origin)
-            recorder.add(measures.summary(tables, shared), run_id)
-            recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+            recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
     return recorder.run
 
 
@@ -82,8 +79,7 @@ def run_doses(parameters: Parameters) -> Run:
         widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
         bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
         for blur, width in widths.items():
-            triple = (width, math.nan, math.nan)
-            recorder.add([measures.row(triple, "kernel_sd", len(opened.images), blur=blur, **bare)], run_id)
+            recorder.add([measures.row(width, "kernel_sd", len(opened.images), blur=blur, **bare)], run_id)
         for one in conditions:
             for disk in _as_wide(one.treatment.blur, widths):
                 other = one._replace(treatment=one.treatment._replace(blur=disk))
@@ -189,11 +185,4 @@ def _check_against_torchvision(opened: Opened, network, recorder: Recorder) -> N
     )
 
 
-def examples(parameters: Parameters, place: int = 0, count: int = 3):
-    """`specimens.examples` of one pair, by its place: `count` images under every blur of the chapter."""
-    return specimens.examples(runs.to_look_at(parameters, place), parameters.blurs, count)
-
-
-def kernels(parameters: Parameters) -> dict:
-    """`specimens.kernels` of the chapter's blurs."""
-    return specimens.kernels(parameters.blurs, parameters.seed)
+examples, kernels = specimens.examples, specimens.kernels

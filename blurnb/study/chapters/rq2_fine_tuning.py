@@ -8,7 +8,7 @@ from pydantic import Field
 
 from blurnb import labels
 from blurnb.recognition import datasets
-from blurnb.study import networks, parameters, recipes, runs, similarity, specimens, stores
+from blurnb.study import networks, parameters, recipes, similarity, specimens, stores
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
 
@@ -81,6 +81,4 @@ def _compare_layers(recorder: Recorder, opened: Opened, name: Trained, network, 
     recorder.add(similarity.rows(compared, shared), run_id)
 
 
-def examples(parameters: Parameters, count: int = 3):
-    """`specimens.examples` of the chapter's images: `count` of them under every blur."""
-    return specimens.examples(runs.to_look_at(parameters), parameters.blurs, count)
+examples = specimens.examples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -109,9 +108,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, timed: list[Trained], netwo
         value = sum(found[str(side)][0] for side in labels.sides(scale))
         for name in timed if len(labels.sides(scale)) > 1 else timed[:1]:
             here = opened.columns | name.columns() | Condition(Treatment("sharp"), scale, name.training).columns()
-            recorder.add([measures.row((value, math.nan, math.nan), "seconds", 1, **here)], run_id)
+            recorder.add([measures.row(value, "seconds", 1, **here)], run_id)
 
 
-def kernels(parameters: Parameters) -> dict:
-    """`specimens.kernels` of the chapter's blurs."""
-    return specimens.kernels(parameters.blurs, parameters.seed)
+kernels = specimens.kernels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -16,17 +15,7 @@ from blurnb import files, intervals, labels
 from blurnb.errors import shown
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
-from blurnb.study import (
-    comparison,
-    measures,
-    networks,
-    parameters,
-    runs,
-    specimens,
-    stores,
-    timing,
-    treatments,
-)
+from blurnb.study import comparison, measures, networks, parameters, runs, specimens, stores, timing, treatments
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.treatments import Condition, Treatment
@@ -258,7 +247,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, task: Classification, ways,
     for way, training, name in asked:
         one = Condition(way, opened.scales[0], training)
         here = opened.columns | networks.trained(origins[training]) | one.columns()
-        recorder.add([measures.row((found[name][0], math.nan, math.nan), "seconds", 1, **here)], run_id)
+        recorder.add([measures.row(found[name][0], "seconds", 1, **here)], run_id)
 
 
 def examples(parameters: Parameters) -> tuple[list[list[np.ndarray]], list[str], list[str], list[list[str]]]:

@@ -1,6 +1,7 @@
 """Deblurring against training: every number is paired, wrong kernels are for the sharp network, times are measured."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import planted
@@ -174,7 +175,7 @@ def test_small_images_get_weights_tuned_on_training_images_and_others_the_usual_
     assert {key: used[key] for key in found} == found
     plain = chapter._weights(opened, parameters.model_copy(update={"tuning_images": 0}), ["wiener"])
     assert plain == treatments.default_weights(["wiener"], [0.0, 0.01])
-    photographs = chapter._weights(opened.with_images(planted.images(3)), parameters, ["wiener"])
+    photographs = chapter._weights(replace(opened, images=planted.images(3)), parameters, ["wiener"])
     assert photographs == plain
 
 

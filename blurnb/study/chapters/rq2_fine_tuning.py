@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -44,8 +45,16 @@ def run(parameters: Parameters) -> Run:
             if mix in parameters.mixes:
                 name = Trained(mix, first)
                 compared.calibration(name, opened.scales[0])
-                _compare_layers(recorder, opened, name, *networks.tuned(pair, parameters, mix, first))
+                readable = opened.with_images(_answered(opened.images, compared.tables[name]))
+                _compare_layers(recorder, readable, name, *networks.tuned(pair, parameters, mix, first))
     return recorder.run
+
+
+def _answered(images: datasets.Dataset, tables: Mapping) -> datasets.Dataset:
+    """The images without those that could not be read."""
+    known = set(next(iter(tables.values())).index)
+    chosen = [place for place, identity in enumerate(images.ids) if identity in known]
+    return images if len(chosen) == len(images) else datasets.subset(images, chosen)
 
 
 def _compare_layers(recorder: Recorder, opened: Opened, name: Trained, network, origin) -> None:

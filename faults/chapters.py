@@ -37,7 +37,8 @@ ANSWERS, MEANS = 2, 0.02  # images of n whose answer may differ; share by which 
 
 
 def rows_of(name: str, place: Path, threads: int = 1) -> pd.DataFrame:
-    """The chapter's rows without measured seconds, computed from nothing in a cache of its own."""
+    """The chapter's rows, computed from nothing in a cache of its own: without measured seconds, and without bins of
+    confidence, between which last bits may move an image."""
     os.environ["BLURNB_CACHE"] = str(place / "cache")
     chapter = chapters.found(name)
     known = chapter.Parameters.names()
@@ -50,7 +51,7 @@ def rows_of(name: str, place: Path, threads: int = 1) -> pd.DataFrame:
     finally:
         torch.set_num_threads(before)
     found = records.load(place, name)
-    return found[found["metric"] != "seconds"].reset_index(drop=True)
+    return found[(found["metric"] != "seconds") & (found["part_kind"] != "bin")].reset_index(drop=True)
 
 
 def beyond_tolerance(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:

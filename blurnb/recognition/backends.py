@@ -57,7 +57,10 @@ class Compiled:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Scores (N, classes) of images (N, 3, H, W) on the CPU."""
-        return torch.from_numpy(self.model(images.contiguous().numpy())[0].copy())
+        scores = torch.from_numpy(self.model(images.contiguous().numpy())[0].copy())
+        if scores.shape != (len(images), self.class_count):  # traced at 256 pixels, it may not know what others take
+            raise RuntimeError(f"OpenVINO gives scores of shape {tuple(scores.shape)}")
+        return scores
 
 
 def compiled(network: models.Network, backend: str, precision: str) -> models.Network | Compiled:

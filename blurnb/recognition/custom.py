@@ -45,7 +45,9 @@ class _Exported(nn.Module):
         return self.program(images)
 
 
-def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "") -> models.Network:
+def load(
+    source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "", **given: str
+) -> models.Network:
     """The network that `source` names, in evaluation mode.
 
     Parameters
@@ -61,6 +63,8 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
     mean, std : str
         It is given ``(x - mean) / std`` of pixels in [0, 1]: one number or three with commas, by default ImageNet's,
         or "none" for a network that normalises its input itself.
+    given
+        What else `models.load` takes, for a name; a network of one's own has no use for it.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
     ours = source in models.names()
     is_its_own = bool(mean or std) or not ours
     if ours:
-        network = models.load(source, weights, class_count or 1000)
+        network = models.load(source, weights, class_count or 1000, **given)
     else:
         name = Path(source).name if Path(source).is_file() else source
         network = models.Network(name, _body(source), class_count)

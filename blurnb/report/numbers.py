@@ -13,10 +13,10 @@ MANY = 200
 """Images from which on a share is printed with a decimal."""
 
 
-def number(value: float, n: int, metric: str = "top1", signed: bool = False) -> str:
+def number(value: float, n: int, metric: str = "top1", signed: bool = False, nothing: str = "–") -> str:
     """One number as printed: percent with a decimal from 200 images on, without below; other units to three digits."""
-    if value is None or math.isnan(value):
-        return "–"
+    if math.isnan(value):
+        return nothing
     kind = METRICS[metric]
     if kind.is_share:
         text = f"{100 * value + 0.0:{'+' if signed else ''}.{1 if n >= MANY else 0}f}"

@@ -112,39 +112,31 @@ def data_name(dataset: str, folder: str, frame: int) -> str:
     return name if frame == labels.FRAME else ", ".join([name, f"frame {frame}"])
 
 
-def training_name(training: str, frozen: str = "none", per_scale: bool = False) -> str:
-    """How a network was trained, as a reader is told it: `mix`, `mix per scale`, `mix, 1 block frozen`."""
-    how = f"{training} per scale" if per_scale else training
-    if frozen in ("", "none"):
-        return how
-    part = "head only" if frozen == "backbone" else f"{frozen} block{'' if frozen == '1' else 's'} frozen"
-    return f"{how}, {part}"
-
-
 def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each network by `training_name`: plain trainings in order, then the others by name."""
+    """The rows of each network, by how it was trained: `mix`, then `mix per scale` and those with frozen parts."""
     order = labels.trainings_in_order(rows["training"])
+    words = {"": "", "none": "", "backbone": ", head only"}
     parts = {}
     for (training, frozen, per_scale), part in rows.groupby(["training", "frozen", "per_scale"], dropna=False):
         apart = not pd.isna(per_scale) and bool(per_scale)
+        counted = "block" if frozen == "1" else "blocks"
+        how = (" per scale" if apart else "") + words.get(frozen, f", {frozen} {counted} frozen")
         blocks = int(frozen) if frozen.isdecimal() else -1
-        usual = frozen in ("", "none") and not apart
-        place = (0, order.index(training)) if usual else (1, training, not apart, blocks)
-        parts[place] = training_name(training, frozen, apart), part
+        place = (1, training, not apart, blocks) if how else (0, order.index(training))
+        parts[place] = f"{training}{how}", part
     return dict(parts[place] for place in sorted(parts))
 
 
-def capture_name(rounding: str, noise_sd: float, exact: str = "exact pixels") -> str:
-    """What the pixels went through before a network or a method sees them: `8-bit`, `noise 0.01`, or `exact`."""
-    words = {"8-bit blur": ["8-bit"], "8-bit": ["8-bit, resized too"]}.get(rounding, [])
-    return ", ".join([*words, *([f"noise {noise_sd:g}"] if noise_sd > 0 else [])]) or exact
-
-
 def captures(rows: pd.DataFrame, exact: str = "exact pixels") -> dict[str, dict]:
-    """{name: its columns} of the roundings and noises in the rows, exact pixels first."""
-    pairs = set(zip(rows["rounding"], rows["noise_sd"]))
-    ordered = sorted(pairs, key=lambda pair: capture_name(*pair, exact=""))
-    return {capture_name(*pair, exact): dict(zip(("rounding", "noise_sd"), pair)) for pair in ordered}
+    """What the pixels went through before a network or a method sees them, `exact` first, then `8-bit`, `noise 0.01`.
+
+    {name: its columns} of the roundings and noises in the rows.
+    """
+    found, words = {}, {"8-bit blur": "8-bit", "8-bit": "8-bit, resized too"}
+    for rounding, noise_sd in set(zip(rows["rounding"], rows["noise_sd"])):
+        name = ", ".join(filter(None, (words.get(rounding), f"noise {noise_sd:g}" if noise_sd > 0 else "")))
+        found[name] = {"rounding": rounding, "noise_sd": noise_sd}
+    return {name or exact: found[name] for name in sorted(found)}
 
 
 def against(rows: pd.DataFrame, **wanted) -> pd.DataFrame:

@@ -76,6 +76,7 @@ def facts(network: models.Network, images: Dataset, recipe: Recipe) -> dict:
         "dataset": images.name,
         "data": images.fingerprint,
         "n": len(images),
+        **({"small_input": small} if (small := models.small_input(network)) not in ("", "adaptive") else {}),
         **recipe.model_dump(),
     }
 

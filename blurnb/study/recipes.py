@@ -124,8 +124,8 @@ class SegmentationRecipe(Recipe):
 
     @model_validator(mode="after")
     def _narrow_enough(self):
-        if self.scale and self.crop_width > 2 * self.scale:
-            raise UserError(f"crop_width={self.crop_width} is more than twice scale={self.scale}; use a narrower one")
+        if self.scale and self.crop_width >= 2 * self.scale:  # a narrow photograph is reflected to that width
+            raise UserError(f"crop_width={self.crop_width} is twice scale={self.scale} or more; use a narrower one")
         return self
 
 

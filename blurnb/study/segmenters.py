@@ -69,6 +69,7 @@ def facts(network: zoomout.Zoomout, maps: LabelMaps, recipe: SegmentationRecipe)
         "dataset": maps.name,
         "data": maps.fingerprint,
         "n": len(maps),
+        **({"small_input": small} if (small := models.small_input(network)) not in ("", "adaptive") else {}),
         **recipe.model_dump(),
     }
 

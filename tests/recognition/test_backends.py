@@ -40,6 +40,14 @@ def test_openvino_gives_the_scores_of_torch_at_every_size():
             assert torch.allclose(quick(images), network(images), atol=1e-3, rtol=1e-4)
 
 
+@needs_openvino
+def test_scores_of_another_shape_than_asked_for_are_no_answer():
+    quick = backends.compiled(convolutional(), "openvino", "float32")
+    quick.model = lambda pixels: [pixels[:, :0, 0, 0]]  # what the plug-in gives for a size that its trace forbids
+    with pytest.raises(RuntimeError, match=r"scores of shape \(2, 0\)"):
+        quick(torch.rand(2, 3, 40, 40))
+
+
 def test_an_accuracy_out_of_its_interval_ends_the_run_too():
     check = {"answers": 1000, "agreement": 0.96, "top1": 0.46, "top1_float32": 0.5}
     check["top1_float32_interval"] = [0.469, 0.531]

@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from blurnb import labels
-from blurnb.errors import UserError
 from blurnb.report import paper
 
 
@@ -38,11 +37,10 @@ def test_published_order():
 def test_published_selects_and_shares():
     assert paper.published("256", "D8", "mix")["top5_percent"].tolist() == [87.01]
     assert paper.published(blur="D3").empty
-    assert paper.published_share(5) == pytest.approx(53.34 / 76.07)
-    assert paper.published_share(18) == pytest.approx(87.01 / 90.88)  # against the sharp network
-    assert paper.published_share(21) != paper.published_share(21)
-    with pytest.raises(UserError, match="1..21"):
-        paper.published_share(22)
+    shares = paper.published().set_index("row")["share_kept"]
+    assert shares[5] == pytest.approx(53.34 / 76.07)
+    assert shares[18] == pytest.approx(87.01 / 90.88)  # against the sharp network
+    assert shares[21] != shares[21]
 
 
 def test_selecting_does_not_touch_the_table():
@@ -56,11 +54,6 @@ def test_what_was_inferred_is_marked():
     assert marks[19].startswith("inferred")
     assert marks[20].startswith("inferred")
     assert marks[5] == "stated"
-
-
-def test_the_source_is_named():
-    assert "1611.05760" in paper.CITATION
-    assert "1611.05760" in paper.ADDRESS
 
 
 def test_the_account_needs_neither_torch_nor_the_other_wings():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from blurnb import intervals, labels
+from blurnb.intervals import Triple
 from blurnb.report import selection
 from blurnb.report.numbers import interval
 from blurnb.report.verdicts import NOT_RUN, combine, judge
@@ -14,8 +15,6 @@ from blurnb.report.verdicts import NOT_RUN, combine, judge
 EQUAL = (3.2, 5.0)  # standard deviations in frame pixels that count as about equally strong; D8 and G4 have 4
 FEW = 200  # images, below which intervals are too wide to act on
 OVERCONFIDENT = 0.05
-
-Triple = tuple[float, float, float]
 
 
 def training(rows: pd.DataFrame) -> str:
@@ -83,14 +82,10 @@ def steps(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list[st
             "class, so nothing here says what blur does to it. Check its weights, its normalisation (mean and std) and "
             "that its classes are in the order of the sorted folders."
         ]
-    found = _few(n) + _train(here, n, reference) + _scale(rows, n) + _confidence(here, n)
+    few = f"With {n} images the intervals are too wide to act on; give {FEW} or more before you decide anything."
+    found = [few] if n < FEW else []
+    found += _train(here, n, reference) + _scale(rows, n) + _confidence(here, n)
     return found or ["No blur tested costs more than its interval leaves open."]
-
-
-def _few(n: int) -> list[str]:
-    if n >= FEW:
-        return []
-    return [f"With {n} images the intervals are too wide to act on; give {FEW} or more before you decide anything."]
 
 
 def _train(here: pd.DataFrame, n: int, reference: pd.DataFrame) -> list[str]:
@@ -104,12 +99,9 @@ def _train(here: pd.DataFrame, n: int, reference: pd.DataFrame) -> list[str]:
     others = [one for label, one in losses.values() if label != blur]
     if others:
         clearly = change[2] < min(one[1] for one in others)
-        text += ", which are about equally strong. "
-        text += (
-            f"{kind.capitalize()} costs it most." if clearly else "The kind of blur that costs it most is not clear."
-        )
-    else:
-        text += "."
+        most = f"{kind.capitalize()} costs it most" if clearly else "The kind of blur that costs it most is not clear"
+        text += f", which are about equally strong. {most}"
+    text += "."
     known = combine(judge(2, reference, "photographs")) if len(reference) else None
     if known is not None and known.verdict != NOT_RUN:
         text += f" In the book that brought back {known.effect_text()} ({known.evidence})."
@@ -127,20 +119,15 @@ def _scale(rows: pd.DataFrame, n: int) -> list[str]:
     blur = telling(rows)
     levels = {c: {s: level(rows, metric="top1", scale=s, blur=c) for s in scales} for c in ("sharp", blur)}
     sharp, under = (max(one, key=lambda s: one[s][0]) for one in levels.values())
-    if sharp == under:
-        return [
-            f"Show it images {sharp} pixels high: of {', '.join(scales)} that is best on sharp images and under {blur}."
-        ]
     gain = intervals.difference(levels[blur][under], levels[blur][sharp])
-    if gain[1] > 0:
-        return [
-            f"Show it sharp images {sharp} pixels high, but blurred ones {under}: under {blur} that is "
-            f"{_points(gain, n)} points better."
-        ]
-    return [
-        f"Show it images {sharp} pixels high. Under {blur} the best scale measured is {under}, but by no more than its "
-        "interval leaves open."
-    ]
+    told = f"images {sharp} pixels high. Under {blur} the best scale measured is {under}, but by no more than its "
+    told += "interval leaves open."
+    if sharp == under:
+        told = f"images {sharp} pixels high: of {', '.join(scales)} that is best on sharp images and under {blur}."
+    elif gain[1] > 0:
+        told = f"sharp images {sharp} pixels high, but blurred ones {under}: under {blur} that is {_points(gain, n)} "
+        told += "points better."
+    return [f"Show it {told}"]
 
 
 def _confidence(here: pd.DataFrame, n: int) -> list[str]:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.report import figures, paper, selection
 from blurnb.report.card import advice
-from blurnb.report.card.advice import Triple, level, main
-from blurnb.report.numbers import interval, number
+from blurnb.report.card.advice import level, main
+from blurnb.report.numbers import MANY, interval, number
 from blurnb.report.tables.doses import half_radii
 from blurnb.report.tables.segmentation import class_changes, class_sentence, class_table
 
@@ -57,35 +58,25 @@ def references() -> pd.DataFrame:
 
 def conditions(rows: pd.DataFrame) -> pd.DataFrame:
     """Each blur at the main scale: accuracy, share kept, and whether the network knows that it cannot see."""
-    here = main(rows)
-    sharp = level(here, blur="sharp", metric="top1")
-    lines = []
+    here, lines = main(rows), []
     for blur in labels.in_order(here["blur"]):
         n = int(selection.estimates(here, blur=blur)["n"].max())
         right, sure, off = (level(here, blur=blur, metric=m) for m in ("top1", "confidence", "ece"))
-        share = "" if blur == "sharp" else _share(sharp, right, n)
+        share = "" if blur == "sharp" else _kept(here, blur)
         surplus = number(sure[0] - right[0], n, signed=True)
         lines.append([blur, interval(*right, n), share, number(sure[0], n), surplus, number(off[0], n, "ece")])
     heads = ["top-1, %", "share of sharp kept, %", "confidence, %", "surer than right, points", "calibration error, %"]
     return pd.DataFrame(lines, columns=["condition", *heads])
 
 
-def _share(sharp: Triple, blurred: Triple, n: int) -> str:
-    """Share of the sharp score that is kept, %; empty where there is none to keep."""
-    share = intervals.share_kept(sharp, blurred)
-    if math.isnan(share[0]):
-        return ""
-    if not all(map(math.isfinite, share)):
-        return number(share[0], n)
-    return interval(share[0], max(0.0, share[1]), share[2], n)
-
-
 def _kept(rows: pd.DataFrame, blur: str, metric: str = "top1") -> str:
+    """Share of the sharp score that is kept under `blur`, %; a dash where there is none to keep."""
     rows = selection.main_protocol(selection.estimates(rows, metric=metric))
     sharp, blurred = (selection.estimate(selection.select(rows, blur=b)) for b in ("sharp", blur))
     if None in (sharp, blurred) or not sharp[0] > 0:
         return "–"
-    return _share(sharp, blurred, int(rows["n"].max()))
+    (share, low, high), n = intervals.share_kept(sharp, blurred), int(rows["n"].max())
+    return interval(share, max(0.0, low), high, n) if math.isfinite(high - low) else number(share, n)
 
 
 def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -118,21 +109,17 @@ def published(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for row in paper.published(training="sharp").itertuples():
         here = selection.estimates(rows, scale=row.scale, metric="top5")
-        kept = paper.published_share(row.row)
-        if row.blur == "sharp" or math.isnan(kept) or row.blur not in set(here["blur"]):
-            continue
-        lines.append([row.scale, row.blur, _kept(here, row.blur, "top5"), number(kept, 200)])
+        if row.blur != "sharp" and row.share_kept > 0 and row.blur in set(here["blur"]):
+            lines.append([row.scale, row.blur, _kept(here, row.blur, "top5"), number(row.share_kept, MANY)])
     return pd.DataFrame(lines, columns=["scale", "condition", "this network, %", "VGG-16 in the paper, %"])
 
 
 def situations(rows: pd.DataFrame, note: Mapping) -> pd.DataFrame:
     """What the camera's situations cost at the main scale: interpolated between measured strengths, never beyond."""
-    here = main(rows)
-    lines = []
+    here, lines = main(rows), []
     for one in note.get("camera", {}).get("situations", ()):
-        label = one["blur"]
-        loss = interpolated(here, label) if label else "wider than the frame"
-        lines.append({"situation": one["situation"], "blur": label or "–", "change of top-1, points": loss})
+        loss = interpolated(here, one["blur"]) if one["blur"] else "wider than the frame"
+        lines.append([one["situation"], one["blur"] or "–", loss])
     return pd.DataFrame(lines, columns=["situation", "blur", "change of top-1, points"])
 
 
@@ -156,10 +143,7 @@ def interpolated(here: pd.DataFrame, label: str) -> str:
     if dose > doses[-1]:
         alone = len(blur.parameters) == 1
         return f"beyond the strongest measured, {family.letter if alone else f'a {name} of '}{doses[-1]:g}"
-    right = next(i for i, d in enumerate(doses) if d >= dose)
-    below, above = doses[max(0, right - 1)], doses[right]
-    share = 0.0 if above == below else (dose - below) / (above - below)
-    ends = [(1 - share) * a + share * b for a, b in zip(points[below], points[above])]
+    ends = [np.interp(dose, doses, column) for column in zip(*map(points.get, doses))]
     n = int(selection.select(here, statistic="difference", versus_blur="sharp")["n"].max())
     return interval(*ends, n, signed=True)
 
@@ -244,19 +228,15 @@ def headline(rows: pd.DataFrame, note: Mapping) -> list[tuple[str, str]]:
     blur = advice.telling(here)
     sharp, blurred = (level(here, blur=b, metric="top1") for b in ("sharp", blur))
     phrase = labels.FAMILIES[labels.family(blur)].phrase.format(labels.parse(blur).strength)
-    found = [
-        (f"{number(sharp[0], n)} %", f"right on sharp images, {_range(sharp, n)}"),
-        (f"{number(blurred[0], n)} %", f"right under {blur}, {phrase}, {_range(blurred, n)}"),
-    ]
+    found = []
+    for what, (right, low, high) in (("on sharp images", sharp), (f"under {blur}, {phrase}", blurred)):
+        words = f"right {what}, {number(low, n)} to {number(high, n)} (95 % interval)"
+        found.append((f"{number(right, n)} %", words))
     dose = half_radii(rows, 1 / note["classes"]).get(scale)
     if dose and not advice.guessing(here, note):
         radius = f"D{dose.radius:.1f}" if math.isfinite(dose.radius) else f"> D{dose.largest:g}"
         found.append((radius, f"takes half of that: a radius of {dose}, in pixels of an image {frame} high"))
     return found
-
-
-def _range(one: Triple, n: int) -> str:
-    return f"{number(one[1], n)} to {number(one[2], n)} (95 % interval)"
 
 
 def standfirst(rows: pd.DataFrame, note: Mapping) -> str:

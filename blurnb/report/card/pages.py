@@ -32,15 +32,10 @@ def _shown(value: object) -> Markup:
     return value if isinstance(value, Markup) else Markup(plain(value))
 
 
-def _templates(**more) -> jinja2.Environment:
-    """Both escape whatever they write: autoescape is on, and in Markdown `finalize` goes before it."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, **more
-    )
-
-
-_HTML, _MARKDOWN = _templates(), _templates(finalize=_shown)
+# Both escape whatever they write: autoescape is on, and in Markdown `finalize` goes before it.
+_BOTH = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+_BOTH["loader"] = jinja2.FileSystemLoader(Path(__file__).parent)
+_HTML, _MARKDOWN = jinja2.Environment(**_BOTH), jinja2.Environment(**_BOTH, finalize=_shown)
 _HTML.tests["number"] = lambda cell: bool(_NUMBER.fullmatch(str(cell)))
 _HTML.filters["svg"] = lambda figure: base64.b64encode(_svg(figure)).decode()
 _MARKDOWN.filters |= {"table": lambda frame: Markup(tables.markdown(frame.map(plain))), "ours": Markup}
@@ -57,24 +52,20 @@ def page(card: Facts) -> str:
     return _HTML.get_template("card.html.jinja").render(card=card, policy=POLICY)
 
 
-def markdown(card: Facts, images: Mapping[str, str] = {}) -> str:
+def markdown(card: Facts, images: Mapping[str, str] = {}, only: str = "") -> str:
     """The card as Markdown; `images` gives the file of a section's figure by the section's title."""
-    return _written(card, images=images)
+    text = _MARKDOWN.get_template("card.md.jinja").render(card=card, only=only, images=images)
+    return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def summary(card: Facts) -> str:
     """What was measured and the facts on top of the card, as Markdown."""
-    return _written(card, only="summary")
+    return markdown(card, only="summary")
 
 
 def todo(card: Facts) -> str:
     """The card's advice as Markdown, with the code it speaks of."""
-    return _written(card, only="todo")
-
-
-def _written(card: Facts, only: str = "", images: Mapping[str, str] = {}) -> str:
-    text = _MARKDOWN.get_template("card.md.jinja").render(card=card, only=only, images=images)
-    return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
+    return markdown(card, only="todo")
 
 
 def write(folder: str | Path, rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> tuple[Path, Path]:

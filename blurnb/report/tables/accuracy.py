@@ -54,7 +54,7 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool =
 
 def _beside_the_paper(scale: str, blur: str, training: str, share: float | None, n: int) -> dict[str, str]:
     theirs = paper.published(scale, blur, training)
-    kept = math.nan if theirs.empty else paper.published_share(int(theirs["row"].iloc[0]))
+    kept = math.nan if theirs.empty else theirs["share_kept"].iloc[0]
     shown = share is not None and not math.isnan(kept)
     return {
         "paper, %": "" if theirs.empty else f"{theirs['top5_percent'].iloc[0]:.2f}",

@@ -15,7 +15,10 @@ FEW_CLASSES = ("scenes", "imagenette")
 """Data sets of ten-odd classes, where the best five are nearly all there is."""
 NOT_RUN = "not run yet"
 
-_COLUMNS = ("ours, %", "share kept, %", "difference", "n", "network", "data", "remark")
+_COLUMNS = [
+    "row", "training", "scale", "blur", "paper, %", "paper's share, %",
+    "profile", "ours, %", "share kept, %", "difference", "n", "network", "data", "remark",
+]  # fmt: skip
 
 
 def rows(records: pd.DataFrame, profiles: Sequence[str] = PROFILES) -> pd.DataFrame:
@@ -27,20 +30,14 @@ def rows(records: pd.DataFrame, profiles: Sequence[str] = PROFILES) -> pd.DataFr
     """
     lines = []
     for row in paper.published().itertuples():
-        kept = paper.published_share(row.row)
-        front = {
-            "row": str(row.row),
-            "training": row.training,
-            "scale": row.scale,
-            "blur": row.blur,
-            "paper, %": f"{row.top5_percent:.2f}",
-            "paper's share, %": "" if math.isnan(kept) or _is_reference(row) else numbers.number(kept, numbers.MANY),
-        }
+        front = {"row": str(row.row), "training": row.training, "scale": row.scale, "blur": row.blur}
+        front["paper, %"] = f"{row.top5_percent:.2f}"
+        if not _is_reference(row):
+            front["paper's share, %"] = numbers.number(row.share_kept, numbers.MANY, nothing="")
         for profile in profiles:
             mine = selection.estimates(records, profile=profile, metric=["top1", "top5"], frozen="none")
-            lines += [front | {"profile": profile} | back for back in _counterparts(mine, row, kept)]
-    frame = pd.DataFrame(lines).fillna("")
-    return frame[[*[c for c in frame.columns if c not in _COLUMNS], *_COLUMNS]]
+            lines += [front | {"profile": profile} | back for back in _counterparts(mine, row)]
+    return pd.DataFrame(lines, columns=_COLUMNS).fillna("")
 
 
 def _is_reference(row) -> bool:
@@ -48,24 +45,24 @@ def _is_reference(row) -> bool:
     return row.training == row.blur == "sharp"
 
 
-def _counterparts(mine: pd.DataFrame, row, kept: float) -> list[dict]:
+def _counterparts(mine: pd.DataFrame, row) -> list[dict]:
     """What a profile has for a published row, a line for each network and data set, or one that says why none."""
     if row.scale == "unknown":
-        return [_nothing("cannot be compared: the paper does not say at which scale")]
+        return [{"remark": "cannot be compared: the paper does not say at which scale"}]
     if row.training == "mix" and row.scale == "512":
         asked = ["rq3"]  # fine-tuned at 256, tested at 512: the chapter on scales
     else:
         asked = ["rq1"] if row.training == "sharp" else ["rq2", "rq3"]
     trained = selection.trainings(selection.select(mine, experiment=asked)).get(row.training)
     if trained is None:
-        return [_nothing(NOT_RUN)]
+        return [{"remark": NOT_RUN}]
     there = selection.select(trained, scale=row.scale)
     if there.empty:
         have = ", ".join(labels.scales_in_order(trained["scale"]))
-        return [_nothing(f"{NOT_RUN} at scale {row.scale} (this profile has {have})")]
+        return [{"remark": f"{NOT_RUN} at scale {row.scale} (this profile has {have})"}]
     there = selection.select(there, blur=row.blur)
     if there.empty:
-        return [_nothing(f"{NOT_RUN} under {row.blur}")]
+        return [{"remark": f"{NOT_RUN} under {row.blur}"}]
     found = []
     for source, part in there.groupby(selection.SOURCE):
         metric = "top1" if source[1] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
@@ -73,20 +70,13 @@ def _counterparts(mine: pd.DataFrame, row, kept: float) -> list[dict]:
         if part.empty:
             continue
         one, n = selection.numbered(part)
-        line = {"n": f"{n:,}", "network": source[0], "data": selection.data_name(*source[1:])}
-        line["ours, %"] = numbers.interval(*one, n, metric)
-        line["remark"] = "" if metric == "top5" else "top-1: with this few classes top-5 says little"
         sharp = selection.estimate(_sharp_partner(mine, part))
         share = math.nan if sharp is None or _is_reference(row) else intervals.share_kept(sharp, one)[0]
-        if not math.isnan(share):
-            line["share kept, %"] = numbers.number(share, n)
-            line["difference"] = "" if math.isnan(kept) else numbers.number(share - kept, n, signed=True)
-        found.append(line)
-    return found or [_nothing(NOT_RUN)]
-
-
-def _nothing(remark: str) -> dict[str, str]:
-    return dict.fromkeys(_COLUMNS, "") | {"remark": remark}
+        line = {"ours, %": numbers.cell(part, metric), "share kept, %": numbers.number(share, n, nothing="")}
+        line["difference"] = numbers.number(share - row.share_kept, n, signed=True, nothing="")
+        line |= {"n": f"{n:,}", "network": source[0], "data": selection.data_name(*source[1:])}
+        found.append(line | ({} if metric == "top5" else {"remark": "top-1: with this few classes top-5 says little"}))
+    return found or [{"remark": NOT_RUN}]
 
 
 def _sharp_partner(mine: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:

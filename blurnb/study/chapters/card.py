@@ -104,4 +104,5 @@ def _network(opened: Opened, parameters: Parameters) -> models.Network:
             f"has {count}; name the class folders by WordNet id (n01440764 ...), or give the weights file of a network "
             "trained on them, or weights none for a random one"
         )
-    return custom.load(pair.network, pair.weights, count, mean=parameters.mean, std=parameters.std)
+    given = {name: getattr(parameters, name) for name in ("mean", "std", "small_input")}
+    return custom.load(pair.network, pair.weights, count, **given)

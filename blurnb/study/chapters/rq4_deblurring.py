@@ -57,7 +57,10 @@ _UNROUNDED = parameters.where(
 
 
 class Parameters(parameters.Trained):
-    """Deblurring; `methods` for small images, `photograph_methods` for the others, where some take seconds an image."""
+    """Deblurring; `methods` for small images, `photograph_methods` for the others, where some take seconds an image.
+
+    Of `mixes` only the mix is asked beside the sharp network, and without it none.
+    """
 
     experiment: ClassVar[str] = "rq4"
     takes_one: ClassVar[str] = ""
@@ -128,7 +131,8 @@ def _asked(opened: Opened, parameters: Parameters) -> dict[str, tuple]:
     """The networks of a pair by training, each with what is known of its weights."""
     if opened.pair.trained == "rq2":
         first = parameters.train_seeds[0]
-        return {mix: networks.tuned(opened.pair, parameters, mix, first) for mix in ("sharp", "mix")}
+        wanted = [mix for mix in ("sharp", "mix") if mix == "sharp" or mix in parameters.mixes]
+        return {mix: networks.tuned(opened.pair, parameters, mix, first) for mix in wanted}
     return {"sharp": networks.ready(opened, parameters)}
 
 

@@ -47,6 +47,7 @@ class Parameters(parameters.Trained):
 
     pairs: tuple[Pair, ...]
     view: Literal["dense"] = "dense"
+    small_input: Literal["adaptive", "zero-pad"] = "adaptive"  # an enlarged image would be labelled at another place
     mixes: parameters.Mixes = ("sharp", "mix")
     features: parameters.Some[Annotated[str, parameters.one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
@@ -55,6 +56,7 @@ class Parameters(parameters.Trained):
     backbone_share: recipes.Part = 0.1
     boundary_width: float = Field(1.0, gt=0, le=16)
     base_epochs: parameters.SomeEpochs = 3
+    base_frozen: Literal[0] = 0  # the head alone is trained then
 
     def trainings(self) -> list[tuple]:
         """(mix, seed, whether the backbone is trained too) of every network that is trained further."""

@@ -72,10 +72,12 @@ def test_no_network_a_scale_no_seconds_of_one(study, tmp_path, given, monkeypatc
     assert set(run.rows[run.rows["metric"] == "seconds"]["scale"]) == set(run.pairs[0].scales)
 
 
-def test_without_the_mix_nothing_of_it_is_trained_or_timed(study, tmp_path):
+def test_without_the_mix_nothing_of_it_is_trained_or_timed(study, tmp_path, monkeypatch):
+    tuned, trained = networks.tuned, []
+    monkeypatch.setattr(networks, "tuned", lambda *a, **more: trained.append(a[2]) or tuned(*a, **more))
     given = {"profile": "smoke", "output_dir": str(tmp_path), "n_images": 8, "mixes": "sharp", "blurs": "sharp,D8"}
     run = chapter.run(Parameters.validate(given))
-    assert set(run.rows["training"]) == {"sharp"}
+    assert set(trained) == set(run.rows["training"]) == {"sharp"}
     assert "seconds" not in set(run.rows["metric"])
 
 

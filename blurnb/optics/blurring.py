@@ -1,7 +1,5 @@
 """Blur: from a label of the paper (`D8`) to a blurred batch."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import math

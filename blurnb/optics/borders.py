@@ -4,8 +4,6 @@ A photograph is not periodic: what lies beyond its border has been blurred into 
 other rings through the whole restoration.
 """
 
-from __future__ import annotations
-
 import scipy.fft
 import torch
 from torch.nn import functional

@@ -5,8 +5,6 @@ object point out of focus becomes a uniform disk (Ray, Applied Photographic Opti
 is left out: near focus at high f-numbers the true blur is larger.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from numbers import Real

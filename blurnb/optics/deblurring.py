@@ -7,8 +7,6 @@ All five see the image as periodic, which a photograph is not: images are extend
 back.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -5,8 +5,6 @@ On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with t
 Images on a GPU, values outside [0, 1] and tensors that want gradients go through torch.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -12,8 +12,6 @@ auxiliary gradients w beside those of x, tied by beta / 2 (dx x - w)^2, and alte
 Everything is periodic here; `borders` extends images before they come.
 """
 
-from __future__ import annotations
-
 import torch
 
 from blurnb.errors import UserError

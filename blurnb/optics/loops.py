@@ -7,8 +7,6 @@ else feeds it. The sum over a group of taps keeps its own scale, so the error st
 for every split into threads.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

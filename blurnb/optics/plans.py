@@ -5,8 +5,6 @@ One of three: its taps one by one (motion, shake), or the average of two where t
 two profiles). Kernels with more taps than that is good for take an FFT.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -1,7 +1,5 @@
 """RandomBlur: the paper's recipe, every training image sharp or blurred by a fresh draw, as one transform."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Faster ways to compute a network's scores on a CPU, held to what torch itself answers."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping

@@ -4,13 +4,12 @@ Loading any of these runs code that came with it (a TorchScript or exported file
 imported): load only what you trust. Checkpoints of plain tensors, which `models.load` reads, execute nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import sys
 import warnings
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import nn
@@ -36,7 +35,7 @@ class _Exported(nn.Module):
         self.single = fixed[:1] == [1]
         self.probe = tuple(size or PROBE_SIDE for size in fixed[2:4])
 
-    def train(self, mode: bool = True) -> _Exported:
+    def train(self, mode: bool = True) -> Self:
         self.training = False  # an exported program cannot change its mode, and says so by an exception
         return self
 

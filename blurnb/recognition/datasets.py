@@ -1,7 +1,5 @@
 """Labelled photographs by name: every data set is ids, class indices and one function that decodes an image."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

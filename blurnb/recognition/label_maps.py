@@ -1,7 +1,5 @@
 """Photographs whose every pixel is labelled: VOC2012, anything in its layout, and the procedural scenes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

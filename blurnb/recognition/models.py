@@ -1,7 +1,5 @@
 """Networks by name: [0, 1] pixels in, class scores out, normalisation inside."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -4,8 +4,6 @@ A reader takes the folder that holds the set (empty: the download, where there i
 there without decoding any of it. A new data set is a reader, its address and its hash here, and a line of READERS.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

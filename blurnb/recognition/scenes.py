@@ -6,8 +6,6 @@ the texture away and leaves the shape, so robustness can be learnt. The backgrou
 natural images (Field 1987).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -5,9 +5,8 @@ all convolutional layers brought to a quarter of the image's resolution and stac
 sees of the whole image replicated everywhere; standardised; three 1x1 convolutions; enlarged four times.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import nn
@@ -62,7 +61,7 @@ class Zoomout(nn.Module):
             torch.manual_seed(0)
             self.head = Head([level.shape[1] for level in probed], [*coarse, 0], class_count, hidden, dropout)
 
-    def train(self, mode: bool = True) -> Zoomout:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.backbone.eval()
         return self

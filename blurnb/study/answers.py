@@ -1,7 +1,5 @@
 """The answering loop: images, conditions and a task in; one answer an image and condition out, kept as they come."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

@@ -1,7 +1,5 @@
 """The task "name the image": class probabilities of networks that are shown treated photographs."""
 
-from __future__ import annotations
-
 import functools
 import math
 import sys

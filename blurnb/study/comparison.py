@@ -1,7 +1,5 @@
 """Networks that differ in their training, asked the same questions: their rows, and how they differ, image by image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Pixels counted by true and by answered class: one matrix over a set gives IoU, mIoU and pixel accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What can be wrong with this machine, this environment and what is kept here, before a long run finds out."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

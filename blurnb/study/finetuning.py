@@ -1,7 +1,5 @@
 """The paper's cure: go on training a network on images that are sharp or freshly blurred."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

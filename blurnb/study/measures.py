@@ -1,7 +1,5 @@
 """Answers into rows of records: what each condition gives, and how it differs from another on the same images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 

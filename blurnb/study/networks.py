@@ -1,7 +1,5 @@
 """Networks ready for a chapter: loaded by name, or trained once for a store and found there ever after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from blurnb.errors import UserError

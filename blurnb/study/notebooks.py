@@ -1,7 +1,5 @@
 """The one way to run a notebook: papermill, one process at a time, and the result whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Parameters of the chapters, checked before any work starts: a profile gives defaults, explicit values override."""
 
-from __future__ import annotations
-
 import re
 import types
 import typing

@@ -1,7 +1,5 @@
 """How networks are trained: every field decides weights, and the range of each is said here for all who take it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 

@@ -1,11 +1,9 @@
 """Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pandas as pd
 
@@ -36,7 +34,7 @@ class Opened:
         """Whose rows these are: what tells the pairs of a run apart."""
         return {name: self.columns[name] for name in ("network", "dataset", "folder", "frame")}
 
-    def under(self, protocol: Protocol) -> Opened:
+    def under(self, protocol: Protocol) -> Self:
         """The same pair under another protocol."""
         return replace(self, protocol=protocol, columns={**self.columns, **protocol.columns()})
 
@@ -76,7 +74,7 @@ class Recorder:
         self._rows: list[dict] = []
         self.run = Run(records.table([]), {}, self.pairs)
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, error, trace) -> None:

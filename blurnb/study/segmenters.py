@@ -1,7 +1,5 @@
 """Training of zoomout networks on labelled pixels: the head alone, or the backbone with it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

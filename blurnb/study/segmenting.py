@@ -1,7 +1,5 @@
 """The task "name every pixel": what zoomout networks make of treated photographs, as confusion matrices."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

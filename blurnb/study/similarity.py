@@ -1,7 +1,5 @@
 """How alike a layer answers a sharp image and its blurred twin, beside two different images."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 

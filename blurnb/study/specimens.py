@@ -1,7 +1,5 @@
 """A few images and kernels to look at, beside the numbers that thousands give."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -10,8 +10,6 @@ run, and no disk need be shared. ::
     <output>/rq1.csv, rq1.json, ...       the records of all runs, merged
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

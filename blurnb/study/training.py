@@ -1,7 +1,5 @@
 """Steps of training, whatever is trained: the order of images, optimizer, checkpoints, several processes."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math

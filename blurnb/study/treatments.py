@@ -1,13 +1,11 @@
 """What happens to an image before a network sees it: blur, noise, rounding, restoration; each a column."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -41,7 +39,7 @@ class Treatment(NamedTuple):
     kernel: str = "none"
 
     @property
-    def captured(self) -> Treatment:
+    def captured(self) -> Self:
         """The same image, as the camera stores it."""
         return self._replace(method="none", kernel="none")
 
@@ -58,7 +56,7 @@ class Condition(NamedTuple):
         return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
 
     @property
-    def sharp(self) -> Condition:
+    def sharp(self) -> Self:
         """The same condition without blur and restoration."""
         return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
 

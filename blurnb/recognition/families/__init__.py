@@ -4,8 +4,6 @@ A new family is a module here, with its VERSION and its NETWORKS (a Family for e
 other names are torchvision's classifiers, taken as torchvision builds them.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Sequence

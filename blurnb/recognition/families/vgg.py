@@ -1,7 +1,5 @@
 """VGG: torchvision's networks seen densely, VGG-16 for 64-pixel images, and the paper's names of their layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

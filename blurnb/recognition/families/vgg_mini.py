@@ -1,7 +1,5 @@
 """The VGG pattern at a size that two processor cores train in about a minute."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import Tensor, nn

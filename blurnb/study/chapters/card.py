@@ -1,7 +1,5 @@
 """How robust is one network, anybody's: its answers to one's own photographs, from which a card is drawn."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Annotated, Any, ClassVar
 

@@ -1,7 +1,5 @@
 """RQ1: how blur affects the accuracy and the confidence of networks that were trained on sharp images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal

@@ -1,7 +1,5 @@
 """RQ2: what fine-tuning on blur recovers, what it does to the layers, and where the loss comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 

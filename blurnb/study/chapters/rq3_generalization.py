@@ -1,7 +1,5 @@
 """RQ3: every training against every blur, and the part that scale plays."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """RQ4: whether to deblur first and ask the sharp network, or to train on the mix and ask straight away."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """RQ5: what blur does to the labelling of every pixel, and what training on it recovers."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "blurnb"
-PACKAGE_LINES = 12_500
+PACKAGE_LINES = 12_102
 """Lines of the package that are no docstring. It may fall; whoever raises it takes no line from anywhere else."""
 LONGEST, LONGEST_LOOPS = 350, 400
 FLOORS = 6
@@ -273,7 +273,6 @@ CUTS = {"split", "rsplit", "splitlines", "partition", "rpartition", "startswith"
 REVIEWED = {
     "blurnb/report/card/pages.py": "a whole page's blanks, what Markdown would take for markup, and cells that are "
     "numbers, which stand to the right",
-    "blurnb/report/figures/marks.py": "the unit at the end of a metric's heading",
     "blurnb/report/markdown.py": "cells that are numbers stand to the right",
     "blurnb/report/numbers.py": "the sign of a number that was just printed",
     "blurnb/report/rules.py": "line ends in the docstring of a rule",

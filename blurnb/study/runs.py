@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,8 +147,8 @@ def opened_images(parameters: Evaluated, pair: Pair) -> datasets.Dataset:
 
 
 def folder_name(root: str) -> str:
-    """What a user's own folder is called."""
-    return Path(root).expanduser().resolve().name
+    """What a user's own folder is called; bytes that are no text are spelled out."""
+    return os.fsencode(Path(root).expanduser().resolve().name).decode(errors="backslashreplace")
 
 
 def scales_for(images, scales: Iterable[str]) -> tuple[str, ...]:

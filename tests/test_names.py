@@ -1,12 +1,12 @@
 """A name is a word: what users call their classes and folders comes through every table, file and page as itself."""
 
-import html
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import hypothesis
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import strategies
@@ -27,10 +27,12 @@ FORK = 'fork vs spoon, "x"'
 NAMES = (
     FORK, "mix, 2 blocks frozen", "D8", "=1+1", "'quoted", " padded ", "a|b\\|c\\", "$\\frac{x$", "<b onclick=x>",
     "[l](javascript:x)", "![i](http://x)", "{{ 7 * 7 }}", "{eval}`rm`", "two\nlines\r\n", "", "nan", "true",
-    "\x00\u2028", "\udcff", "all",
+    "\x00\u2028", "&lt;b&gt;", "all",
 )  # fmt: skip
 BLURS = {"profile": "smoke", "blurs": "sharp,D16", "precision": "float32", "network": "vgg_mini", "weights": "none"}
-text = strategies.text(alphabet=strategies.characters(), max_size=40) | strategies.sampled_from(NAMES)
+text = strategies.text(
+    alphabet=strategies.characters(exclude_categories=("Cs",)), max_size=40
+) | strategies.sampled_from(NAMES)
 some = hypothesis.settings(
     max_examples=12, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
@@ -78,7 +80,7 @@ def answered(planted, monkeypatch, tmp_path):
         }
         if chapter == "rq5":
             given |= {"dataset": "voc-layout", "train_images": 0, "train_batch": 12, "base_epochs": 1, "epochs": 1}
-            given |= {"hidden_channels": 2, "features": "frozen", "mixes": "sharp,mix"}
+            given |= {"hidden_channels": 2, "features": "trained", "mixes": "sharp,mix"}
         else:
             given |= {"dataset": "folder"}
         found = module.run(module.Parameters.validate(given))
@@ -94,7 +96,7 @@ def answered(planted, monkeypatch, tmp_path):
 
 
 def _built(class_count: int, weights: str) -> nn.Module:
-    return vgg_mini.vgg_mini(class_count, width=1)
+    return vgg_mini.VGGMini(class_count, width=1)
 
 
 # ------------------------------------------------------------------------------------------------ what a page does
@@ -142,8 +144,6 @@ def harmless(frame) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_cell_of_a_table_acts(name):
-    import pandas as pd
-
     frame = pd.DataFrame({"class": [name, "b"], "top-1": ["1 [0, 2]", "2"]})
     harmless(frame)
     found = rendered(markdown(frame))
@@ -153,8 +153,6 @@ def test_no_cell_of_a_table_acts(name):
 @some
 @hypothesis.given(text)
 def test_no_text_whatever_acts(name):
-    import pandas as pd
-
     harmless(pd.DataFrame({"class": [name]}))
 
 
@@ -197,6 +195,7 @@ def test_rq5_tells_classes_of_pixels_by_any_name(answered, name):
     harmless(table)
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 @hypothesis.settings(some, max_examples=6)
 @hypothesis.given(text)
 @hypothesis.example(FORK)
@@ -205,8 +204,7 @@ def test_the_card_shows_any_name_and_obeys_none(answered, name):
     facts = card.collect(back, note, back.head(0))
     whole = Page(card.page(facts))
     assert not whole.tags & {"script", "iframe", "object", "a", "b", "i"}
-    shown = html.unescape(card.page(facts))
-    assert name.replace("\r", "\n") in shown.replace("\r", "\n")
+    assert any(name.split() == words.split() or name in words for words in whole.words) or not name.strip()
     written = rendered(card.markdown(facts))
     assert not written.tags & {"script", "img", "a", "eq"}
 
@@ -226,3 +224,8 @@ def test_a_folder_of_ones_own_ends_in_its_column(answered, tmp_path, monkeypatch
     assert set(rows["folder"]) == {FORK}
     assert set(rows["part"]) == {"", FORK, "spoon"}
     assert selection.one_source(rows, "it")[1] == f"folder {FORK}, frame 48"
+
+
+def test_a_folder_whose_name_is_no_text_is_spelled_out():
+    assert runs.folder_name("/photos/caf\udce9") == "caf\\xe9"
+    assert runs.folder_name(f"/photos/{FORK}") == FORK

@@ -1,5 +1,6 @@
 """Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,8 +141,8 @@ def opened_images(parameters: Evaluated, pair: Pair) -> datasets.Dataset:
 
 
 def folder_name(root: str) -> str:
-    """What a user's own folder is called."""
-    return Path(root).expanduser().resolve().name
+    """What a user's own folder is called; bytes that are no text are spelled out."""
+    return os.fsencode(Path(root).expanduser().resolve().name).decode(errors="backslashreplace")
 
 
 def scales_for(images, scales: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ NOTHING = ("", "–", "not run yet")
 
 # A number, perhaps with an interval or a unit behind it; a hash or a date is none.
 _NUMERIC = re.compile(r"[+\N{MINUS SIGN}<-]?\d[\d,.]*( .*)?")
-_ACTS = str.maketrans({"<": "&lt;", "`": "&#96;", "{": "&#123;", "\n": " ", "\r": " "})
+_HARMLESS = str.maketrans({"<": "&lt;", "`": "&#96;", "{": "&#123;", "\n": " ", "\r": " ", "|": "\\|"})
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -24,13 +24,7 @@ def markdown(frame: pd.DataFrame) -> str:
         return bool(cells) and all(_NUMERIC.fullmatch(cell) for cell in cells)
 
     def line(cells) -> str:
-        return "| " + " | ".join(_harmless(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(str(cell).translate(_HARMLESS).replace("![", "!&#91;") for cell in cells) + " |"
 
     rule = ["---:" if numeric(frame[column]) else ":---" for column in frame.columns]
-    return (
-        "\n".join([line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]) + "\n"
-    )
-
-
-def _harmless(cell: str) -> str:
-    return cell.translate(_ACTS).replace("![", "!&#91;")
+    return "\n".join(map(line, [frame.columns, rule, *frame.itertuples(index=False)])) + "\n"

@@ -1,6 +1,7 @@
 """One way to print a number, with its interval, everywhere."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -36,6 +37,12 @@ def cell(rows: pd.DataFrame, metric: str = "top1", signed: bool = False) -> str:
     if rows.empty:
         return "–"
     return interval(*selection.estimate(rows), int(rows["n"].max()), metric, signed)
+
+
+def counted(n: Sequence[int]) -> str:
+    """`n = 500`, or what the counts span."""
+    least, most = min(n), max(n)
+    return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
 
 
 def duration(seconds: float) -> str:

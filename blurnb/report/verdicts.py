@@ -37,12 +37,6 @@ class Verdict:
     rule: str = ""
     note: str = ""
 
-    def sentence(self) -> str:
-        """The verdict as a line of prose: `Claim 1: reproduced (vgg_mini on scenes, n = 2,000: ...).`"""
-        if self.verdict == NOT_RUN:
-            return f"Claim {self.claim}: not run ({self.note})."
-        return f"Claim {self.claim}: {self.verdict} ({self.evidence}: {self.effect_text()})."
-
     def effect_text(self) -> str:
         """Effect with interval and unit, e.g. `−22.4 [−25.1, −19.7] points of top-1 at D8`."""
         if math.isnan(self.effect):
@@ -127,8 +121,3 @@ def combine(verdicts: Sequence[Verdict]) -> Verdict:
     if not others:
         return decisive
     return replace(decisive, note=f"{decisive.note}. Beside it {'; '.join(others)}")
-
-
-def scoreboard(rows: pd.DataFrame, profiles: Sequence[str], metric: str = "top1") -> list[Verdict]:
-    """The combined verdict of every claim in every profile, by claim, then in the order of `profiles`."""
-    return [combine(judge(claim, rows, profile, metric)) for claim in CLAIMS for profile in profiles]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
-from blurnb.report import selection
+from blurnb.report import numbers, selection
 from blurnb.report.figures import marks
 from blurnb.report.figures.palette import QUIET, colour, styled
 
@@ -56,7 +56,7 @@ def reliability(rows: pd.DataFrame, blurs: Sequence[str] = ("sharp", "D8")) -> F
         axes.set_title(f"{training}, {blur}{error}", fontsize=9.5, color=ink)
     figure.supxlabel("stated confidence, %", fontsize=9.5)
     figure.supylabel("accuracy, %", fontsize=9.5)
-    terms = marks.counted(totals), "below the line: too sure", "bar: 95 % interval"
+    terms = numbers.counted(totals), "below the line: too sure", "bar: 95 % interval"
     marks.subtitle(figure, ", ".join(source), *terms)
     return figure
 

@@ -142,7 +142,9 @@ def _drawn(
         doses, drawn = [dose for dose, _ in line], [point for _, point in line]
         values, bars = [point[0] for point in drawn], np.hstack([marks.whisker(point) for point in drawn])
         axes.errorbar(doses, values, yerr=bars, fmt="o-", color=ink, markersize=4.5, label=name)
-        half = _half(doses, drawn, factor, chance)
+        known = not any(map(math.isnan, np.ravel(drawn)))
+        shares = [[point[k] / factor for point in drawn] for k in range(3 if known else 1)]
+        half = intervals.half_accuracy_radius(doses, *shares, chance=chance)
         if math.isfinite(half.radius):
             middle = (values[0] + factor * chance) / 2
             axes.plot(half.radius, middle, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
@@ -158,12 +160,6 @@ def _drawn(
     half = "half the sharp accuracy" if chance == 0 else "midway from sharp to chance"
     marks.subtitle(figure, found, *terms, f"tick: {half}, 95 % interval in brackets")
     return figure
-
-
-def _half(doses: Sequence[float], drawn: Sequence[marks.Triple], factor: float, chance: float) -> intervals.HalfRadius:
-    known = not any(map(math.isnan, np.ravel(drawn)))
-    ends = [[point[k] / factor for point in drawn] for k in range(3 if known else 1)]
-    return intervals.half_accuracy_radius(doses, *ends, chance=chance)
 
 
 def _write_beside(axes, beside: list[tuple[float, str, str]], right: float) -> None:

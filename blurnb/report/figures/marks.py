@@ -1,5 +1,6 @@
 """The marks that figures share: which rows to draw, the axis of blurs, dots with whiskers, the line that states n."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,8 +13,8 @@ from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.intervals import Triple
 from blurnb.metrics import METRICS
-from blurnb.report import selection
-from blurnb.report.figures.palette import CARD, QUIET, card, colour, marker
+from blurnb.report import numbers, selection
+from blurnb.report.figures.palette import CARD, QUIET, card, colour, family_colour, marker
 
 WHOLE = {"frozen": "none", "per_scale": False}
 """What a training is unless it says otherwise: of the whole network, one for all scales."""
@@ -90,7 +91,7 @@ def subtitle(figure: Figure, rows: pd.DataFrame | str, *more: str) -> None:
     if isinstance(rows, str):
         parts = [rows, *more]
     else:
-        parts = [*selection.one_source(rows, "a figure"), counted(rows["n"]), *more]
+        parts = [*selection.one_source(rows, "a figure"), numbers.counted(rows["n"]), *more]
     width, lines = int(figure.get_size_inches()[0] * 12.6), []
     for part in filter(None, (part.replace("$", r"\$") for part in parts)):  # a file name is no formula
         if lines and len(lines[-1]) + len(part) + 3 <= width:
@@ -98,12 +99,6 @@ def subtitle(figure: Figure, rows: pd.DataFrame | str, *more: str) -> None:
         else:
             lines.append(part)
     figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=9, color=QUIET, linespacing=1.35)
-
-
-def counted(n: Sequence[int]) -> str:
-    """`n = 500`, or what the counts span."""
-    least, most = min(n), max(n)
-    return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
 
 
 def whisker(point: Triple) -> np.ndarray:
@@ -114,23 +109,15 @@ def whisker(point: Triple) -> np.ndarray:
 
 def dots(axes: Axes, found: Mapping[str, Triple], places: Mapping[str, float], joined: bool = True, **style) -> None:
     """A dot with a whisker for each blur at its height; a thin line joins the doses of a family."""
-    for doses in _families(found) if joined else ():
-        style_of_line = {"color": colour(doses[0]), "linewidth": 1, "alpha": 0.5, "zorder": 1, "gid": "family"}
-        axes.plot([found[blur][0] for blur in doses], [places[blur] for blur in doses], **style_of_line)
+    parsed = [labels.parse(blur) for blur in found if joined]
+    doses = [one.label for one in parsed if len(one.parameters) == 1 and not one.is_random]  # they differ in one number
+    for family, some in itertools.groupby(doses, labels.family):
+        line = [(found[blur][0], places[blur]) for blur in some]
+        axes.plot(*zip(*line), color=family_colour(family), linewidth=1, alpha=0.5, zorder=1, gid="family")
     for blur, point in found.items():
         shown = {"markersize": 5.5, "elinewidth": 1.6, "zorder": 3, "label": blur} | style
         shown |= {"fmt": marker(blur), "color": colour(blur), "capsize": 0}
         axes.errorbar(point[0], places[blur], xerr=whisker(point), **shown)
-
-
-def _families(blurs) -> list[list[str]]:
-    """The blurs that differ in one number, and so are doses of one thing, by family."""
-    doses: dict[str, list[str]] = {}
-    for blur in blurs:
-        one = labels.parse(blur)
-        if labels.FAMILIES[one.family].letter and len(one.parameters) == 1:
-            doses.setdefault(one.family, []).append(blur)
-    return list(doses.values())
 
 
 def blur_axis(axes: Axes, blurs: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from blurnb import intervals, labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
-from blurnb.report import selection
+from blurnb.report import numbers, selection
 from blurnb.report.figures import marks
 from blurnb.report.figures.palette import CARD, INK, QUIET, WIDTH, card, colour, styled
 from blurnb.report.tables.segmentation import class_changes
@@ -197,7 +197,7 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
     marks.down(axes, len(found) - 0.4, -0.6)
     axes.set(xlim=(-3, 103), xlabel=METRICS["top1"].along)
     source = selection.one_source(selection.select(rows, part_kind="class"), "most_affected")
-    terms = f"{marks.counted(found['n'])} a class", f"scale {found['scale'].iloc[0]}", "hollow: sharp"
+    terms = f"{numbers.counted(found['n'])} a class", f"scale {found['scale'].iloc[0]}", "hollow: sharp"
     blurred = f"filled: {found['blur'].iloc[0]}", "bar: 95 % interval of the change"
     marks.subtitle(figure, *source, *terms, *blurred)
     return figure

@@ -1,4 +1,4 @@
-"""How right networks are, by blur and by training; layer by layer, how like a blurred image is to its sharp twin."""
+"""How right networks are, by blur and by training."""
 
 import math
 
@@ -10,7 +10,7 @@ from blurnb.metrics import METRICS
 from blurnb.report import numbers, paper, selection
 
 
-def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool = True) -> pd.DataFrame:
+def by_blur(rows: pd.DataFrame, metric: str = "top5") -> pd.DataFrame:
     """One line a condition: n, ours with interval, the paper's value, and the share of the sharp score each keeps.
 
     Parameters
@@ -18,13 +18,10 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool =
     rows
         Records of one experiment; columns for network, data, training and scale appear where these differ.
     metric
-        A key of METRICS.
-    compare_with_paper
-        In top-5 only, the one accuracy it published. The difference is of shares kept, ours minus the paper's, in
-        points, so that networks of unequal strength can be compared at all.
+        A key of METRICS; the paper stands beside top5 only, the one accuracy it published. The difference is of
+        shares kept, ours minus the paper's, in points, so that networks of unequal strength can be compared at all.
     """
     rows = _plain(rows, metric, "the table by blur")
-    compare_with_paper = compare_with_paper and metric == "top5"
     keeps = METRICS[metric].is_proportion or metric == "miou"
     lines = []
     for scale in labels.scales_in_order(rows["scale"]):
@@ -40,7 +37,7 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5", compare_with_paper: bool =
                     if sharp is not None and blur != "sharp":
                         share = intervals.share_kept(sharp, one)[0]
                         line["share of sharp kept, %"] = numbers.number(share, n)
-                    if compare_with_paper:
+                    if metric == "top5":
                         line |= _beside_the_paper(scale, blur, training, share, n)
                     lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
@@ -83,32 +80,6 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
 def across(part: pd.DataFrame, blurs: list[str], metric: str, signed: bool = False) -> dict[str, str]:
     """Value with interval under each of `blurs`, a dash where there is none."""
     return {blur: numbers.cell(selection.select(part, blur=blur), metric, signed) for blur in blurs}
-
-
-def layers(rows: pd.DataFrame, metric: str = "cosine", blur: str = "D8") -> pd.DataFrame:
-    """Similarity of each layer under `blur` with its sharp twin, by training, beside that with another sharp image.
-
-    `metric` is cosine or cka; `rows` are of one network and data set.
-    """
-    of = {"metric": metric, "part_kind": "layer"}
-    twins = selection.estimates(rows, blur=blur, versus_blur="sharp", **of)
-    others = selection.estimates(rows, blur="sharp", versus_image="other", **of)
-    if twins.empty:
-        raise UserError(
-            f"the table of layers needs rows of metric {metric!r} under {blur}; run the chapter on fine-tuning"
-        )
-    both = pd.concat([twins, others])
-    selection.one_source(both, "the table of layers")
-    columns = {}
-    for training, part in selection.trainings(both).items():
-        columns[training] = selection.select(part, versus_blur="sharp")
-        columns[f"{training}, other image"] = selection.select(part, versus_image="other")
-    there = {title: part for title, part in columns.items() if len(part)}
-    lines = []
-    for layer in labels.layers_in_order(both["part"]):
-        cells = {title: numbers.cell(selection.select(part, part=layer), metric) for title, part in there.items()}
-        lines.append({"layer": layer} | cells)
-    return pd.DataFrame(lines)
 
 
 def _plain(rows: pd.DataFrame, metric: str, what: str) -> pd.DataFrame:

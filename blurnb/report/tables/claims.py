@@ -19,12 +19,11 @@ def scoreboard(
 
     `chapters` makes that a link where it has the experiment (``{"rq1": "../notebooks/rq1_degradation.ipynb"}``).
     """
-    found = {(v.claim, v.profile): v for v in verdicts.scoreboard(records, profiles, metric)}
     lines = []
     for claim in CLAIMS.values():
         line = {"claim": str(claim.number), "statement": claim.statement}
         for profile in profiles:
-            one = found[claim.number, profile]
+            one = verdicts.combine(verdicts.judge(claim.number, records, profile, metric))
             ran = one.verdict != verdicts.NOT_RUN
             line[profile] = f"**{one.verdict}**: {one.effect_text()}; {one.evidence}" if ran else one.verdict
         name, target = claim.experiment.upper(), (chapters or {}).get(claim.experiment)

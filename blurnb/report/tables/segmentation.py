@@ -80,14 +80,8 @@ def class_sentence(rows: pd.DataFrame) -> str:
     better = sum(change[1] > mean for change in found["change"])
     expected = 0.05 * len(found)
     return (
-        f"Of {len(found)} classes (n = {class_counts(found)} a class), {worse} lose more under "
+        f"Of {len(found)} classes ({numbers.counted(found['n'])} a class), {worse} lose more under "
         f"{found['blur'].iloc[0]} than the mean of {abs(100 * mean):.1f} points and {better} less, with whole 95 % "
         f"intervals; about {expected:.1f} of {len(found)} would by chance. The ends of an ordered list are always "
         "partly luck."
     )
-
-
-def class_counts(found: pd.DataFrame) -> str:
-    """Images of a class, `40` or `12 to 40`, of what `class_changes` returns."""
-    least, most = found["n"].min(), found["n"].max()
-    return f"{least}" if least == most else f"{least} to {most}"

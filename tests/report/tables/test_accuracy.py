@@ -1,7 +1,7 @@
 """Accuracy as tables: by blur beside the paper, by training, and layer by layer."""
 
 import pytest
-from planted import layer, row, rows
+from planted import row, rows
 
 from blurnb import intervals
 from blurnb.errors import UserError
@@ -59,21 +59,6 @@ def test_training_by_blur_is_a_matrix():
     assert frame.set_index("trained on").loc["defocus", "sharp"] == "–"
     with pytest.raises(UserError, match="one scale"):
         accuracy.by_training(rows(*given, planted(scale="256")), "top5")
-
-
-def test_layer_table_keeps_the_order_of_the_network():
-    one = {"dataset": "imagenet-sample", "ci_low": 0.6, "ci_high": 0.8}
-    given = []
-    for name in ("conv10", "conv2", "fc6"):
-        for training in ("sharp", "mix"):
-            given.append(layer(name, blur="D8", value=0.7, training=training, **one))
-            given.append(layer(name, value=0.3, training=training, versus_image="other", **one))
-    frame = accuracy.layers(rows(*given))
-    assert frame["layer"].tolist() == ["conv2", "conv10", "fc6"]
-    assert list(frame.columns) == ["layer", "sharp", "sharp, other image", "mix", "mix, other image"]
-    assert frame.loc[0, "sharp"] == "0.700 [0.600, 0.800]"
-    with pytest.raises(UserError, match="metric 'cka' under D8; run the chapter on fine-tuning"):
-        accuracy.layers(rows(*given), "cka")
 
 
 def test_trainings_with_frozen_blocks_have_lines_of_their_own():

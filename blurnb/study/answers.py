@@ -1,6 +1,5 @@
 """The answering loop: images, conditions and a task in; one answer an image and condition out, kept as they come."""
 
-import itertools
 import json
 import time
 import typing
@@ -180,16 +179,12 @@ def part_of(images, computing: Computing, place: int, count: int) -> range:
 
 def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
     """(window, items) in order, loaded by `pool` while the network works, at most `ahead` windows early."""
-    waiting: list[tuple[range, Future]] = []
-    source = iter(windows)
-    for window in itertools.islice(source, ahead):
-        waiting.append((window, pool.submit(_load, images, window, task)))
-    while waiting:
-        window, future = waiting.pop(0)
-        loaded = future.result()
-        for following in itertools.islice(source, 1):
-            waiting.append((following, pool.submit(_load, images, following, task)))
-        yield window, loaded
+    waiting: dict[int, Future] = {}
+    for place, window in enumerate(windows):
+        for early in range(place, min(place + ahead + 1, len(windows))):
+            if early not in waiting:
+                waiting[early] = pool.submit(_load, images, windows[early], task)
+        yield window, waiting.pop(place).result()
 
 
 def _load(images, window: range, task: Task) -> list:

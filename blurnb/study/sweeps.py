@@ -32,6 +32,7 @@ from blurnb.errors import UserError
 from blurnb.study import chapters, grids, journal, notebooks
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
+RETRIES = 2
 CUT = ("rq1",)
 """Chapters whose images can be answered in parts, so that the run over all of them finds the answers."""
 
@@ -115,13 +116,12 @@ def run(
     scheduler: str = "local",
     workers: int = 0,
     shards: int = 1,
-    retries: int = 2,
 ) -> pd.DataFrame:
     """Run every set of parameters that is not done yet, merge the records, and return the `status` of all.
 
     `scheduler` is "local" (that many `workers` on this machine; 0: one a processor, at most one a run) or a Dask
     scheduler's address. With `shards` the images of each run are answered in that many parts first (RQ1 alone).
-    A run whose worker dies is given to another, one whose kernel dies is tried `retries` more times; one that stops
+    A run whose worker dies is given to another, one whose kernel dies is tried RETRIES more times; one that stops
     with an error is not tried again before the next sweep. Raises UserError before anything starts for parameters
     that the chapter refuses, a folder that another sweep is using, and a scheduler that cannot be reached.
     """
@@ -135,7 +135,7 @@ def run(
         missing = [address for address in plan if _state(output / "runs" / address)["state"] != DONE]
         if missing:
             with _client(scheduler, workers or min(os.cpu_count() or 1, len(missing) * shards)) as client:
-                _work(client, chapter, {address: plan[address] for address in missing}, output, shards, retries)
+                _work(client, chapter, {address: plan[address] for address in missing}, output, shards)
         _merge(output, plan)
         return status(output)
 
@@ -182,7 +182,7 @@ def _client(scheduler: str, workers: int) -> Iterator:
         yield client
 
 
-def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int, retries: int) -> None:
+def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int) -> None:
     from distributed import as_completed
 
     addresses, parts = {}, []
@@ -190,8 +190,8 @@ def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, coun
         own = []
         for place in range(1, count + 1) if count > 1 else ():
             key = f"answers-{address}-{place}-of-{count}"
-            own.append(client.submit(answer, chapter.question, parameters, place, count, key=key, retries=retries))
-        future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=retries)
+            own.append(client.submit(answer, chapter.question, parameters, place, count, key=key, retries=RETRIES))
+        future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=RETRIES)
         addresses[future] = address
         parts += own
     failed = 0
@@ -224,12 +224,8 @@ def _result(future) -> dict:
 def _keep(folder: Path, parameters: Mapping, result: Mapping) -> None:
     """Put a run's files and status into `folder`: whole or not at all, in place of an earlier, failed try."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in result["files"].items()}
-    about = {
-        "state": FAILED if result["reason"] else DONE,
-        "parameters": dict(parameters),
-        "seconds": round(result["seconds"], 2),
-        "files": digests,
-    } | {name: result[name] for name in ("reason", "worker")}
+    about = {"state": FAILED if result["reason"] else DONE, "parameters": dict(parameters)}
+    about |= {**result, "seconds": round(result["seconds"], 2), "files": digests}
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         for name, content in result["files"].items():

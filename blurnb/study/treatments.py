@@ -1,7 +1,8 @@
 """What happens to an image before a network sees it: blur, noise, rounding, restoration; each a column."""
 
+import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -150,36 +151,26 @@ def default_weights(methods: Sequence[str], noises: Sequence[float]) -> Weights:
 
 
 def tuned_weights(
-    methods: Sequence[str],
-    noises: Sequence[float],
-    images: Callable[[], torch.Tensor],
-    facts: Mapping,
-    protocol: Protocol,
-    blurs: Sequence[str],
-    *,
-    store: str | Path,
-    title: str = "",
+    methods: Sequence[str], noises: Sequence[float], images, protocol: Protocol, blurs: Sequence[str], store: str | Path
 ) -> Weights:
-    """Weights tuned by PSNR on small images (N, 3, H, W), whose statistics differ from photographs': once for a store.
+    """Weights tuned by PSNR on a data set of small images, whose statistics differ from photographs': once for a store.
 
-    `facts` identify the images, which are loaded only where something is missing.
+    The images are loaded only where something is missing.
     """
     blurs = [blur for blur in blurs if blur != "sharp"]
-    facts = {"tuning": versions([Treatment("sharp", method="any")]), **facts, "blurs": blurs}
+    facts = {"tuning": versions([Treatment("sharp", method="any")]), "data": images.fingerprint, "blurs": blurs}
     facts |= {"frame": protocol.frame, "seed": protocol.seed}
-    loaded: list[torch.Tensor] = []
+    pixels = functools.cache(lambda: torch.stack([images.load(i) for i in range(len(images))]))
 
     def tune(method: str, noise: float) -> list:
-        if not loaded:
-            loaded.append(images())
-        factor = min(loaded[0].shape[-2:]) / protocol.frame
+        factor = min(pixels().shape[-2:]) / protocol.frame
         given = [blurring.kernel_for(blur, factor, protocol.seed, "tuning") for blur in blurs]
-        found = deblurring.tune(loaded[0], given, method, noise, seed=protocol.seed)
+        found = deblurring.tune(pixels(), given, method, noise, seed=protocol.seed)
         return [found.weight, sorted(found.psnr.items())]
 
     weights = {}
     keys = [(method, noise) for method in methods for noise in noises]
-    for method, noise in tqdm(keys, desc=title or "tuning", unit="weight", leave=False, mininterval=1):
+    for method, noise in tqdm(keys, desc=f"tuning on {images.name}", unit="weight", leave=False, mininterval=1):
         own = facts | {"method": method, "noise_sd": noise, "grid": deblurring.GRIDS[method]}
         weights[method, noise] = stores.once(store, "weights of methods", own, partial(tune, method, noise))[0]
     return weights

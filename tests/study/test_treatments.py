@@ -1,5 +1,7 @@
 """What is done to an image before a network sees it: what the method says, the same alone as among others."""
 
+from dataclasses import replace
+
 import numpy as np
 import planted
 import pytest
@@ -13,7 +15,7 @@ from blurnb.study.treatments import ANOTHER_DRAW, Condition, Treatment
 SIDE = 48
 PLAIN = Protocol(frame=SIDE)
 WEIGHTS = {("wiener", 0.0): 1e-3, ("wiener", 0.01): 1e-2}
-SMALL = {"methods": ["wiener"], "noises": [0.0, 0.01], "facts": {"data": "squares"}, "protocol": PLAIN}
+SMALL = {"methods": ["wiener"], "noises": [0.0, 0.01], "protocol": PLAIN}
 
 
 def pixels(count=2):
@@ -148,19 +150,20 @@ def test_default_weights_are_those_of_the_methods():
 def test_tuned_weights_lie_on_the_grid_and_are_found_only_once(tmp_path):
     asked = []
 
-    def images():
-        asked.append(1)
-        return pixels(2)
+    def draw(index):
+        asked.append(index)
+        return pixels(2)[index]
 
+    images = planted.images(2, SIDE, draw=draw)
     given = {**SMALL, "images": images, "blurs": ["sharp", "D3"], "store": tmp_path}
     weights = treatments.tuned_weights(**given)
     assert set(weights) == {("wiener", 0.0), ("wiener", 0.01)}
     assert set(weights.values()) <= set(deblurring.GRIDS["wiener"])
     assert weights["wiener", 0.01] > weights["wiener", 0.0]
     assert treatments.tuned_weights(**given) == weights
-    assert len(asked) == 1, "images are loaded where something is missing, and once"
-    treatments.tuned_weights(**given | {"facts": {"data": "others"}})
-    assert len(asked) == 2
+    assert asked == [0, 1], "images are loaded where something is missing, and once"
+    treatments.tuned_weights(**given | {"images": replace(images, fingerprint="others")})
+    assert asked == [0, 1, 0, 1]
 
 
 def test_only_what_restores_brings_the_versions_of_restoration():

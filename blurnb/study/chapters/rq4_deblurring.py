@@ -165,11 +165,7 @@ def _weights(opened: Opened, parameters: Parameters, methods: Sequence[str]) -> 
         return treatments.default_weights(methods, noises)
     images = networks.training_images(opened.pair, parameters)
     images = datasets.sample(images, min(parameters.tuning_images, len(images)), parameters.seed)
-    return treatments.tuned_weights(
-        methods, noises, lambda: torch.stack([images.load(i) for i in range(len(images))]),
-        {"data": images.fingerprint}, opened.protocol, parameters.blurs,
-        store=files.cache_folder(), title=f"tuning on {images.name}",
-    )  # fmt: skip
+    return treatments.tuned_weights(methods, noises, images, opened.protocol, parameters.blurs, files.cache_folder())
 
 
 def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:

@@ -10,7 +10,6 @@ from blurnb import labels
 from blurnb.recognition import label_maps, zoomout
 from blurnb.study import (
     answers,
-    confusion,
     measures,
     networks,
     parameters,
@@ -89,7 +88,7 @@ def run(parameters: Parameters) -> Run:
             found = answers.gather(maps, conditions, task, recorder.computing, title=title)
             matrices = known[name] = segmenting.matrices(found, len(maps.classes))
             total = sum(next(iter(matrices.values())).values()).sum(0)
-            absent = confusion.absent(total, maps.classes)
+            absent = [name for name, row in zip(maps.classes, total) if not row.sum()]
             run_id = recorder.ran(found.decided, origin, absent_classes=absent, **found.circumstances)
             for one, regions in matrices.items():
                 here = opened.columns | name.columns() | one.columns()
@@ -169,12 +168,7 @@ def examples(parameters: Parameters, blur: str = "D8", count: int = 2) -> dict:
         image, truth = maps.load(int(index))
         said = [task.pixels(image, maps.ids[index], both, truth.shape) for task in shown.values()]
         for place, one in enumerate(both):
-            rows.append(
-                {
-                    "blur": one.blur,
-                    "image": said[0][0][place].permute(1, 2, 0).numpy(),
-                    "truth": truth.numpy(),
-                    "answers": [named[place] for _, named in said],
-                }
-            )
+            pixels = said[0][0][place].permute(1, 2, 0).numpy()
+            named = [answered[place] for _, answered in said]
+            rows.append({"blur": one.blur, "image": pixels, "truth": truth.numpy(), "answers": named})
     return {"classes": maps.classes, "columns": list(shown), "rows": rows}

@@ -1,6 +1,7 @@
 """RQ2: what fine-tuning on blur recovers, what it does to the layers, and where the loss comes from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -43,7 +44,7 @@ def run(parameters: Parameters) -> Run:
             if mix in parameters.mixes:
                 name = Trained(mix, first)
                 compared.calibration(name, opened.scales[0])
-                readable = opened.with_images(_answered(opened.images, compared.tables[name]))
+                readable = replace(opened, images=_answered(opened.images, compared.tables[name]))
                 _compare_layers(recorder, readable, name, *networks.tuned(pair, parameters, mix, first))
     return recorder.run
 

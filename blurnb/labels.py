@@ -23,10 +23,10 @@ SMALLEST_SIDE, LARGEST_SIDE = 32, 4096
 class Family(NamedTuple):
     """A kind of blur: how its labels are written and what their number means.
 
-    `letter` and `parameter` (name, smallest, largest) belong to families whose labels hold a number, `words` to the
-    others: label -> parameters. `kernel_sd` is the kernel's standard deviation for a strength of 1 (root mean square
-    over both axes; NaN where every image draws its own kernel), `axis` the strength as a figure names it, `phrase`
-    the blur in the middle of a sentence.
+    `letter` and `parameter` (name, smallest, largest) belong to families whose labels hold a number (and an angle where
+    `is_turned`), `words` to the others: label -> parameters. `kernel_sd` is the kernel's standard deviation for a
+    strength of 1 (root mean square over both axes; NaN where every image draws its own kernel), `axis` the strength as
+    a figure names it, `phrase` the blur in the middle of a sentence.
     """
 
     kernel_sd: float
@@ -35,6 +35,7 @@ class Family(NamedTuple):
     letter: str = ""
     parameter: tuple[str, float, float] = ("", 0.0, 0.0)
     words: dict[str, dict[str, float]] = {}
+    is_turned: bool = False
 
     @property
     def is_random(self) -> bool:
@@ -47,16 +48,21 @@ FAMILIES = {
     "sharp": Family(0.0, "", "no blur", words={"sharp": {}}),
     "defocus": Family(0.5, "defocus radius", "defocus of radius {:g} pixels", "D", ("radius", 0.0, FRAME / 2)),
     "gaussian": Family(1.0, "Gaussian sigma", "a Gaussian of sigma {:g}", "G", ("sigma", 0.0, FRAME / 8)),
-    "motion": Family(24**-0.5, "length of motion", "{:g} pixels moved", "M", ("length", 1.0, FRAME)),
+    "motion": Family(24**-0.5, "length of motion", "{:g} pixels moved", "M", ("length", 1.0, FRAME), is_turned=True),
     "shake": Family(
         math.nan, "grid of shake", "a hand-held trajectory",
         words={"shake": {}, **{f"shake{grid}": {"grid": grid} for grid in GRIDS}},
     ),
     "inertial": Family(math.nan, "inertial shake", "a hand-held trajectory", words={"inertial": {}}),
 }  # fmt: skip
-GRAMMAR = "sharp, D<radius>, G<sigma>, M<length>@<angle>, shake, shake8, shake16, shake24, inertial"
+GRAMMAR = ", ".join(
+    part
+    for one in FAMILIES.values()
+    for part in one.words or [f"{one.letter}<{one.parameter[0]}>{'@<angle>' if one.is_turned else ''}"]
+)
 
 _LETTERS = {family.letter: name for name, family in FAMILIES.items() if family.letter}
+_TURNED = {family.letter for family in FAMILIES.values() if family.is_turned}
 _WORDS = {word: (name, given) for name, family in FAMILIES.items() for word, given in family.words.items()}
 _NUMBER = "(?:0|[1-9][0-9]*)(?:[.][0-9]+)?"
 _PATTERN = re.compile(f"(?P<letter>[{''.join(_LETTERS)}])(?P<size>{_NUMBER})(?:@(?P<angle>-?{_NUMBER}))?")
@@ -121,7 +127,7 @@ def parse(label: str) -> Blur:
         family, given = _WORDS[label]
         return Blur(label, family, tuple(given.items()))
     found = _PATTERN.fullmatch(label)
-    if not found or (found["letter"] == "M") != (found["angle"] is not None):
+    if not found or (found["letter"] in _TURNED) != (found["angle"] is not None):
         raise UserError(f"blur label {shown(label)} is none of {GRAMMAR}{_suggestion(label[:40])}")
     family = _LETTERS[found["letter"]]
     name, smallest, largest = FAMILIES[family].parameter
@@ -149,8 +155,8 @@ def _suggestion(label: str) -> str:
     """``; did you mean D8?`` for a label that is nearly one, else examples."""
     numbers = [_text(float(number)) for number in re.findall("[0-9]+(?:[.][0-9]+)?", label)]
     letter = label.strip()[:1].upper()
-    if letter == "M" and numbers:
-        return f"; did you mean M{numbers[0]}@{numbers[1] if len(numbers) > 1 else 0}?"
+    if letter in _TURNED and numbers:
+        return f"; did you mean {letter}{numbers[0]}@{numbers[1] if len(numbers) > 1 else 0}?"
     if letter in _LETTERS and numbers:
         return f"; did you mean {letter}{numbers[0]}?"
     examples = ["D8", "G4", "M21@30"]

@@ -37,7 +37,11 @@ from torch.nn import functional as F
 from blurnb import provenance, records
 from blurnb.optics import blurring, resampling
 from blurnb.recognition import backends, datasets, models
-from blurnb.study import evaluation, memory
+from blurnb.study import answers, memory
+from blurnb.study.answers import Condition
+from blurnb.study.classification import Classification
+from blurnb.study.protocol import Protocol
+from blurnb.study.treatments import Treatment
 
 BLURS = ["D2", "D4", "D6", "D8", "shake", "G4", "G8", "M21@30"]
 PLAIN, TUNED = "plain", "hand-tuned"
@@ -59,15 +63,18 @@ def timed(spent: Seconds, stage: str, call: Callable, *, scale: str = "", blur: 
     return result
 
 
-def photograph(network, dataset, index: int, scales: list[str], protocol: evaluation.Protocol) -> None:
-    """One photograph as `evaluation.evaluate` treats it."""
-    (image,) = evaluation._decode_block(dataset, [index], protocol.frame)
-    sides = sorted({int(scale) for scale in scales})
-    evaluation._answers(network, dataset, [(index, image)], BLURS, scales, sides, protocol, "cpu", BATCH)
+def photograph(task: Classification, dataset, index: int, scales: list[str]) -> None:
+    """One photograph as `answers.gather` treats it, but for the journal."""
+    pixels, truth = task.load(dataset, index)
+    group = answers.Group([dataset.ids[index]], pixels[None], [truth])
+    treatments = [Treatment(blur) for blur in BLURS]
+    for some in (treatments[first : first + BATCH] for first in range(0, len(treatments), BATCH)):
+        asked = [Condition(one, scale) for scale in scales for one in some]
+        task.answer(task.show(group, some), group, some, asked)
 
 
 def parts(spent: Seconds, networks: dict, dataset, index: int, scales: list[str]) -> None:
-    """The parts of the same work, one by one: `networks` are forwards by the name of their way."""
+    """The parts of the same work, one by one: `networks` are forwards and their precision by the name of their way."""
     image = timed(spent, "decode", lambda: dataset.load(index)[None])
     frame = timed(spent, "frame", lambda: resampling.resized(image, 512))
     seen = []
@@ -79,8 +86,8 @@ def parts(spent: Seconds, networks: dict, dataset, index: int, scales: list[str]
         call = lambda scale=scale: resampling.resized(seen, int(scale))  # noqa: E731
         small = timed(spent, "resize", call, scale=scale)
         small = small.contiguous(memory_format=torch.channels_last)
-        for name, (network, protocol) in networks.items():
-            with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16"):
+        for name, (network, precision) in networks.items():
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 call = lambda n=network, x=small: [n(batch) for batch in x.split(BATCH)]  # noqa: E731
                 timed(spent, "network", call, scale=scale, way=name)
 
@@ -136,10 +143,12 @@ def session_for(network):
 
 def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: list[str]) -> Seconds:
     network = models.load(name, "none")
-    quick = {
-        way: (backends.compiled(network, kind, precision, "cpu"), evaluation.Protocol(precision=precision, flip=False))
-        for way, (kind, precision) in OURS.items() if way in chosen
-    }  # fmt: skip
+    ours = {way: how for way, how in OURS.items() if way in chosen}
+    tasks = {
+        way: Classification({"sharp": network}, Protocol(precision=precision), BATCH, backend=kind)
+        for way, (kind, precision) in ours.items()
+    }
+    quick = {way: (backends.compiled(network, *how), how[1]) for way, how in ours.items()}
     session = session_for(network) if TUNED in chosen else None
     kernels = {label: blurring.kernel_for(label) for label in BLURS}
     spent: Seconds = defaultdict(list)
@@ -147,9 +156,8 @@ def measure(name: str, dataset, files: list[Path], scales: list[str], chosen: li
         # The first photograph is not counted: compiling and first touches are not a photograph's cost.
         into: Seconds = defaultdict(list) if index == 0 else spent
         parts(into, quick, dataset, index, scales)
-        for way, (one, protocol) in quick.items():
-            call = lambda o=one, p=protocol, i=index: photograph(o, dataset, i, scales, p)  # noqa: E731
-            timed(into, "whole", call, way=way)
+        for way, task in tasks.items():
+            timed(into, "whole", lambda t=task, i=index: photograph(t, dataset, i, scales), way=way)
         if PLAIN in chosen:
             timed(into, "whole", lambda p=path: plain(network, p, scales, kernels), way=PLAIN)
         if session:
@@ -217,15 +225,10 @@ def child(options: argparse.Namespace) -> None:
     network = models.load(options.networks, "none")
     dataset = datasets.load("imagenet", options.data, n_images=options.child)
     started = time.process_time()
+    task = Classification({"sharp": network}, Protocol(precision="bf16"), BATCH)
+    asked = [Condition(Treatment(blur), scale) for scale in options.scales.split(",") for blur in BLURS[:2]]
     with tempfile.TemporaryDirectory() as store:
-        evaluation.evaluate(
-            network,
-            dataset,
-            BLURS[:2],
-            options.scales.split(","),
-            evaluation.Protocol(precision="bf16", flip=False),
-            store=store,
-        )
+        answers.gather(dataset, asked, task, answers.Computing(store, batch=BATCH))
     seconds = time.process_time() - started
     print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "seconds": seconds}))
 

@@ -79,12 +79,12 @@ def run(
     shard: Annotated[str, typer.Option(help="2/5: answer only the second fifth of the images, without notebook")] = "",
 ) -> None:
     """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
-    from blurnb.study import chapters, notebooks, shards
+    from blurnb.study import chapters, notebooks, sweeps
 
     path = located(chapter, folder)
     given, name = typed(pairs(parameters)), chapters.short(path.stem)
     if shard:
-        for facts, answers in shards.answer(name, given, *shards.parse(shard)):
+        for facts, answers in sweeps.answer(name, given, *sweeps.part(shard)):
             print(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
         return
     checked = chapters.found(name).Parameters.validate(given) if name in chapters.names() else None

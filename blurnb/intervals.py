@@ -257,7 +257,7 @@ def half_accuracy_radius(
     Parameters
     ----------
     radii
-        Distinct, frame pixels; 0 (sharp) among them.
+        Distinct, in pixels of the frame; 0 (sharp) among them.
     accuracies
         Shares of 1, one a radius.
     lows, highs

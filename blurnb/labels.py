@@ -88,7 +88,7 @@ class Blur:
 
     @property
     def kernel_sd(self) -> float:
-        """Standard deviation of the kernel, frame pixels, RMS over both axes; NaN for shake, whose kernels differ."""
+        """Standard deviation of the kernel in frame pixels, RMS over both axes; NaN for shake, whose kernels differ."""
         return FAMILIES[self.family].kernel_sd * self.strength
 
 

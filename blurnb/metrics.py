@@ -61,8 +61,8 @@ METRICS = {
     ),
     "agreement": _share("share of images given the same most probable class as by the other side", "agreement, %"),
     "kernel_sd": Metric(
-        "standard deviation of a kernel, frame pixels, root mean square over axes and images",
-        "standard deviation of the kernel, pixels",
+        "standard deviation of a kernel in frame pixels, root mean square over axes and images",
+        "standard deviation of the kernel, pixels", "standard deviation of the kernel",
     ),
     "seconds": Metric("seconds per image", "seconds per image"),
     "images_per_second": Metric("images a second, all channels", "images a second"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from functools import partial
@@ -12,20 +11,12 @@ import pandas as pd
 import torch
 
 from blurnb import records
-from blurnb.study import profiles
+from blurnb.study import chapters
 
 from .disturb import folder
 from .ledger import Ledger
 from .processes import forked
 
-STUDIES = {
-    "rq1": "degradation",
-    "rq2": "recovery",
-    "rq3": "generalization",
-    "rq4": "restoration",
-    "rq5": "segmentation",
-    "card": "robustness",
-}
 SMALLER = {
     "n_images": 16, "train_images": 32, "train_batch": 16, "base_epochs": 1, "epochs": 1, "layer_images": 8,
     "tuning_images": 2, "repeats": 1, "frozen": [1],
@@ -36,7 +27,7 @@ OWN = {
     "rq3": {"mixes": "sharp,mix", "scales": "96,96+128", "blurs": "sharp,shake"},
     "rq4": {
         **{"dataset": "scenes", "network": "vgg_mini", "weights": "none", "scales": "native", "trained": "rq2"},
-        **{"frame": 512, "blurs": "sharp,D8", "factors": ["exact", "noise 0.01"], "methods": "wiener"},
+        **{"frame": 512, "blurs": "sharp,D8", "captures": ["exact", "noise 0.01"], "methods": "wiener"},
         **{"photograph_methods": "wiener", "wrong_kernels": "wiener"},
     },
     "card": {"n_images": 8, "blurs": "sharp,D8"},
@@ -45,21 +36,22 @@ OWN = {
 ANSWERS, MEANS = 2, 0.02  # images of n whose answer may differ; share by which other means may differ
 
 
-def rows_of(question: str, place: Path, threads: int = 1) -> pd.DataFrame:
-    """The chapter's rows without measured seconds, computed from nothing in a cache of its own."""
+def rows_of(name: str, place: Path, threads: int = 1) -> pd.DataFrame:
+    """The chapter's rows, computed from nothing in a cache of its own: without measured seconds, and without bins of
+    confidence, between which last bits may move an image."""
     os.environ["BLURNB_CACHE"] = str(place / "cache")
-    fields = profiles.DEFAULTS[question][0].model_fields
-    given = {name: value for name, value in SMALLER.items() if name in fields} | OWN.get(question, {})
+    chapter = chapters.found(name)
+    known = chapter.Parameters.names()
+    given = {one: value for one, value in SMALLER.items() if one in known} | OWN.get(name, {})
     given |= {"profile": "smoke", "precision": "float32", "output_dir": str(place)}
-    study = importlib.import_module(f"blurnb.study.{STUDIES[question]}")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        study.run(profiles.validate(question, given))
+        chapter.run(chapter.Parameters.validate(given))
     finally:
         torch.set_num_threads(before)
-    found = records.load(place, question)
-    return found[found["metric"] != "seconds"].reset_index(drop=True)
+    found = records.load(place, name)
+    return found[(found["metric"] != "seconds") & (found["part_kind"] != "bin")].reset_index(drop=True)
 
 
 def beyond_tolerance(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
@@ -75,21 +67,21 @@ def beyond_tolerance(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 
 def other_threads(ledger: Ledger) -> None:
     """Each chapter with one thread and with two."""
-    for question in profiles.DEFAULTS:
+    for name in chapters.names():
         with folder() as place:
             for threads in (1, 2):
-                outcome = forked(partial(_kept, question, place, threads), patience=1800)
+                outcome = forked(partial(_kept, name, place, threads), patience=1800)
                 if outcome.kind != "done":
-                    ledger.failed("tracebacks", f"{question} with {threads} threads: {outcome.text[-1200:]}")
+                    ledger.failed("tracebacks", f"{name} with {threads} threads: {outcome.text[-1200:]}")
             ledger.faults["other number of threads, chapter"] += 1
             one, two = (pd.read_pickle(place / str(threads)) for threads in (1, 2))
             strange = beyond_tolerance(one, two)
             if strange:
-                ledger.failed("wrong numbers", f"{question} with 2 threads: {strange[0]}", len(strange))
+                ledger.failed("wrong numbers", f"{name} with 2 threads: {strange[0]}", len(strange))
 
 
-def _kept(question: str, place: Path, threads: int) -> None:
-    if question == "rq5" and threads > 1:
+def _kept(name: str, place: Path, threads: int) -> None:
+    if name == "rq5" and threads > 1:
         # A few steps of training amplify last bits until a rare class has another IoU: the same networks answer here.
         shutil.copytree(place / "run1" / "cache" / "networks", place / f"run{threads}" / "cache" / "networks")
-    rows_of(question, place / f"run{threads}", threads).to_pickle(place / str(threads))
+    rows_of(name, place / f"run{threads}", threads).to_pickle(place / str(threads))

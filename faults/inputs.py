@@ -15,7 +15,10 @@ import torch
 from blurnb.errors import UserError
 from blurnb.labels import parse
 from blurnb.recognition import datasets, decoding, models
-from blurnb.study import evaluation
+from blurnb.study import answers
+from blurnb.study.classification import Classification
+from blurnb.study.protocol import Protocol
+from blurnb.study.treatments import Treatment
 
 from . import pictures, properties
 from .disturb import folder
@@ -44,7 +47,7 @@ def tried(
 
 
 def images(ledger: Ledger) -> None:
-    """Every file by itself, then all in one folder through `datasets.load` and `evaluate`, then the command line."""
+    """Every file by itself, then all in one folder through `datasets.load` and the loop, then the command line."""
     with folder() as place:
         sound, broken = place / "photographs" / "sound", place / "photographs" / "broken"
         sound.mkdir(parents=True)
@@ -105,12 +108,13 @@ def _evaluated(root: Path, cache: Path) -> None:
     """Nothing but the sound images is answered, and every other is named."""
     found = datasets.load("folder", root)
     network = models.load("vgg_mini", "none", 2)
-    protocol = evaluation.Protocol(frame=64, flip=False)
-    answers, about = evaluation.evaluate(network, found, ["sharp", "D8"], ["64"], protocol, store=cache)
-    broken = {one for one in found.ids if one.startswith("broken/")}
-    if set(about["skipped"]) != broken or set(answers["image"]) != set(found.ids) - broken:
-        raise AssertionError(f"read wrong: skipped {sorted(set(about['skipped']) ^ broken)}")
-    if any("\n" in line for line in about["skipped"].values()):
+    task = Classification({"sharp": network}, Protocol(frame=64))
+    conditions = [answers.Condition(Treatment(blur), "64") for blur in ("sharp", "D8")]
+    answered = answers.gather(found, conditions, task, answers.Computing(cache))
+    skipped, broken = answered.circumstances["skipped"], {one for one in found.ids if one.startswith("broken/")}
+    if set(skipped) != broken or any(set(each) != set(found.ids) - broken for each in answered.found.values()):
+        raise AssertionError(f"read wrong: skipped {sorted(set(skipped) ^ broken)}")
+    if any("\n" in line for line in skipped.values()):
         raise AssertionError("a warning of two lines")
 
 

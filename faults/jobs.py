@@ -7,30 +7,31 @@ import os
 from pathlib import Path
 
 from blurnb import records
-from blurnb.study import degradation, profiles, recovery
+from blurnb.study import chapters
 from blurnb.study import training as fitting
 
 TIMES = ",seconds,"
 """What differs from run to run, and is left out of every comparison."""
 
 
-def _at_home(folder: Path, question: str, **given):
+def _ran(chapter: str, folder: Path, **given) -> None:
     os.environ["BLURNB_CACHE"] = str(folder / "cache")
     shared = {"profile": "smoke", "output_dir": str(folder / "out"), "precision": "float32", "blurs": "sharp,D8"}
-    return profiles.validate(question, {**shared, **given})
+    found = chapters.found(chapter)
+    found.run(found.Parameters.validate({**shared, **given}))
 
 
 def evaluation(folder: Path) -> None:
     """RQ1: a network's answers to 66 scenes, in two blocks."""
     given = {"dataset": "scenes", "network": "vgg_mini", "weights": "none", "n_images": 66, "scales": "native"}
-    degradation.run(_at_home(folder, "rq1", **given))
+    _ran("rq1", folder, **given)
 
 
 def training(folder: Path) -> None:
     """RQ2: three short trainings, each with a checkpoint after every step, their answers, and layers compared."""
     fitting.fit.__kwdefaults__["checkpoint_seconds"] = 0.0
     given = {"train_images": 32, "train_batch": 16, "base_epochs": 1, "epochs": 1, "n_images": 16, "mixes": "sharp,mix"}
-    recovery.run(_at_home(folder, "rq2", **given, frozen=[], layer_blurs="D8", layer_images=8))
+    _ran("rq2", folder, **given, frozen=[], layer_blurs="D8", layer_images=8)
 
 
 def writing(folder: Path) -> None:

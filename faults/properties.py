@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from blurnb.errors import UserError
 from blurnb.labels import parse
 from blurnb.optics import blurring, transforms
-from blurnb.study import profiles
+from blurnb.study import chapters
 
 NUMBERS = st.one_of(
     st.builds(pow, st.just(-10), st.sampled_from([400, 5001])),  # hypothesis itself cannot print the number
@@ -71,28 +71,28 @@ def a_mix(mix: object) -> None:
     assert abs(sum(share for _, share in pool) - 1) < 1e-9
 
 
-def parameters(question: str, name: str, value: object) -> None:
+def parameters(chapter: str, name: str, value: object) -> None:
     """A parameter is accepted as something that the model describes, or refused by name."""
-    given_ = {name: value}
     try:
-        checked = profiles.validate(question, given_)
+        checked = chapters.found(chapter).Parameters.validate({name: value})
     except UserError as error:
         refused(error)
         return
-    kept = getattr(checked, name)
-    for one in kept if isinstance(kept, list) else [kept]:
-        assert isinstance(one, str | int | float | bool)
-        assert not isinstance(one, float) or math.isfinite(one)
+    said_of = [checked, *checked.pairs]  # a pair's facts may be the chapter's too
+    for kept in (getattr(one, name) for one in said_of if name in type(one).model_fields):
+        for one in leaves(kept):
+            assert isinstance(one, str | int | float | bool)
+            assert not isinstance(one, float) or math.isfinite(one)
 
 
-def names_of(question: str) -> list[str]:
-    return sorted(profiles.DEFAULTS[question][0].model_fields)
+def leaves(kept: object) -> list:
+    return [leaf for one in kept for leaf in leaves(one)] if isinstance(kept, tuple) else [kept]
 
 
 @st.composite
 def cases(draw) -> tuple[str, str, object]:
-    question = draw(st.sampled_from(sorted(profiles.DEFAULTS)))
-    return question, draw(st.sampled_from(names_of(question))), draw(JUNK)
+    chapter = draw(st.sampled_from(sorted(chapters.names())))
+    return chapter, draw(st.sampled_from(sorted(chapters.found(chapter).Parameters.names()))), draw(JUNK)
 
 
 def _repeated(strategy, check: Callable) -> Callable[[int, int, Path], None]:

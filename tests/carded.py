@@ -32,7 +32,7 @@ def note(classes=10, **more):
         "date": "2026-01-01T00:00:00",
         "classes": classes,
         "most_frequent_class": 0.1,
-        "network_origin": {"source": "net", "weights": "its own"},
+        "network_origin": {"source": "net", "weights": "own"},
         "normalisation": {"mean": [0, 0, 0], "std": [1, 1, 1]},
         "camera": {"camera": "50 mm", "situations": [{"situation": s, "blur": b} for s, b in situations]},
         "skipped": {},

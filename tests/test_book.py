@@ -17,12 +17,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import planted
 import pytest
 import yaml
 from sphinx import application
 from sphinx.util.docutils import docutils_namespace
 
-from blurnb import records
+from blurnb import provenance, records
 from blurnb.report.page import NOTHING
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -389,11 +390,9 @@ def notebook(path, output):
 
 
 def record(folder, value):
-    where = {"question": "rq1", "dataset": "scenes", "network": "planted", "training": "sharp", "scale": "256"}
-    what = {"blur": "D8", "view": "dense", "metric": "top5", "value": value, "n": 200, "seed": 0}
-    row = records.row(**where, **what, profile=folder.name, run_id="0" * 12)
+    row = planted.row(network="planted", blur="D8", metric="top5", value=value, profile=folder.name, run_id="0" * 12)
     shutil.rmtree(folder, ignore_errors=True)
-    records.write(folder / "rq1.csv", [row], {"0" * 12: records.manifest({})})
+    records.write(folder / "rq1.csv", [row], {"0" * 12: provenance.manifest({})})
 
 
 @pytest.fixture
@@ -485,7 +484,7 @@ def test_a_build_says_what_is_missing(small_book):
     assert build(small_book) == said
 
 
-def test_a_profile_that_lacks_the_question_a_page_requires_fails(small_book):
+def test_a_profile_that_lacks_the_experiment_a_page_requires_fails(small_book):
     (small_book / "book/records/embedded/rq1.csv").rename(small_book / "book/records/embedded/rq2.csv")
     (small_book / "book/records/embedded/rq1.json").rename(small_book / "book/records/embedded/rq2.json")
     assert "planted_report:frame: no records of the profile embedded/rq1" in build(small_book)

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import planted
 import pytest
 from click.testing import CliRunner
 from papermill.__main__ import papermill
 
 from blurnb.report.page import NOTHING
-from blurnb.study import profiles
+from blurnb.study import chapters, runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -41,14 +42,13 @@ def test_a_notebook_is_committed_clean(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_parameters_are_plain_literals_that_the_chapter_knows(path):
     (cell,) = [c for c in code_cells(path) if "parameters" in c["metadata"].get("tags", [])]
-    question = profiles.question_of(path.stem)
-    model, _ = profiles.DEFAULTS[question]
+    parameters = chapters.found(path.stem).Parameters
     for line in "".join(cell["source"]).splitlines():
         assert re.fullmatch(r"\w+ = [^=#]+  # .+", line), f"one literal and a comment: {line}"
         name, value = line.split("  # ")[0].split(" = ")
         ast.literal_eval(value)
-        assert name in model.model_fields
-    profiles.validate(question, {})
+        assert name in parameters.names()
+    parameters.validate({})
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -56,16 +56,25 @@ def test_every_figure_has_caption_name_and_alternative_text(path):
     named = []
     for cell in code_cells(path):
         source = "".join(cell["source"])
-        if re.search(
-            r"\b(figures|sheets|matrices)\.|\brestorations\.(by_noise|wrong_kernels)|\bpixels\.(gallery|by_region|share_kept)",
-            source,
-        ):
+        if re.search(r"\bfigures\.", source):
             myst = cell["metadata"].get("mystnb", {})
             assert myst.get("figure", {}).get("caption"), source
             assert len(myst.get("image", {}).get("alt", "")) > 20, source
             named.append(myst["figure"]["name"])
     assert named
     assert len(named) == len(set(named))
+
+
+def test_what_no_network_has_a_part_in_is_shown_with_the_images_of_its_pair():
+    """RQ4's table of psnr shows rows that name no network."""
+    place = {"network": "net", "dataset": "scenes", "folder": "", "frame": 512}
+    other = place | {"dataset": "imagenet"}
+    pairs = tuple(runs.Opened(None, None, None, (), one) for one in (place, other))
+    quality = planted.row(metric="psnr", network="", weights="", training="", frozen="", per_scale=None)
+    rows = planted.rows(quality, {**quality, "dataset": "imagenet"}, planted.row(), planted.row(network="another"))
+    run = runs.Run(rows, {}, pairs)
+    assert sorted(run.of(0)[["network", "metric"]].values.tolist()) == [["", "psnr"], ["net", "top1"]]
+    assert run.of(1)[["dataset", "metric"]].values.tolist() == [["imagenet", "psnr"]]
 
 
 def run_nbval(path, cwd):
@@ -130,7 +139,7 @@ def test_plain_papermill_stops_at_a_mistyped_parameter_before_the_run(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "parameter 'datset' is unknown; did you mean dataset" in done.stderr
-    ran = [c for c in code_cells(out) if any("degradation.run" in line for line in c["source"])]
+    ran = [c for c in code_cells(out) if any("chapter.run(" in line for line in c["source"])]
     assert ran[0]["execution_count"] is None
 
 
@@ -160,4 +169,4 @@ def test_every_papermill_command_in_the_pages_gives_parameters_that_the_chapter_
     for node in ast.parse("".join(cell["source"])).body:
         given[node.targets[0].id] = ast.literal_eval(node.value)
     assert given
-    profiles.validate(profiles.question_of(Path(notebook).stem), given)
+    chapters.found(Path(notebook).stem).Parameters.validate(given)

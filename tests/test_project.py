@@ -1,5 +1,6 @@
 """The files around the package agree with each other."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -90,3 +91,13 @@ def test_links_to_files_resolve(name):
     text = (ROOT / name).read_text()
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (ROOT / target).exists(), target
+
+
+def test_the_page_of_the_package_lists_what_is_there():
+    page = (ROOT / "book" / "api" / "index.md").read_text()
+    listed = re.findall(r"automodule:: (\S+)\n   :members:(.*)", page)
+    assert len(listed) == page.count("automodule::")
+    for module, members in listed:
+        found = importlib.import_module(module)
+        for name in members.replace(",", " ").split():
+            assert getattr(found, name).__doc__, f"{module}.{name}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import planted
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from PIL import Image
 from blurnb import commands, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, decoding, models, readers, weights
-from blurnb.report import tables
+from blurnb.report.markdown import markdown
 from book._tools import licences
 
 ROOT = Path(__file__).parents[1]
@@ -380,11 +381,11 @@ EVIL = [
 
 
 def test_a_table_lets_no_markup_through_that_acts():
-    text = tables.markdown(pd.DataFrame({"network": EVIL, "<th>": range(len(EVIL))}))
+    text = markdown(pd.DataFrame({"network": EVIL, "<th>": range(len(EVIL))}))
     assert not re.search(r"[<`{]", text)
     assert "![" not in text
     assert text.count("\n") == len(EVIL) + 2
-    kept = tables.markdown(pd.DataFrame({"claim": ["**reproduced**: [RQ1](../a.ipynb)"]}))
+    kept = markdown(pd.DataFrame({"claim": ["**reproduced**: [RQ1](../a.ipynb)"]}))
     assert "**reproduced**: [RQ1](../a.ipynb)" in kept
 
 
@@ -413,17 +414,16 @@ def test_records_with_markup_in_their_words_come_out_as_text(tmp_path, monkeypat
 
     monkeypatch.syspath_prepend(EXTENSIONS)
     folder = tmp_path / "book" / "records" / "embedded"
-    shared = {"question": "rq1", "training": "sharp", "scale": "256", "view": "dense", "metric": "top5", "n": 9}
     rows = [
-        records.row(**shared, dataset=word, network=word, blur=blur, value=0.5, profile="embedded", run_id=f"r{i}")
+        planted.row(dataset=word, network=word, blur=blur, metric="top5", profile="embedded", run_id=f"r{i}")
         for i, word in enumerate(EVIL)
         for blur in ("sharp", "D8")
     ]
     notes = {f"r{i}": {"device": word, "versions": {"torch": word}, "git_commit": word} for i, word in enumerate(EVIL)}
     records.write(folder / "rq1.csv", rows, notes)
     (tmp_path / "index.md").write_text(
-        "# Book\n\n```{from-records} blurnb.report.tables:by_blur\n```\n\n"
-        "```{from-records} blurnb.report.tables:provenance\n```\n"
+        "# Book\n\n```{from-records} blurnb.report.tables.accuracy:by_blur\n```\n\n"
+        "```{from-records} blurnb.report.tables.provenance:runs\n```\n"
     )
     assert build(tmp_path) == ""
     page = Acting((tmp_path / "_build/html/index.html").read_text())

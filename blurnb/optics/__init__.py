@@ -4,8 +4,6 @@ Names are loaded when first used, so that importing this room compiles nothing a
 name needs.
 """
 
-from __future__ import annotations
-
 import importlib
 
 _ROOM = {

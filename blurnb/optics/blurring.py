@@ -1,7 +1,5 @@
 """Blur: from a label of the paper (`D8`) to a blurred batch."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import math
@@ -102,7 +100,8 @@ def blur(
         For a wrong shape, type or label, a kernel that is no blur, and one whose half side does not fit into the
         image.
     """
-    _check_images(images, border, frame)
+    _check_images(images)
+    check_frame_and_border(frame, border)
     batch = images if images.ndim == 4 else images[None]
     chosen = _one_per_image(blur_or_kernel, len(batch))
     ids = range(len(batch)) if image_ids is None else image_ids
@@ -118,7 +117,7 @@ def blur(
     return engines.convolve(batch, arrays, border, engine).reshape(images.shape)
 
 
-def _check_images(images: torch.Tensor, border: str, frame: float | None) -> None:
+def _check_images(images: torch.Tensor) -> None:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise UserError(f"images: give a float tensor in [0, 1], not {kind} (for uint8, divide by 255)")
@@ -126,6 +125,10 @@ def _check_images(images: torch.Tensor, border: str, frame: float | None) -> Non
         raise UserError(f"images: give (N, C, H, W) or (C, H, W), not {tuple(images.shape)}")
     if min(images.shape[-3:]) < 1:
         raise UserError(f"images: {tuple(images.shape)} holds no pixel")
+
+
+def check_frame_and_border(frame: float | None, border: str) -> None:
+    """Raise UserError for what is no frame's side, and for an unknown border."""
     if not isinstance(border, str) or border not in engines.BORDERS:
         raise UserError(f"border={shown(border)}: give one of {', '.join(engines.BORDERS)}")
     if frame is not None and not (isinstance(frame, numbers.Real) and 0 < frame < math.inf):

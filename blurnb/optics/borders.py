@@ -4,8 +4,6 @@ A photograph is not periodic: what lies beyond its border has been blurred into 
 other rings through the whole restoration.
 """
 
-from __future__ import annotations
-
 import scipy.fft
 import torch
 from torch.nn import functional
@@ -98,9 +96,6 @@ def fill(
     ridge = weight * hyper_laplacian.gradient_power(*shape, like=images) + 1e-9
     inverse = 1 / (transfer.abs().square() + ridge)
 
-    def transform(pixels: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft2(pixels)
-
     def blurred(spectrum: torch.Tensor) -> torch.Tensor:
         return torch.fft.irfft2(transfer * spectrum, s=shape)
 
@@ -113,12 +108,12 @@ def fill(
     def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return ((torch.view_as_real(a) * torch.view_as_real(b)).sum(-1) * counts).sum((-2, -1), keepdim=True)
 
-    sharp = inverse * adjoint * transform(images)
-    residual = adjoint * transform(inside * (images - blurred(sharp))) - ridge * sharp
+    sharp = inverse * adjoint * torch.fft.rfft2(images)
+    residual = adjoint * torch.fft.rfft2(inside * (images - blurred(sharp))) - ridge * sharp
     step = inverse * residual
     size = dot(residual, step)
     for _ in range(iterations):
-        image = adjoint * transform(inside * blurred(step)) + ridge * step
+        image = adjoint * torch.fft.rfft2(inside * blurred(step)) + ridge * step
         length = size / dot(step, image).clamp(min=1e-30)
         sharp = sharp + length * step
         residual = residual - length * image

@@ -5,8 +5,6 @@ object point out of focus becomes a uniform disk (Ray, Applied Photographic Opti
 is left out: near focus at high f-numbers the true blur is larger.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -15,7 +13,7 @@ from blurnb.errors import UserError
 from blurnb.labels import FRAME, parse
 
 SMALLEST = 0.05
-"""Radius, frame pixels, below which a disk changes nothing and the label is `sharp`."""
+"""Radius, pixels of the frame, below which a disk changes nothing and the label is `sharp`."""
 OFF_FOCUS_M = (-0.1, 0.1, 0.5, math.inf)
 """Metres from focus of the subjects in `situations`."""
 SPEEDS_M_PER_S = {"a person walking across the view": 1.4, "a person running across the view": 5.0}
@@ -250,12 +248,7 @@ def motion_label(motion_mm: float, *, sensor_height_mm: float, angle_deg: float 
 
 
 def situations(
-    *,
-    focal_length_mm: float,
-    f_number: float,
-    focus_distance_m: float,
-    exposure_s: float,
-    sensor_height_mm: float,
+    *, focal_length_mm: float, f_number: float, focus_distance_m: float, exposure_s: float, sensor_height_mm: float
 ) -> dict:
     """What a camera does to a subject off focus or crossing the view, and to a scene while it is turned.
 

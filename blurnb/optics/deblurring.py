@@ -7,8 +7,6 @@ All five see the image as periodic, which a photograph is not: images are extend
 back.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -157,11 +155,10 @@ def krishnan_fergus(
     weight: float,
     alpha: float = 2 / 3,
     betas: tuple[float, ...] = hyper_laplacian.BETAS,
-    inner_steps: int = 1,
 ) -> torch.Tensor:
     """Hyper-Laplacian prior on gradients; `weight` is 1 / lambda of the paper. See `hyper_laplacian.restore`."""
     transfer = borders.transfer_function(filters, blurred.shape[-2:])
-    return hyper_laplacian.restore(blurred, transfer, weight, alpha=alpha, betas=betas, inner_steps=inner_steps)
+    return hyper_laplacian.restore(blurred, transfer, weight, alpha=alpha, betas=betas)
 
 
 def epll(
@@ -219,22 +216,22 @@ WEIGHTS: dict[str, dict[float, float]] = {
     "richardson_lucy": {EIGHT_BIT_SD: 200, 0.01: 60},
     "tv": {EIGHT_BIT_SD: 3.7e-5, 0.01: 7.0e-4},
     "krishnan_fergus": {EIGHT_BIT_SD: 1.3e-5, 0.01: 3.4e-4},
-}
-"""The default weights: method -> noise -> weight.
-
-Best mean gain in PSNR over D4, D8, M21@30 and one shake24 on four photographs among the last 50 of the ImageNet
-validation subset in sorted order (shorter side 512, the central 192 x 192), reflected blur, noise 0.01 or rounding to
-8 bits alone; a parabola through the best three points of the grid (total variation at 8 bits: three photographs).
-Richardson-Lucy was not tuned to its best: it still gained at 40 iterations (noise 0.01) and at 240 (8 bits), the most
-that were tried, and every iteration costs as much as the first; 60 and 200 are a choice between gain and time.
-Nothing may be judged on those 50 photographs.
-"""
+}  # method -> noise -> weight; see `default_weight`
 
 
 def default_weight(method: str, noise_sd: float) -> float:
     """The tuned weight of `method` for noise of `noise_sd`, in pixel values of [0, 1].
 
     Between and beyond the tuned levels (WEIGHTS), a line in log weight over log noise; for epll the variance.
+
+    Notes
+    -----
+    Best mean gain in PSNR over D4, D8, M21@30 and one shake24 on four photographs among the last 50 of the ImageNet
+    validation subset in sorted order (shorter side 512, the central 192 x 192), reflected blur, noise 0.01 or rounding
+    to 8 bits alone; a parabola through the best three points of the grid (total variation at 8 bits: three
+    photographs). Richardson-Lucy was not tuned to its best: it still gained at 40 iterations (noise 0.01) and at 240 (8
+    bits), the most that were tried, and every iteration costs as much as the first; 60 and 200 are a choice between
+    gain and time. Nothing may be judged on those 50 photographs.
     """
     noise_sd = max(noise_sd, EIGHT_BIT_SD)
     if method == "epll":

@@ -5,9 +5,8 @@ On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with t
 Images on a GPU, values outside [0, 1] and tensors that want gradients go through torch.
 """
 
-from __future__ import annotations
-
 import functools
+import itertools
 import math
 import os
 from collections import deque
@@ -92,8 +91,10 @@ def _by_loops(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -
     result = _room(batch.shape)
     plans = [plan_for(kernel) for kernel in kernels]
     tasks: list[Task] = []
-    for first, last in _stretches(plans):
-        plan = plans[first]
+    # neighbours with one kernel have one plan, the same object, and share a call
+    for _, same in itertools.groupby(range(len(plans)), lambda i: id(plans[i])):
+        first, *others = same
+        last, plan = first + len(others) + 1, plans[first]
         if plan.loop == "copy":
             result[first:last] = batch[first:last]
         elif plan.loop == "fourier":
@@ -166,15 +167,6 @@ def _extend(values: np.ndarray, axis: int, half: int, size: int, border: str) ->
 def _spectrum(data: bytes, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
     kernel = np.frombuffer(data, dtype=np.float32).reshape(shape)
     return fft.rfft2(kernel, s=(rows, columns))
-
-
-def _stretches(plans: Sequence[Plan]) -> Iterator[tuple[int, int]]:
-    """(first, last) of the runs of equal plans, so that neighbours with one kernel share a call."""
-    first = 0
-    for i in range(1, len(plans) + 1):
-        if i == len(plans) or plans[i] is not plans[first]:
-            yield first, i
-            first = i
 
 
 def _tasks(batch: torch.Tensor, result: torch.Tensor, plan: Plan, border: str, first: int, last: int) -> Iterator[Task]:

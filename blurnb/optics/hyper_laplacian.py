@@ -12,8 +12,6 @@ auxiliary gradients w beside those of x, tied by beta / 2 (dx x - w)^2, and alte
 Everything is periodic here; `borders` extends images before they come.
 """
 
-from __future__ import annotations
-
 import torch
 
 from blurnb.errors import UserError
@@ -113,7 +111,6 @@ def restore(
     *,
     alpha: float = 2 / 3,
     betas: tuple[float, ...] = BETAS,
-    inner_steps: int = 1,
 ) -> torch.Tensor:
     """Deconvolve periodic images, starting from themselves (paper, algorithm 1).
 
@@ -127,8 +124,8 @@ def restore(
         Of the prior; 1 / lambda of the paper.
     alpha
         Exponent of the prior: 1/2, 2/3, or 1 (anisotropic total variation).
-    betas, inner_steps
-        The continuation; each beta gets `inner_steps` pairs of steps.
+    betas
+        The continuation; each beta gets one pair of steps.
 
     Returns
     -------
@@ -145,7 +142,6 @@ def restore(
     ridge = gradient_power(*blurred.shape[-2:], like=blurred)
     restored = blurred
     for beta in betas:
-        for _ in range(inner_steps):
-            auxiliary = shrink(gradients(restored), beta, alpha)
-            restored = image_step(auxiliary, data, power, ridge, beta * weight)
+        auxiliary = shrink(gradients(restored), beta, alpha)
+        restored = image_step(auxiliary, data, power, ridge, beta * weight)
     return restored

@@ -3,8 +3,6 @@
 Row 0 is the top row, so y grows downwards; angles are counter-clockwise as a reader sees them.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import numbers

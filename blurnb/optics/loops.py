@@ -7,8 +7,6 @@ else feeds it. The sum over a group of taps keeps its own scale, so the error st
 for every split into threads.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -48,26 +46,24 @@ def compiled(function):
 # ------------------------------------------------------- a register of 32 pixels, in portable LLVM vectors
 
 
-class Shorts(types.Type):
-    def __init__(self) -> None:
-        super().__init__("Shorts")
-
-
-class Floats(types.Type):
-    def __init__(self) -> None:
-        super().__init__("Floats")
-
-
 _SHORTS, _INTS, _FLOATS = (
     ir.VectorType(element, LANES) for element in (ir.IntType(16), ir.IntType(32), ir.FloatType())
 )
 
 
-@register_model(Shorts)
-@register_model(Floats)
+class Register(types.Type):
+    def __init__(self, name: str, vector: ir.VectorType) -> None:
+        super().__init__(name)
+        self.vector = vector
+
+
+@register_model(Register)
 class _RegisterModel(models.PrimitiveModel):
-    def __init__(self, manager, type_) -> None:
-        super().__init__(manager, type_, _SHORTS if isinstance(type_, Shorts) else _FLOATS)
+    def __init__(self, manager, type_: Register) -> None:
+        super().__init__(manager, type_, type_.vector)
+
+
+SHORTS, FLOATS = Register("Shorts", _SHORTS), Register("Floats", _FLOATS)
 
 
 def _address(context, builder, array_type, array, index, vector):
@@ -84,13 +80,13 @@ def _everywhere(builder, value, vector):
 @intrinsic
 def no_shorts(typingctx):
     """32 zeros."""
-    return Shorts()(), lambda *_: ir.Constant(_SHORTS, [0] * LANES)
+    return SHORTS(), lambda *_: ir.Constant(_SHORTS, [0] * LANES)
 
 
 @intrinsic
 def no_floats(typingctx):
     """32 zeros."""
-    return Floats()(), lambda *_: ir.Constant(_FLOATS, [0.0] * LANES)
+    return FLOATS(), lambda *_: ir.Constant(_FLOATS, [0.0] * LANES)
 
 
 @intrinsic
@@ -101,7 +97,7 @@ def load(typingctx, source, index):
         source, index = arguments
         return builder.load(_address(context, builder, signature.args[0], source, index, _SHORTS), align=2)
 
-    return Shorts()(source, types.intp), code
+    return SHORTS(source, types.intp), code
 
 
 @intrinsic
@@ -113,7 +109,7 @@ def average(typingctx, shorts, others):
         sum_ = builder.add(sum_, ir.Constant(_INTS, [1] * LANES))
         return builder.trunc(builder.lshr(sum_, ir.Constant(_INTS, [1] * LANES)), _SHORTS)
 
-    return Shorts()(shorts, others), code
+    return SHORTS(shorts, others), code
 
 
 @intrinsic
@@ -126,7 +122,7 @@ def add_product(typingctx, shorts, pixels, weight):
         high = builder.trunc(builder.lshr(product, ir.Constant(_INTS, [16] * LANES)), _SHORTS)
         return builder.add(shorts, high)
 
-    return Shorts()(shorts, pixels, types.uint16), code
+    return SHORTS(shorts, pixels, types.uint16), code
 
 
 @intrinsic
@@ -138,7 +134,7 @@ def add_scaled(typingctx, floats, shorts, scale):
         value = builder.uitofp(builder.zext(shorts, _INTS), _FLOATS)
         return builder.fadd(floats, builder.fmul(value, _everywhere(builder, scale, _FLOATS)))
 
-    return Floats()(floats, shorts, types.float32), code
+    return FLOATS(floats, shorts, types.float32), code
 
 
 @intrinsic

@@ -5,8 +5,6 @@ One of three: its taps one by one (motion, shake), or the average of two where t
 two profiles). Kernels with more taps than that is good for take an FFT.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -180,13 +178,10 @@ def _separable_plan(kernel: np.ndarray) -> Plan | None:
 
 
 def _decimated_plan(profile_down: np.ndarray, profile_across: np.ndarray, step: int) -> Plan | None:
-    if step == 1:
-        first, between = profile_down, np.ones((1, 1))
-    else:
-        parts = _gaussian_parts(profile_down, step)
-        if parts is None:
-            return None
-        first, between = parts
+    parts = (profile_down, np.ones((1, 1))) if step == 1 else _gaussian_parts(profile_down, step)
+    if parts is None:
+        return None
+    first, between = parts
     down = _profile_taps(first)
     levels, down = _paired(down.offsets, down, step)
     down = down._replace(offsets=levels)
@@ -216,11 +211,8 @@ def _gaussian_parts(profile: np.ndarray, step: int) -> tuple[np.ndarray, np.ndar
     nearest to `profile` at each place between two coarse rows. None where they do not come near enough: the profile
     is no Gaussian, or too narrow.
     """
-    for reach, share in itertools.product(_COARSE_REACHES, _FIRST_SHARES):
-        parts = _parts(profile, step, reach, share)
-        if parts:
-            return parts
-    return None
+    tried = (_parts(profile, step, *one) for one in itertools.product(_COARSE_REACHES, _FIRST_SHARES))
+    return next((parts for parts in tried if parts), None)
 
 
 _FIRST_SHARES = (0.62, 0.57, 0.67, 0.75)

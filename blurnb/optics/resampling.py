@@ -1,7 +1,5 @@
 """Resampling: photographs brought to a size, and pixels to 8 bits."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn.functional import interpolate
 

@@ -1,7 +1,5 @@
 """RandomBlur: the paper's recipe, every training image sharp or blurred by a fresh draw, as one transform."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,19 +13,16 @@ from torchvision.transforms.v2 import functional
 
 from blurnb.errors import UserError, nearest, shown
 from blurnb.labels import FRAME, Blur, parse
-from blurnb.optics.blurring import blur
-from blurnb.optics.engines import BORDERS
+from blurnb.optics.blurring import blur, check_frame_and_border
 
 VERSION = 1
 LARGEST_WEIGHT = 1e100  # of a label in a mix: the sum of a few must be a float
 SHARP_SHARE = 0.2
 """Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""
 
-_MOTION_LENGTHS = (9, 15, 21, 27, 33)
-_MOTION_ANGLES = tuple(range(0, 180, 15))
 _FAMILIES = {
     "defocus": ("D2", "D4", "D6", "D8"),
-    "motion": tuple(f"M{length}@{angle}" for length in _MOTION_LENGTHS for angle in _MOTION_ANGLES),
+    "motion": tuple(f"M{length}@{angle}" for length in (9, 15, 21, 27, 33) for angle in range(0, 180, 15)),
     "shake": ("shake8", "shake16", "shake24"),
     "gaussian": ("G1", "G2", "G3", "G4"),
 }
@@ -132,17 +127,10 @@ class RandomBlur(v2.Transform):
     """
 
     def __init__(
-        self,
-        mix: str | Sequence | Mapping[str, float] = "mix",
-        *,
-        frame: float | None = FRAME,
-        border: str = "reflect",
+        self, mix: str | Sequence | Mapping[str, float] = "mix", *, frame: float | None = FRAME, border: str = "reflect"
     ) -> None:
         super().__init__()
-        if not isinstance(border, str) or border not in BORDERS:
-            raise UserError(f"border={shown(border)}: give one of {', '.join(BORDERS)}")
-        if frame is not None and not (isinstance(frame, int | float) and 0 < frame < math.inf):
-            raise UserError(f"frame={shown(frame)}: give the frame's shorter side in pixels, or None")
+        check_frame_and_border(frame, border)
         self.mix, self.frame, self.border = mix, frame, border
         self._pool = parse_mix(mix)
 

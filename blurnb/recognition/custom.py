@@ -4,13 +4,12 @@ Loading any of these runs code that came with it (a TorchScript or exported file
 imported): load only what you trust. Checkpoints of plain tensors, which `models.load` reads, execute nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import sys
 import warnings
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import nn
@@ -36,7 +35,7 @@ class _Exported(nn.Module):
         self.single = fixed[:1] == [1]
         self.probe = tuple(size or PROBE_SIDE for size in fixed[2:4])
 
-    def train(self, mode: bool = True) -> _Exported:
+    def train(self, mode: bool = True) -> Self:
         self.training = False  # an exported program cannot change its mode, and says so by an exception
         return self
 
@@ -46,7 +45,9 @@ class _Exported(nn.Module):
         return self.program(images)
 
 
-def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "") -> models.Network:
+def load(
+    source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "", **given: str
+) -> models.Network:
     """The network that `source` names, in evaluation mode.
 
     Parameters
@@ -62,6 +63,8 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
     mean, std : str
         It is given ``(x - mean) / std`` of pixels in [0, 1]: one number or three with commas, by default ImageNet's,
         or "none" for a network that normalises its input itself.
+    given
+        What else `models.load` takes, for a name; a network of one's own has no use for it.
 
     Returns
     -------
@@ -75,12 +78,13 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
         In one line, for whatever is not so.
     """
     ours = source in models.names()
+    is_its_own = bool(mean or std) or not ours
     if ours:
-        network = models.load(source, weights, class_count or 1000)
+        network = models.load(source, weights, class_count or 1000, **given)
     else:
         name = Path(source).name if Path(source).is_file() else source
         network = models.Network(name, _body(source), class_count)
-    if mean or std or not ours:
+    if is_its_own:
         network.mean, network.std = (_channels(name, text, network) for name, text in (("mean", mean), ("std", std)))
     network = network.eval()
     if not ours:
@@ -90,7 +94,7 @@ def load(source: str, weights: str = "none", class_count: int = 0, *, mean: str 
             f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
             "was trained on these folders, or the folders that it was trained on"
         )
-    if mean or std or not ours:
+    if is_its_own:
         network.identity = _identity(network, source)
     return network
 
@@ -208,6 +212,6 @@ def _identity(network: models.Network, source: str) -> str:
     """Digest of the weights, the normalisation and, roughly, the answer to a fixed image: code may change unseen."""
     scores = _probe(network, source).double()
     # Two digits of two summaries: a change of code moves them, another order of summation does not.
-    facts = [models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
+    facts = [VERSION, models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
     facts += [f"{float(scores.mean()):.2e}", f"{float(scores.std()):.2e}", int(scores.argmax())]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -1,7 +1,5 @@
 """Labelled photographs by name: every data set is ids, class indices and one function that decodes an image."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -65,21 +63,16 @@ class Dataset:
         return len(self.ids)
 
 
-def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
-    """The images at `indices`, in that order."""
+def subset(dataset, indices: Sequence[int]):
+    """The images at `indices` of a `Dataset`, or of `label_maps.LabelMaps`, in that order."""
     chosen = tuple(int(i) for i in indices)
     ids = tuple(dataset.ids[i] for i in chosen)
-    labels = tuple(dataset.labels[i] for i in chosen)
-    return replace(
-        dataset,
-        ids=ids,
-        labels=labels,
-        load=partial(_load_at, dataset.load, chosen),
-        fingerprint=fingerprint(dataset.fingerprint, ids),
-    )
+    own = {"labels": tuple(dataset.labels[i] for i in chosen)} if isinstance(dataset, Dataset) else {}
+    load = partial(_load_at, dataset.load, chosen)
+    return replace(dataset, ids=ids, load=load, fingerprint=fingerprint(dataset.fingerprint, ids), **own)
 
 
-def _load_at(load: Callable[[int], torch.Tensor], chosen: tuple[int, ...], index: int) -> torch.Tensor:
+def _load_at(load: Callable, chosen: tuple[int, ...], index: int):
     return load(chosen[index])
 
 

@@ -1,7 +1,5 @@
 """One image file to float RGB in [0, 1], or refused by its name."""
 
-from __future__ import annotations
-
 import math
 from io import BytesIO
 from pathlib import Path

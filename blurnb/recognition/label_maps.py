@@ -1,9 +1,7 @@
 """Photographs whose every pixel is labelled: VOC2012, anything in its layout, and the procedural scenes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -96,19 +94,7 @@ def load(
     if name == "scenes":
         return _scenes(split, n_images or 1000, seed)
     found = _voc_layout(name, root, split)
-    return subset(found, datasets.drawn(len(found), n_images, seed, name)) if n_images else found
-
-
-def subset(maps: LabelMaps, indices: Sequence[int]) -> LabelMaps:
-    """The images at `indices`, in that order, with their maps."""
-    chosen = tuple(int(index) for index in indices)
-    ids = tuple(maps.ids[index] for index in chosen)
-    load_at = partial(_load_at, maps.load, chosen)
-    return replace(maps, ids=ids, load=load_at, fingerprint=datasets.fingerprint(maps.fingerprint, ids))
-
-
-def _load_at(load, chosen: tuple[int, ...], index: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return load(chosen[index])
+    return datasets.subset(found, datasets.drawn(len(found), n_images, seed, name)) if n_images else found
 
 
 def _scenes(split: str, count: int, seed: int) -> LabelMaps:

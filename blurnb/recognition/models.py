@@ -1,9 +1,9 @@
 """Networks by name: [0, 1] pixels in, class scores out, normalisation inside."""
 
-from __future__ import annotations
-
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -150,21 +150,31 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def layers(network: Network) -> dict[str, nn.Module]:
-    """Convolutional and linear layers by name, in order of execution as declared.
-
-    VGG networks get the paper's names (conv1_1 ... fc8); most others keep their module's dotted name.
-    """
-    return families.find(network.name).layers(network.body)
+def small_input(network: nn.Module) -> str:
+    """What a network, or the networks within it, do with small images (SMALL_INPUTS); "" for all but dense VGG."""
+    return next((part.small_input for part in network.modules() if hasattr(part, "small_input")), "")
 
 
 def activations(network: Network) -> dict[str, nn.Module]:
     """The modules whose outputs are the network's hidden activations, shallow to deep, by the name of their layer.
 
-    In sequential trunks that is each convolution or linear layer after the normalisation and the ReLU that follow
-    it; in EfficientNet each block and the head; elsewhere the convolutional and linear layers themselves.
+    VGG networks have the paper's names (conv1_1 ... fc8); most others keep their module's dotted name. In sequential
+    trunks that is each convolution or linear layer after the normalisation and the ReLU that follow it; in EfficientNet
+    each block and the head; elsewhere the convolutional and linear layers themselves.
     """
     return families.find(network.name).activations(network.body)
+
+
+@contextlib.contextmanager
+def tapped(network: Network, names: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """{name of one of `activations`: what it gave last}, while the network answers."""
+    modules, found = activations(network), {}
+    hooks = [modules[n].register_forward_hook(lambda _, __, output, n=n: found.__setitem__(n, output)) for n in names]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def blocks(network: Network) -> list[list[nn.Module]]:
@@ -199,11 +209,7 @@ def weight_files() -> dict[Path, str]:
 def reduced_precision() -> bool:
     """Whether this processor multiplies bfloat16 in hardware, so that bf16 autocast is a gain and not a loss."""
     try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and "avx512_bf16" in _cpu_flags()
-    except (AttributeError, RuntimeError):
+        is_supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return is_supported and "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except (AttributeError, RuntimeError, OSError):
         return False
-
-
-def _cpu_flags() -> str:
-    info = Path("/proc/cpuinfo")
-    return info.read_text() if os.path.exists(info) else ""

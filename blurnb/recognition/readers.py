@@ -4,37 +4,126 @@ A reader takes the folder that holds the set (empty: the download, where there i
 there without decoding any of it. A new data set is a reader, its address and its hash here, and a line of READERS.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import pooch
 import torch
 from tqdm import tqdm
 
 from blurnb import files
-from blurnb.errors import UserError
+from blurnb.errors import UserError, shown
 from blurnb.recognition import scenes
 from blurnb.recognition.decoding import UnreadableImage, decode
-from blurnb.recognition.listings import Listing, data_folder, images, of_files, subfolders
 
+SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 WNID = re.compile(r"n\d{8}")
 SAMPLE_COMMIT = "bc69043e2862758a1906c6a24a792bb28c6bb2ff"
 SAMPLE_URL = f"https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/{SAMPLE_COMMIT}/"
 SAMPLE_HASHES = "imagenet_classes.txt"  # a SHA-256 and a file a line
 TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TINY_LISTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 # a damaged directory can claim any method, offset or password; NotImplementedError is a RuntimeError
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
+
+
+# -- what lies in a folder
+
+
+class Listing(NamedTuple):
+    """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
+
+    `identity` are the facts that change when the images do, such as ids, labels and sizes of files in bytes.
+    """
+
+    classes: Sequence[str]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    load: Callable[[int], torch.Tensor]
+    native_side: int | None
+    identity: tuple
+
+
+def data_folder(root: str | Path | None, dataset: str) -> Path:
+    """The folder that the user names; UserError, naming `data_root`, where there is none."""
+    if not root:
+        raise UserError(f"data_root is needed for dataset {dataset!r}: the folder that holds it")
+    try:
+        path = Path(root).expanduser()
+        if path.is_dir():
+            return path
+    except (OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"data_root {shown(str(root))}: {reason}; give the folder that holds {dataset}") from error
+    raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
+
+
+def images(folder: Path) -> list[Path]:
+    """The image files in a folder, in sorted order."""
+    return _entries(folder, lambda path: path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, but for hidden ones, in sorted order."""
+    return _entries(folder, lambda path: path.is_dir() and not path.name.startswith("."))
+
+
+def _entries(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if wanted(path))
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror}; check its permissions") from error
+
+
+def of_files(
+    name: str,
+    classes: Sequence[str],
+    found: Sequence[Path],
+    labels: list[int],
+    base: Path,
+    native_side: int | None = None,
+) -> Listing:
+    """The listing of image files below `base`, one label each.
+
+    Raises UserError where there is none, where one cannot be read, and where two names read alike.
+    """
+    if not found:
+        raise UserError(
+            f"no images below {base}; {name} needs <class>/<image> with suffixes {', '.join(sorted(SUFFIXES))}"
+        )
+    # file names may be any bytes; an id must be text that can be written and hashed
+    ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
+    twice = [one for one, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise UserError(f"two files below {base} read as {twice[0]}; rename one, or their answers would be mixed up")
+    try:
+        sizes = tuple(path.stat().st_size for path in found)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
+    names = tuple(_readable(one) for one in classes)
+    return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels, sizes))
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
+    return decode(files[index])
+
+
+# -- the sets
 
 
 def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
@@ -123,8 +212,6 @@ def _imagenette(root, split: str) -> Listing:
         if not root and not os.path.isdir(base / "imagenette2"):
             _download_imagenette(base)
         listed = Imagenette(str(base), split=split, size="full")
-    except UserError:
-        raise
     except Exception as error:
         raise UserError(
             f"cannot read or download Imagenette in {base} ({type(error).__name__}); "
@@ -172,35 +259,32 @@ def _download_tiny() -> Path:
         ) from error
 
 
-def _tiny_lists(wnids: str, words: str) -> tuple[list[str], list[str]]:
-    order = wnids.split()
-    names = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
-    return order, [names.get(w, w).split(",")[0] for w in order]
-
-
-def _tiny_members(names: Sequence[str], annotations: str, split: str, order: list[str]) -> tuple[list[str], list[int]]:
-    index = {wnid: i for i, wnid in enumerate(order)}
+def _tiny_members(present: Sequence[str], lists: Sequence[str], split: str) -> tuple[list[str], list[str], list[int]]:
+    """(names of the classes; files of the split among those that are there, and their labels) by TINY_LISTS' texts."""
+    (wnids, words, annotations), there = lists, set(present)
+    index = {wnid: i for i, wnid in enumerate(wnids.split())}
+    named = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
+    names = [named.get(wnid, wnid).split(",")[0] for wnid in wnids.split()]
     if split == "train":
-        members = sorted(n for n in names if n.startswith("train/") and n.endswith(".JPEG"))
+        members = sorted(n for n in present if n.startswith("train/") and n.endswith(".JPEG"))
         for member in members:
             if member.split("/")[1] not in index:
                 raise UserError(f"wnids.txt of tiny-imagenet-200 does not name the class of {member}; remove it")
-        return members, [index[n.split("/")[1]] for n in members]
-    present = set(names)
+        return names, members, [index[n.split("/")[1]] for n in members]
     rows = sorted(line.split("\t")[:2] for line in annotations.splitlines())
     rows = [(f"val/images/{file}", index[wnid]) for file, wnid in rows if wnid in index]
-    return [file for file, _ in rows if file in present], [label for file, label in rows if file in present]
+    rows = [row for row in rows if row[0] in there]
+    return names, [file for file, _ in rows], [label for _, label in rows]
 
 
 def _tiny_tree(split: str, folder: Path) -> Listing:
     try:
-        order, names = _tiny_lists((folder / "wnids.txt").read_text(), (folder / "words.txt").read_text())
-        notes = (folder / "val" / "val_annotations.txt").read_text()
+        lists = [(folder / name).read_text() for name in TINY_LISTS]
     except (OSError, UnicodeDecodeError) as error:
         named = getattr(error, "filename", None) or f"a list in {folder}"
         raise UserError(f"{named} of tiny-imagenet-200 is missing or damaged; unpack the archive again") from error
     paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
-    members, labels = _tiny_members(paths, notes, split, order)
+    names, members, labels = _tiny_members(paths, lists, split)
     return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
@@ -219,11 +303,10 @@ def _tiny_archive(split: str, archive: Path) -> Listing:
         with zipfile.ZipFile(archive) as zipped:
             prefix = "tiny-imagenet-200/"
             infos = {i.filename.removeprefix(prefix): i for i in zipped.infolist()}
-            order, names = _tiny_lists(*(zipped.read(f"{prefix}{f}").decode() for f in ("wnids.txt", "words.txt")))
-            notes = zipped.read(f"{prefix}val/val_annotations.txt").decode()
+            lists = [zipped.read(prefix + name).decode() for name in TINY_LISTS]
     except DAMAGED as error:
         raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
-    members, labels = _tiny_members(list(infos), notes, split, order)
+    names, members, labels = _tiny_members(list(infos), lists, split)
     load = partial(_decode_member, str(archive), tuple(prefix + m for m in members))
     return Listing(names, members, labels, load, 64, (members, labels, [infos[m].CRC for m in members]))
 

@@ -6,8 +6,6 @@ the texture away and leaves the shape, so robustness can be learnt. The backgrou
 natural images (Field 1987).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,51 +28,16 @@ BACKGROUND, AMBIGUOUS = 0, 255
 _SUPERSAMPLING = 3  # samples per pixel and axis: texture and outline are box-filtered, so nothing aliases visibly
 
 
-# --- shapes: (x, y) in units of the object's radius, y down -> inside? -----------------------------------------------
-
-
-def _ball(x: Plane, y: Plane) -> Plane:
-    return x * x + y * y < 0.81
-
-
-def _wheel(x: Plane, y: Plane) -> Plane:
-    r2 = x * x + y * y
-    return (r2 < 0.92) & (r2 > 0.22)
-
-
-def _moon(x: Plane, y: Plane) -> Plane:
-    return (x * x + y * y < 1.0) & ((x - 0.55) ** 2 + y * y > 0.62)
-
-
-def _leaf(x: Plane, y: Plane) -> Plane:
-    return np.maximum((x - 0.65) ** 2, (x + 0.65) ** 2) + y * y < 1.42
-
-
 def _fish(x: Plane, y: Plane) -> Plane:
     body = ((x + 0.25) / 0.75) ** 2 + (y / 0.48) ** 2 < 1.0
     tail = (x > 0.3) & (x < 1.0) & (np.abs(y) < 0.9 * (x - 0.3) + 0.05)
     return body | tail
 
 
-def _crate(x: Plane, y: Plane) -> Plane:
-    return np.maximum(np.abs(x), np.abs(y)) < 0.76
-
-
-def _kite(x: Plane, y: Plane) -> Plane:
-    return np.where(y < -0.25, np.abs(x) < 0.62 * (y + 1.0) / 0.75, np.abs(x) < 0.62 * (1.1 - y) / 1.35)
-
-
-def _tent(x: Plane, y: Plane) -> Plane:
-    return (y < 0.62) & (np.abs(x) < 0.58 * (y + 1.0))
-
-
 def _star(x: Plane, y: Plane) -> Plane:
     # a five-pointed star is the set on the inner side of at least four of five lines
-    count = np.zeros(x.shape, np.int8)
-    for k in range(5):
-        a = 2 * np.pi * k / 5
-        count += x * np.sin(a) - y * np.cos(a) < 0.38
-    return count >= 4
+    angles = [2 * np.pi * k / 5 for k in range(5)]
+    return sum((x * np.sin(a) - y * np.cos(a) < 0.38).astype(np.int8) for a in angles) >= 4
 
 
 def _heart(x: Plane, y: Plane) -> Plane:
@@ -88,29 +51,45 @@ def _plaster(x: Plane, y: Plane) -> Plane:
     return (np.maximum(a, b) < 0.92) & (np.minimum(a, b) < 0.32)
 
 
-def _flower(x: Plane, y: Plane) -> Plane:
-    return np.hypot(x, y) < 0.7 + 0.26 * np.cos(6 * np.arctan2(y, x))
+# (x, y) in units of the object's radius, y down -> inside?
+_SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
+    "ball": lambda x, y: x * x + y * y < 0.81,
+    "wheel": lambda x, y: (x * x + y * y < 0.92) & (x * x + y * y > 0.22),
+    "moon": lambda x, y: (x * x + y * y < 1.0) & ((x - 0.55) ** 2 + y * y > 0.62),
+    "leaf": lambda x, y: np.maximum((x - 0.65) ** 2, (x + 0.65) ** 2) + y * y < 1.42,
+    "fish": _fish,
+    "crate": lambda x, y: np.maximum(np.abs(x), np.abs(y)) < 0.76,
+    "kite": lambda x, y: np.where(y < -0.25, np.abs(x) < 0.62 * (y + 1.0) / 0.75, np.abs(x) < 0.62 * (1.1 - y) / 1.35),
+    "tent": lambda x, y: (y < 0.62) & (np.abs(x) < 0.58 * (y + 1.0)),
+    "star": _star,
+    "heart": _heart,
+    "plaster": _plaster,
+    "flower": lambda x, y: np.hypot(x, y) < 0.7 + 0.26 * np.cos(6 * np.arctan2(y, x)),
+}
+CLASSES = tuple(_SHAPES)
+"""Class names; label k is ``CLASSES[k]``, and its pixels hold k + 1 in the label map."""
 
 
-# --- textures: (x, y) in periods -> [-1, 1], mean near 0 --------------------------------------------------------------
-
-
-def _sign(wave: Plane) -> Plane:
-    return np.where(wave > 0, np.float32(1), np.float32(-1))
-
-
-def _stripes(x: Plane, y: Plane) -> Plane:
-    return _sign(np.sin(2 * np.pi * x))
-
-
-def _checks(x: Plane, y: Plane) -> Plane:
-    return _sign(np.sin(np.pi * 1.4 * x) * np.sin(np.pi * 1.4 * y))
+def _dashes(x: Plane, y: Plane) -> Plane:
+    row = np.floor(y)
+    return np.where((x / 2.2 + 0.5 * row) % 1.0 < 0.62, 0.68 - (y - row), -1.0)
 
 
 def _dots(x: Plane, y: Plane) -> Plane:
     row = np.floor(y / 0.87)
     u, v = (x + 0.5 * row) % 1.0 - 0.5, y / 0.87 - row - 0.5
-    return _sign(0.36**2 - u * u - 0.757 * v * v)
+    return 0.36**2 - u * u - 0.757 * v * v
+
+
+def _scales(x: Plane, y: Plane) -> Plane:
+    row = np.floor(2 * y)
+    u, v = (x + 0.5 * row) % 1.0 - 0.5, y - row / 2
+    return np.abs(np.hypot(u, v) - 0.5) - 0.1
+
+
+def _bricks(x: Plane, y: Plane) -> Plane:
+    row = np.floor(y)
+    return np.minimum(y - row, (x / 2 + 0.5 * row) % 1.0 * 2) - 0.33
 
 
 def _grain(x: Plane, y: Plane) -> Plane:
@@ -118,65 +97,35 @@ def _grain(x: Plane, y: Plane) -> Plane:
     i, j = np.floor(2 * x).astype(np.int64), np.floor(2 * y).astype(np.int64)
     h = (i * 374761393 + j * 668265263) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
-    return _sign(((h >> 16) & 0xFF) - 127.5)
-
-
-def _mesh(x: Plane, y: Plane) -> Plane:
-    return _sign(0.3 - np.minimum(x % 1.0, y % 1.0))
-
-
-def _bricks(x: Plane, y: Plane) -> Plane:
-    row = np.floor(y)
-    return _sign(np.minimum(y - row, (x / 2 + 0.5 * row) % 1.0 * 2) - 0.33)
-
-
-def _chevrons(x: Plane, y: Plane) -> Plane:
-    return _sign(np.sin(2 * np.pi * (x + np.abs((y / 1.5) % 2.0 - 1.0))))
-
-
-def _waves(x: Plane, y: Plane) -> Plane:
-    return _sign(np.sin(2 * np.pi * (x + 0.3 * np.sin(2 * np.pi * y / 2.2))))
-
-
-def _scales(x: Plane, y: Plane) -> Plane:
-    row = np.floor(2 * y)
-    u, v = (x + 0.5 * row) % 1.0 - 0.5, y - row / 2
-    r = np.hypot(u, v)
-    return _sign(np.abs(r - 0.5) - 0.1)
-
-
-def _dashes(x: Plane, y: Plane) -> Plane:
-    row = np.floor(y)
-    return _sign(np.where((x / 2.2 + 0.5 * row) % 1.0 < 0.62, 0.68 - (y - row), -1.0))
-
-
-def _lattice(x: Plane, y: Plane) -> Plane:
-    a, b = 0.5 * x + 0.866 * y, 0.5 * x - 0.866 * y
-    return _sign(np.cos(2 * np.pi * x) + np.cos(2 * np.pi * a) + np.cos(2 * np.pi * b) - 0.1)
+    return ((h >> 16) & 0xFF) - 127.5
 
 
 def _pluses(x: Plane, y: Plane) -> Plane:
     row = np.floor(y / 1.1)
     u, v = np.abs(((x / 1.1) + 0.5 * row) % 1.0 - 0.5), np.abs(y / 1.1 - row - 0.5)
-    return _sign(np.where(np.maximum(u, v) < 0.42, 0.15 - np.minimum(u, v), -1.0))
+    return np.where(np.maximum(u, v) < 0.42, 0.15 - np.minimum(u, v), -1.0)
 
 
-_RECIPES: dict[str, tuple[Callable[[Plane, Plane], Plane], Callable[[Plane, Plane], Plane]]] = {
-    "ball": (_ball, _stripes),
-    "wheel": (_wheel, _dashes),
-    "moon": (_moon, _dots),
-    "leaf": (_leaf, _chevrons),
-    "fish": (_fish, _scales),
-    "crate": (_crate, _bricks),
-    "kite": (_kite, _checks),
-    "tent": (_tent, _waves),
-    "star": (_star, _grain),
-    "heart": (_heart, _mesh),
-    "plaster": (_plaster, _pluses),
-    "flower": (_flower, _lattice),
+def _lattice(x: Plane, y: Plane) -> Plane:
+    a, b = 0.5 * x + 0.866 * y, 0.5 * x - 0.866 * y
+    return np.cos(2 * np.pi * x) + np.cos(2 * np.pi * a) + np.cos(2 * np.pi * b) - 0.1
+
+
+# (x, y) in periods -> light where it is above 0, else dark: about half of the area
+_TEXTURES: dict[str, Callable[[Plane, Plane], Plane]] = {
+    "ball": lambda x, y: np.sin(2 * np.pi * x),  # stripes
+    "wheel": _dashes,
+    "moon": _dots,
+    "leaf": lambda x, y: np.sin(2 * np.pi * (x + np.abs((y / 1.5) % 2.0 - 1.0))),  # chevrons
+    "fish": _scales,
+    "crate": _bricks,
+    "kite": lambda x, y: np.sin(np.pi * 1.4 * x) * np.sin(np.pi * 1.4 * y),  # checks
+    "tent": lambda x, y: np.sin(2 * np.pi * (x + 0.3 * np.sin(2 * np.pi * y / 2.2))),  # waves
+    "star": _grain,
+    "heart": lambda x, y: 0.3 - np.minimum(x % 1.0, y % 1.0),  # mesh
+    "plaster": _pluses,
+    "flower": _lattice,
 }
-CLASSES = tuple(_RECIPES)
-"""Class names; label k is ``CLASSES[k]``, and its pixels hold k + 1 in the label map."""
 
 # What is drawn uniformly, scene by scene; lengths in sides of the image, colours in [0, 1].
 _RANGES = {
@@ -291,7 +240,7 @@ def _object(
     generator: np.random.Generator, label: int, drawn: dict[str, float], centre: np.ndarray, side: int
 ) -> tuple[int, int, Plane, Plane, Plane]:
     """Top and left pixel of the object's window, and over it: coverage in [0, 1], texture, light."""
-    inside, texture = _RECIPES[CLASSES[label]]
+    name = CLASSES[label]
     angle, texture_angle, bend, sway = generator.uniform(0, 2 * np.pi, 4).tolist()
     phase = generator.uniform(0, 64, 2).tolist()
     tilt = generator.uniform(*_RANGES["shade"])
@@ -306,10 +255,10 @@ def _object(
     u, v = _turn(x, y, angle, 1 / radius)
     u, v = u * float(np.exp(-drawn["stretch"])), v * float(np.exp(drawn["stretch"]))
     u, v = u + drawn["warp"] * np.sin(2.6 * v + bend), v + drawn["warp"] * np.sin(2.6 * u + sway)
-    mask = inside(u, v)
+    mask = _SHAPES[name](u, v)
     s, t = _turn(x, y, texture_angle, 1 / period)
     inked = np.zeros(mask.shape, np.float32)
-    inked[mask] = texture(s[mask] + phase[0], t[mask] + phase[1])
+    inked[mask] = np.where(_TEXTURES[name](s[mask] + phase[0], t[mask] + phase[1]) > 0, 1, -1)
     light = 1 + (drawn["shade"] * x[:, n // 2 :: n] + tilt * y[n // 2 :: n]) / radius
     return spans[1][0], spans[0][0], _pixels(mask), _pixels(inked), np.float32(light)
 

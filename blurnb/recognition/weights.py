@@ -1,7 +1,5 @@
 """Files of weights: found, held to their hashes, and read as plain tensors alone."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from importlib.util import find_spec

@@ -5,9 +5,8 @@ all convolutional layers brought to a quarter of the image's resolution and stac
 sees of the whole image replicated everywhere; standardised; three 1x1 convolutions; enlarged four times.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import nn
@@ -62,7 +61,7 @@ class Zoomout(nn.Module):
             torch.manual_seed(0)
             self.head = Head([level.shape[1] for level in probed], [*coarse, 0], class_count, hidden, dropout)
 
-    def train(self, mode: bool = True) -> Zoomout:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.backbone.eval()
         return self
@@ -70,16 +69,8 @@ class Zoomout(nn.Module):
     def levels(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The tapped maps, each (N, channels, h, w): finer than the stride subsampled, coarser as they are; last the
         global one, (N, channels, 1, 1), its maximum over positions."""
-        wanted = [*self._local, self._overall]
-        modules, found = models.activations(self.backbone), {}
-        hooks = [
-            modules[n].register_forward_hook(lambda _, __, output, n=n: found.__setitem__(n, output)) for n in wanted
-        ]
-        try:
+        with models.tapped(self.backbone, [*self._local, self._overall]) as found:
             self.backbone(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         maps = [_subsampled(found[name], STRIDE // stride) for name, stride in zip(self._local, self.strides)]
         return [*maps, found[self._overall].amax((2, 3), keepdim=True)]
 

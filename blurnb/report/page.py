@@ -6,7 +6,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from blurnb.errors import UserError
-from blurnb.report.markdown import markdown
+from blurnb.report.markdown import harmless, markdown
 
 NOTHING = "Nothing to show here with these parameters"
 
@@ -21,7 +21,7 @@ def show(make: Callable, *arguments, **named) -> None:
     try:
         found = make(*arguments, **named)
     except UserError as missing:
-        found = f"*{NOTHING}: {missing}.*"
+        found = f"*{NOTHING}: {harmless(str(missing))}.*"
     if isinstance(found, pd.DataFrame):
         found = markdown(found)
     display(Markdown(found) if isinstance(found, str) else found)

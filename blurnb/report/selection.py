@@ -107,17 +107,18 @@ def main_scale(rows: pd.DataFrame) -> str:
 def data_name(dataset: str, folder: str, frame: int) -> str:
     """The images as a reader knows them; a frame other than the paper's is said."""
     name = f"{dataset} {folder}" if folder else dataset
-    return name if frame == labels.FRAME else f"{name}, frame {frame}"
+    return name if frame == labels.FRAME else ", ".join([name, f"frame {frame}"])
 
 
 def trainings(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each network, by how it was trained: `mix`, then `mix per scale`, `mix, 2 blocks frozen` by name."""
+    """The rows of each network, by how it was trained: `mix`, then `mix per scale` and those with frozen parts."""
     order = labels.trainings_in_order(rows["training"])
-    words = {"": "", "none": "", "backbone": ", head only", "1": ", 1 block frozen"}
+    words = {"": "", "none": "", "backbone": ", head only"}
     parts = {}
     for (training, frozen, per_scale), part in rows.groupby(["training", "frozen", "per_scale"], dropna=False):
         apart = not pd.isna(per_scale) and bool(per_scale)
-        how = (" per scale" if apart else "") + words.get(frozen, f", {frozen} blocks frozen")
+        counted = "block" if frozen == "1" else "blocks"
+        how = (" per scale" if apart else "") + words.get(frozen, f", {frozen} {counted} frozen")
         blocks = int(frozen) if frozen.isdecimal() else -1
         place = (1, training, not apart, blocks) if how else (0, order.index(training))
         parts[place] = f"{training}{how}", part
@@ -166,6 +167,6 @@ def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named = [labels.renamed(blur, frame) for blur, frame in zip(rows["blur"], rows["frame"])]
+    named = [labels.renamed(*each) for each in zip(rows["blur"], rows["frame"])]
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
     return rows.assign(blur=named)[kept]

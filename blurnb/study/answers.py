@@ -1,8 +1,5 @@
 """The answering loop: images, conditions and a task in; one answer an image and condition out, kept as they come."""
 
-from __future__ import annotations
-
-import itertools
 import json
 import time
 import typing
@@ -15,28 +12,15 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 VERSION = 1
 BLOCK = 64
 """Small images are decoded, shown and answered in fixed blocks, so that a resumed run repeats a run exactly."""
 GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
-
-
-class Condition(NamedTuple):
-    """What a network is asked: images under a treatment, at a scale, by the network of a training."""
-
-    treatment: Treatment
-    scale: str
-    training: str = "sharp"
-
-    def columns(self) -> dict:
-        """The facts of the condition as columns of the records."""
-        return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
 
 
 class Group(NamedTuple):
@@ -130,7 +114,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
 
     windows = [window for window in _windows(images, computing) if lacking([images.ids[i] for i in window])]
     skipped: dict[str, str] = {}
-    started, total = time.perf_counter(), sum(map(len, windows))
+    started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
     bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
@@ -142,7 +126,11 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
                     skipped[images.ids[index]] = str(item)
                     warnings.warn(f"skipped: {item}", stacklevel=2)
             for group in _groups(images, window, loaded, computing.device):
-                found = _answered(group, lacking(group.ids), names, task, computing, images.native_side)
+                todo = lacking(group.ids)
+                if not todo:  # the window was opened for an image that cannot be read
+                    continue
+                found = _answered(group, todo, names, task, computing, images.native_side)
+                computed += len(found)
                 journal.append(path, found.items())
                 for identity, answers in found.items():
                     known.setdefault(identity, {}).update(answers)
@@ -155,7 +143,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
         raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")
     decided = {**facts, "n": len(images), "selection": images.fingerprint}
     return Answers(found, decided, {
-        "computed_images": total - len(skipped),
+        "computed_images": computed,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "skipped": skipped,
         "device": computing.device,
@@ -191,16 +179,12 @@ def part_of(images, computing: Computing, place: int, count: int) -> range:
 
 def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
     """(window, items) in order, loaded by `pool` while the network works, at most `ahead` windows early."""
-    waiting: list[tuple[range, Future]] = []
-    source = iter(windows)
-    for window in itertools.islice(source, ahead):
-        waiting.append((window, pool.submit(_load, images, window, task)))
-    while waiting:
-        window, future = waiting.pop(0)
-        loaded = future.result()
-        for following in itertools.islice(source, 1):
-            waiting.append((following, pool.submit(_load, images, following, task)))
-        yield window, loaded
+    waiting: dict[int, Future] = {}
+    for place, window in enumerate(windows):
+        for early in range(place, min(place + ahead + 1, len(windows))):
+            if early not in waiting:
+                waiting[early] = pool.submit(_load, images, windows[early], task)
+        yield window, waiting.pop(place).result()
 
 
 def _load(images, window: range, task: Task) -> list:
@@ -236,16 +220,6 @@ def _answered(group: Group, todo, names, task: Task, computing: Computing, is_sm
             for identity, answer in zip(group.ids, each):
                 answers[identity][names[one]] = answer
     return answers
-
-
-def sharp_twin(one: Condition) -> Condition:
-    """The same condition without blur and restoration."""
-    return one._replace(treatment=one.treatment.captured._replace(blur="sharp"))
-
-
-def distinct(blurs: Sequence[str]) -> list[str]:
-    """Blur labels in their canonical form, each once: "D8.0" is D8."""
-    return list(dict.fromkeys(labels.parse(blur).label for blur in blurs))
 
 
 def demand_classes(images, network) -> None:

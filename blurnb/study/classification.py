@@ -1,23 +1,22 @@
 """The task "name the image": class probabilities of networks that are shown treated photographs."""
 
-from __future__ import annotations
-
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
 
-from blurnb import labels
+from blurnb import intervals, labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import backends, decoding, families, models
 from blurnb.study import answers, stores, treatments
-from blurnb.study.answers import Answers, Computing, Condition, Group
+from blurnb.study.answers import Answers, Computing, Group
 from blurnb.study.protocol import Protocol
-from blurnb.study.treatments import Treatment, Weights
+from blurnb.study.treatments import Condition, Treatment, Weights
 
 VERSION = 1
 ANSWER = ("predicted", "rank", "entropy", "p_true", "confidence")
@@ -25,7 +24,6 @@ CACHED_SIDE = 256
 """Larger images are shown to the network fewer at a time: maps that outgrow the caches cost more than a batch saves."""
 LARGEST_FRAME = 4096
 """Shorter side to which photographs may be brought: one of them then takes 200 MB, and 50 GB in a frame of 65,536."""
-CHECKED_IMAGES = 16
 
 
 @dataclass
@@ -34,8 +32,8 @@ class Classification:
 
     An answer is [predicted, rank of the true class, entropy (nats), p_true, confidence], with `with_psnr` the PSNR of
     what was shown (dB, None where it equals the sharp image) behind them. `batch`: images at a time at sides up to
-    `CACHED_SIDE`, fewer at larger. `weights` are those of the methods that restore. `quick` computes the scores of the
-    network in place of torch (`accelerated`).
+    `CACHED_SIDE`, fewer at larger. `weights` are those of the methods that restore. A `backend` other than eager
+    computes the scores of the one network in place of torch (`accelerated`).
     """
 
     networks: Mapping[str, models.Network]
@@ -52,17 +50,15 @@ class Classification:
             "task": "classification",
             "network": network.name,
             "weights": {training: models.fingerprint(one) for training, one in self.networks.items()},
-            "small_input": getattr(network.body, "small_input", ""),
+            "small_input": models.small_input(network),
             "identity": getattr(network, "identity", ""),  # a custom network's code decides its answers too
             "methods": sorted([*key, weight] for key, weight in self.weights.items()),
             "psnr": self.with_psnr,
             "backend": self.backend if self.backend == "eager" else backends.version(self.backend),
             "versions": {
-                "study.answers": answers.VERSION,
-                "study.classification": VERSION,
-                "recognition.decoding": decoding.VERSION,
-                **treatments.versions(shown),
+                **treatments.versions(shown, answers, decoding, sys.modules[__name__]),
                 **families.version(network.name),
+                **({} if self.backend == "eager" else provenance.versions(backends)),
             },
             **self.protocol.columns(),
         }
@@ -122,7 +118,7 @@ class Classification:
     @functools.cached_property
     def _scorer(self):
         (network,) = self.networks.values()
-        return backends.compiled(network, self.backend, self.protocol.precision, "cpu")
+        return backends.compiled(network, self.backend, self.protocol.precision)
 
 
 def probabilities(network, images: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
@@ -200,26 +196,28 @@ def accelerated(task: Classification, images, backend: str, conditions: Sequence
     quick = replace(task, backend=backend)
     blurs = list(dict.fromkeys(one.treatment for one in conditions))
     side = min(side for one in conditions for side in labels.sides(one.scale))
-    first = range(min(CHECKED_IMAGES, len(images)))
+    first = range(min(backends.CHECKED_IMAGES, len(images)))
     facts = {**quick.facts, "data": images.source, "treatments": blurs, "side": side}
 
-    def compare() -> dict:
-        exact, seen, truth = replace(task.protocol, precision="float32"), [], []
-        network = task.networks[training].eval()
+    def cases() -> Iterator[tuple[torch.Tensor, int]]:
         for index in first:
             try:
                 image, label = task.load(images, index)
             except decoding.UnreadableImage:
                 continue
             group = Group([images.ids[index]], image[None], [label])
-            is_rounded = torch.tensor([one.rounding == "8-bit" for one in blurs])
-            seen.append(treatments.at_side(task.show(group, blurs), side, is_rounded))
-            truth += [label] * len(blurs)
+            for one in blurs:
+                yield treatments.at_side(task.show(group, [one]), side, torch.tensor([one.rounding == "8-bit"])), label
+
+    @torch.inference_mode()
+    def compare() -> dict:
+        network, exact = task.networks[training].eval(), replace(task.protocol, precision="float32")
         return backends.compared(
-            lambda part: probabilities(quick._scorer, part, side, task.protocol),
-            lambda part: probabilities(network, part, side, exact),
-            seen, truth,
-        ) | {"side": side}  # fmt: skip
+            lambda image: probabilities(quick._scorer, image, side, task.protocol),
+            lambda image: probabilities(network, image, side, exact),
+            cases(),
+            intervals.wilson,
+        ) | {"side": side}
 
     ids = [images.ids[index] for index in first]
     check = stores.once(computing.store, "checks", {**facts, "images": ids}, compare)

@@ -1,17 +1,15 @@
 """Networks that differ in their training, asked the same questions: their rows, and how they differ, image by image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from blurnb import labels
-from blurnb.study import answers, classification, measures
-from blurnb.study.answers import Condition
+from blurnb.study import answers, classification, measures, treatments
+from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition
 
 RIVALS = ("sharp", "defocus", "shake")
 """Trainings from which the others' paired differences are recorded."""
@@ -27,12 +25,18 @@ class Trained(NamedTuple):
 
     def columns(self) -> dict:
         """These facts as columns of the records."""
-        return {
-            "training": self.training,
-            "train_seed": self.seed,
-            "frozen": self.frozen,
-            "per_scale": self.per_scale,
-        }
+        named = {"training": self.training, "train_seed": self.seed}
+        return {**named, "frozen": self.frozen, "per_scale": self.per_scale}
+
+
+def asked(
+    recorder: Recorder, opened: Opened, task: Classification, conditions: Sequence[Condition], origin: Mapping, **about
+) -> tuple[dict[Condition, pd.DataFrame], str]:
+    """(answers by condition, run_id) of a task; `origin` and `about` go into the manifest, `title` onto the screen."""
+    title = about.pop("title", f"{recorder.experiment}: {opened.pair.network} on {opened.images.name}")
+    found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
+    run_id = recorder.ran(found.decided, origin, **found.circumstances, **about)
+    return classification.tables(opened.images, found), run_id
 
 
 class Comparison:
@@ -46,19 +50,12 @@ class Comparison:
     def ask(self, name: Trained, network, origin: Mapping, blurs: Sequence[str], scales: Sequence[str]) -> None:
         """Answers of a network, as rows, with its differences from the rivals that were asked before."""
         opened, recorder = self.opened, self.recorder
-        task = classification.Classification({name.training: network}, opened.protocol, recorder.computing.batch)
-        conditions = [
-            Condition(Treatment(blur, rounding=recorder.parameters.rounding), scale, name.training)
-            for scale in scales
-            for blur in answers.distinct(blurs)
-        ]
+        task = Classification({name.training: network}, opened.protocol, recorder.computing.batch)
+        conditions = treatments.conditions(blurs, scales, name.training, recorder.parameters.rounding)
         title = f"{recorder.experiment}: {name.training}" + (f", seed {name.seed}" if name.seed else "")
-        found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
-        run_id = self._runs[name] = recorder.ran(found.decided, origin, **found.circumstances)
-        tables = self.tables[name] = classification.tables(opened.images, found)
-        shared = {**opened.columns, **name.columns()}
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
+        tables, run_id = asked(recorder, opened, task, conditions, origin, title=title)
+        self.tables[name], self._runs[name] = tables, run_id
+        recorder.add(measures.summary(tables, {**opened.columns, **name.columns()}), run_id)
         for training in RIVALS:
             rival = Trained(training, name.seed)
             if rival != name and rival in self.tables:

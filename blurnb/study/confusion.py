@@ -1,9 +1,5 @@
 """Pixels counted by true and by answered class: one matrix over a set gives IoU, mIoU and pixel accuracy."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
@@ -75,11 +71,6 @@ def pixel_accuracy(matrices: np.ndarray) -> np.ndarray:
     """Share (...) of the pixels of matrices (..., count, count) that are answered rightly; NaN where there is none."""
     total = matrices.sum((-2, -1))
     return np.where(total > 0, np.trace(matrices, axis1=-2, axis2=-1) / np.maximum(total, 1), np.nan)
-
-
-def absent(total: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """The classes that no labelled pixel of the set is."""
-    return [name for name, row in zip(classes, total) if not row.sum()]
 
 
 def resampled(matrices: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:

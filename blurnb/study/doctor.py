@@ -1,8 +1,7 @@
 """What can be wrong with this machine, this environment and what is kept here, before a long run finds out."""
 
-from __future__ import annotations
-
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,15 +14,22 @@ import torch
 from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
+from blurnb.recognition.weights import check_digest
 from blurnb.study import journal, stores
 
 LEAST_DISK, GOOD_DISK = 0.2e9, 5e9  # bytes: a chapter's records and answers; a few networks with their checkpoints
 LEAST_MEMORY = 1.5e9  # bytes: VGG-16 and one photograph in a frame of 512
-ROOTED = ("imagenet", "tiny-imagenet", "folder")
+NETWORKS = {
+    "damaged": ("does not match its manifest", "the next run trains it again"),
+    "unfinished": ("is half trained", "the same command goes on from its checkpoint"),
+}
 
 
 class Check(NamedTuple):
-    """One line: `state` is ok | warn (it works, but) | wrong (it will not, or a number cannot be trusted)."""
+    """One line: `state` is ok | warn (it works, but) | wrong (it will not, or a number cannot be trusted).
+
+    `remedy` is what to do where it is not ok.
+    """
 
     state: str
     subject: str
@@ -31,7 +37,8 @@ class Check(NamedTuple):
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:<5}  {self.subject}: {self.says}{f'; {self.remedy}' if self.remedy else ''}"
+        told = f"; {self.remedy}" if self.remedy and self.state != "ok" else ""
+        return f"{self.state:<5}  {self.subject}: {self.says}{told}"
 
 
 def examine(
@@ -58,7 +65,7 @@ def versions(constraints: Path) -> Iterator[Check]:
         yield Check("ok", "versions", "no constraints.txt here, nothing to compare with")
         return
     pins = dict(line.split("==") for line in constraints.read_text().split() if "==" in line)
-    needed = {line.split(">")[0].split("=")[0].split("<")[0] for line in _requirements()}
+    needed = {re.split("[<>=]", line)[0] for line in _requirements()}
     others = []
     for name, pin in pins.items():
         try:
@@ -69,11 +76,9 @@ def versions(constraints: Path) -> Iterator[Check]:
             continue
         if have.split("+")[0] != pin:
             others.append(f"{name} {have} instead of {pin}")
-    if others:
-        listed = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
-        yield Check("warn", "versions", listed, "numbers may differ; run make setup")
-    else:
-        yield Check("ok", "versions", f"as the {len(pins)} of constraints.txt, where installed")
+    listed = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+    says = listed or f"as the {len(pins)} of constraints.txt, where installed"
+    yield Check("warn" if others else "ok", "versions", says, "numbers may differ; run make setup")
 
 
 def _requirements() -> list[str]:
@@ -101,17 +106,14 @@ def machine() -> Iterator[Check]:
     memory = _available_memory()
     if memory is not None:
         state = "ok" if memory >= LEAST_MEMORY else "warn"
-        yield Check(state, "memory", f"{memory / 1e9:.1f} GB available", "" if state == "ok" else "close programs")
+        yield Check(state, "memory", f"{memory / 1e9:.1f} GB available", "close programs")
     threads, processors = torch.get_num_threads(), os.cpu_count() or 1
-    crowded = threads > processors
     says, remedy = f"torch uses {threads} of {processors} processors", f"set OMP_NUM_THREADS={processors}"
-    yield Check("warn", "threads", says, remedy) if crowded else Check("ok", "threads", says)
+    yield Check("warn" if threads > processors else "ok", "threads", says, remedy)
+    device = "mps" if torch.backends.mps.is_available() else "cpu alone; the paper profile wants a GPU"
     if torch.cuda.is_available():
-        yield Check("ok", "device", f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
-    elif torch.backends.mps.is_available():
-        yield Check("ok", "device", "mps")
-    else:
-        yield Check("ok", "device", "cpu alone; the paper profile wants a GPU")
+        device = f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    yield Check("ok", "device", device)
     fast = models.reduced_precision()
     yield Check("ok", "bf16", "in hardware, precision auto uses it" if fast else "not in hardware, auto is float32")
 
@@ -137,9 +139,11 @@ def store(cache: Path) -> Iterator[Check]:
     yield Check("ok", "cache", f"{cache} is writable")
     free = shutil.disk_usage(cache).free
     state = "wrong" if free < LEAST_DISK else "warn" if free < GOOD_DISK else "ok"
-    yield Check(state, "disk", f"{free / 1e9:.1f} GB free", "" if state == "ok" else "free some space")
+    yield Check(state, "disk", f"{free / 1e9:.1f} GB free", "free some space")
     for folder in sorted(path for path in cache.glob("networks/*") if path.is_dir()):
-        yield from _network(folder)
+        if (condition := stores.condition(folder)) in NETWORKS:
+            says, remedy = NETWORKS[condition]
+            yield Check("warn", "networks", f"{folder} {says}", remedy)
     for path in sorted(cache.glob("answers/*.jsonl")):
         damaged = journal.damaged(path)
         if damaged:
@@ -152,14 +156,6 @@ def store(cache: Path) -> Iterator[Check]:
         yield Check("warn", "cache", says, "the next run of the same work removes them, or delete them")
 
 
-def _network(folder: Path) -> Iterator[Check]:
-    state = stores.condition(folder)
-    if state == "damaged":
-        yield Check("warn", "networks", f"{folder} does not match its manifest", "the next run trains it again")
-    elif state == "unfinished":
-        yield Check("warn", "networks", f"{folder} is half trained", "the same command goes on from its checkpoint")
-
-
 def data(root: str) -> Iterator[Check]:
     """The data sets below `root`, or below BLURNB_DATA."""
     root = root or os.environ.get("BLURNB_DATA", "")
@@ -167,7 +163,7 @@ def data(root: str) -> Iterator[Check]:
         yield Check("ok", "data", "no data root given; the embedded profile needs none")
         return
     found, reasons = [], []
-    for name in ROOTED:
+    for name in ("imagenet", "tiny-imagenet", "folder"):
         if name == "folder" and found:
             break
         try:
@@ -175,10 +171,8 @@ def data(root: str) -> Iterator[Check]:
             found.append(f"{name} ({len(one):,} images)")
         except UserError as error:
             reasons.append(str(error))
-    if found:
-        yield Check("ok", "data", f"{root} holds {', '.join(found)}")
-    else:
-        yield Check("wrong", "data", reasons[0], "give --data-root, the folder that holds the data")
+    says = f"{root} holds {', '.join(found)}" if found else reasons[0]
+    yield Check("ok" if found else "wrong", "data", says, "give --data-root, the folder that holds the data")
 
 
 def weights() -> Iterator[Check]:
@@ -186,7 +180,7 @@ def weights() -> Iterator[Check]:
     checked = []
     for file, digest in models.weight_files().items():
         try:
-            models.check_digest(file, digest)
+            check_digest(file, digest)
             checked.append(file.name)
         except UserError as error:
             yield Check("wrong", "weights", str(error))

@@ -1,9 +1,8 @@
 """What a step of training sees: an image, blurred, flipped and placed at random, with its label or with its map."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ class Draws(torch.utils.data.Dataset):
         )
         return self.placed(image, label, generator)
 
-    def of(self, epoch: int) -> Draws:
+    def of(self, epoch: int) -> Self:
         """The same images as another epoch sees them; what is decoded is shared."""
         other = copy.copy(self)
         other.epoch = epoch

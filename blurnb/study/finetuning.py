@@ -1,7 +1,5 @@
 """The paper's cure: go on training a network on images that are sharp or freshly blurred."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -62,7 +60,7 @@ def finetune(
     finished, about = stores.stored(
         store,
         facts(network, images, recipe),
-        lambda folder: _train(network, images, recipe, folder, device, title, fitting),
+        lambda folder: _train(network, images, recipe, folder, device=device, title=title, **fitting),
     )
     load_weights(network, finished)
     return network.eval(), about
@@ -78,58 +76,37 @@ def facts(network: models.Network, images: Dataset, recipe: Recipe) -> dict:
         "dataset": images.name,
         "data": images.fingerprint,
         "n": len(images),
+        **({"small_input": small} if (small := models.small_input(network)) not in ("", "adaptive") else {}),
         **recipe.model_dump(),
     }
 
 
-def _train(network, images, recipe, folder, device, title, fitting) -> tuple[dict, dict]:
+def _train(network, images, recipe: Recipe, folder: Path, *, device: str, title: str, **fitting) -> tuple[dict, dict]:
     """(weights by name, what the manifest notes)"""
     rank, world = stores.joined()
     if recipe.batch % world:
         raise UserError(f"batch={recipe.batch} cannot be divided among {world} processes; use a multiple of {world}")
     network = network.to(device).train()
-    fixed = _freeze(network, recipe.frozen_blocks)
+    _freeze(network, recipe.frozen_blocks)
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
-    engine = nn.parallel.DistributedDataParallel(network) if world > 1 else network
-    sizes = [stop - start for start, stop in training.cuts(len(images), recipe.batch, world)]
 
-    def loss_of(step: int, batch: list) -> tuple[torch.Tensor, float]:
-        pixels, labels = batch[0].to(device, memory_format=torch.channels_last), batch[1].to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            scores = engine(pixels)
-            scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
-        loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
-        # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
-        return loss, len(labels) * world / sizes[step % len(sizes)] if world > 1 else 1.0
+    def loss_of(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
 
-    notes = training.fit(
-        network.body,
-        [{"params": trained}],
-        recipe,
-        draws.Draws(images, recipe),
-        loss_of,
-        folder / "checkpoint.pt",
-        title=title or f"training {network.name}",
-        rank=rank,
-        world=world,
-        **fitting,
-    )
-    for parameter in fixed:
-        parameter.requires_grad_(True)
-    return training.whole_state(network.body, recipe), notes | {"device": device}
+    forward = nn.parallel.DistributedDataParallel(network) if world > 1 else network
+    learnt = draws.Draws(images, recipe), forward, loss_of, folder / "checkpoint.pt"
+    fitting |= {"device": device, "title": title or f"training {network.name}", "rank": rank, "world": world}
+    kept = training.fit(network.body, [{"params": trained}], recipe, *learnt, **fitting)
+    network.requires_grad_(True)
+    return kept
 
 
-def _freeze(network: models.Network, count: int) -> list[nn.Parameter]:
-    """Keep the weights and the normalisation statistics of the first `count` blocks; returns their parameters."""
+def _freeze(network: models.Network, count: int) -> None:
+    """Keep the weights and the normalisation statistics of the first `count` blocks."""
     blocks = models.blocks(network)
     if count > len(blocks):
         raise UserError(f"frozen_blocks={count} is more than the {len(blocks)} blocks of {network.name}")
-    modules = [m for block in blocks[:count] for m in block]
-    for module in modules:
-        module.eval()
-    parameters = [p for m in modules for p in m.parameters()]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    return parameters
+    for module in (module for block in blocks[:count] for module in block):
+        module.eval().requires_grad_(False)

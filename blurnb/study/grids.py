@@ -1,7 +1,5 @@
 """Parameter sets: from `-p network=vgg16,resnet50` and files to one dict a run, checked before anything starts."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

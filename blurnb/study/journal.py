@@ -4,8 +4,6 @@ A journal is a file of lines. A line holds one image's answers as JSON and the C
 a crash, or damaged on disk, is passed over and its image computed again. Several processes may append at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import zlib

@@ -1,7 +1,5 @@
 """Answers into rows of records: what each condition gives, and how it differs from another on the same images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,62 +7,36 @@ import numpy as np
 import pandas as pd
 
 from blurnb import intervals, records
-from blurnb.study import answers, confusion
-from blurnb.study.answers import Condition
+from blurnb.study import confusion
+from blurnb.study.treatments import Condition
 
 VERSION = 1
 LEAST_OF_A_CLASS = 5
 """Images below which a class is left out."""
 BINS = 10
 
-MEASURES: dict[str, Callable[[pd.DataFrame, int], tuple]] = {}
-"""Metric -> function of (answers of one condition, seed) -> (value, low, high); a metric is a function of its name."""
 DIFFERENCES = ("top1", "top5", "entropy")
 """Metrics whose paired differences are recorded, beside McNemar's p-value of top1."""
-
-
-def _measure(function: Callable) -> Callable:
-    MEASURES[function.__name__] = function
-    return function
 
 
 def _proportion(right: pd.Series) -> tuple[float, float, float]:
     return float(right.mean()), *intervals.wilson(int(right.sum()), len(right))
 
 
-@_measure
-def top1(part: pd.DataFrame, seed: int) -> tuple:
-    return _proportion(part["top1"])
+MEASURES: dict[str, Callable[[pd.DataFrame, int], tuple | float]] = {
+    "top1": lambda part, seed: _proportion(part["top1"]),
+    "top5": lambda part, seed: _proportion(part["top5"]),
+    "entropy": lambda part, seed: intervals.bootstrap_mean(part["entropy"].to_numpy(), seed),
+    "p_true": lambda part, seed: intervals.bootstrap_mean(part["p_true"].to_numpy(), seed),
+    "confidence": lambda part, seed: intervals.bootstrap_mean(part["confidence"].to_numpy(), seed),
+    "ece": lambda part, seed: intervals.ece(part["confidence"].clip(0, 1).to_numpy(), part["top1"].to_numpy()),
+}
+"""Metric -> function of (answers of one condition, seed) -> (value, low, high), or a value that has no interval."""
 
 
-@_measure
-def top5(part: pd.DataFrame, seed: int) -> tuple:
-    return _proportion(part["top5"])
-
-
-@_measure
-def entropy(part: pd.DataFrame, seed: int) -> tuple:
-    return intervals.bootstrap_mean(part["entropy"].to_numpy(), seed)
-
-
-@_measure
-def p_true(part: pd.DataFrame, seed: int) -> tuple:
-    return intervals.bootstrap_mean(part["p_true"].to_numpy(), seed)
-
-
-@_measure
-def confidence(part: pd.DataFrame, seed: int) -> tuple:
-    return intervals.bootstrap_mean(part["confidence"].to_numpy(), seed)
-
-
-@_measure
-def ece(part: pd.DataFrame, seed: int) -> tuple:
-    return intervals.ece(part["confidence"].clip(0, 1).to_numpy(), part["top1"].to_numpy()), math.nan, math.nan
-
-
-def row(triple: Sequence[float], metric: str, n: int, **columns) -> dict:
-    """One record of an estimate (value, low, high); another `statistic` among `columns`."""
-    value, low, high = triple
+def row(triple: tuple[float, float, float] | float, metric: str, n: int, **columns) -> dict:
+    """One record of an estimate (value, low, high), or of a value without interval; `columns` may say `statistic`."""
+    value, low, high = triple if isinstance(triple, tuple) else (triple, math.nan, math.nan)
     ends = {"value": value, "ci_low": low, "ci_high": high, "n": n}
     return records.row(**{"statistic": "estimate", **columns, "metric": metric, **ends})
 
@@ -76,6 +48,13 @@ def of_each(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics: 
         for one, part in tables.items()
         for metric in metrics or MEASURES
     ]
+
+
+def summary(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, classes: Sequence[str] = ()) -> list[dict]:
+    """Every metric of every condition, and the paired differences from sharp images; of `classes` those that tell."""
+    scale, blur = main_scale([one.scale for one in tables]), telling_blur([one.treatment.blur for one in tables])
+    of_those = of_classes(tables, classes, shared, scale, blur) if classes else ()
+    return [*of_each(tables, shared), *from_sharp(tables, shared), *of_those]
 
 
 def difference(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: Mapping, metrics=DIFFERENCES) -> list:
@@ -92,7 +71,7 @@ def difference(mine: pd.DataFrame, theirs: pd.DataFrame, here: Mapping, there: M
         triple = intervals.paired_difference(*pair, shared["seed"])
         rows.append(row(triple, metric, len(both), **shared, statistic="difference"))
     p_value = intervals.mcnemar(mine["top1"].to_numpy(), theirs["top1"].to_numpy())
-    return [*rows, row((p_value, math.nan, math.nan), "top1", len(both), **shared, statistic="p_value")]
+    return [*rows, row(p_value, "top1", len(both), **shared, statistic="p_value")]
 
 
 def versus(here: Mapping, there: Mapping) -> dict:
@@ -105,7 +84,7 @@ def from_sharp(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metric
     """The paired difference of every blurred condition from the sharp images, where those were asked too."""
     rows = []
     for one, part in tables.items():
-        sharp = answers.sharp_twin(one)
+        sharp = one.sharp
         if one != sharp and one.treatment.method == "none" and sharp in tables:
             here, there = ({**shared, **side.columns()} for side in (one, sharp))
             rows += difference(part, tables[sharp], here, there, metrics)
@@ -151,7 +130,7 @@ def of_bins(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> list[d
         for place, mean, right, low, high, n in zip(*curve.values()):
             named = {**shared, **one.columns(), "part_kind": "bin", "part": str(place)}
             rows.append(row((right, low, high), "top1", int(n), **named))
-            rows.append(row((mean, math.nan, math.nan), "confidence", int(n), **named))
+            rows.append(row(mean, "confidence", int(n), **named))
     return rows
 
 

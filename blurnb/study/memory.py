@@ -1,7 +1,5 @@
 """Memory of this process: what the C library keeps of what is freed, and when it gives that back."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

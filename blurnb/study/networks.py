@@ -1,16 +1,12 @@
 """Networks ready for a chapter: loaded by name, or trained once for a store and found there ever after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
-from blurnb import files
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, models
 from blurnb.study import finetuning
 from blurnb.study import parameters as chapter
 from blurnb.study.parameters import Evaluated, Pair, Trained
-from blurnb.study.recipes import Recipe
 from blurnb.study.runs import Opened
 
 
@@ -50,16 +46,9 @@ def sharp(pair: Pair, parameters: Trained, seed: int) -> tuple[models.Network, d
     """The network every other starts from: trained on sharp images alone."""
     images = training_images(pair, parameters)
     network = models.load(pair.network, pair.weights, len(images.classes), small_input=parameters.small_input)
-    recipe = parameters.recipe(
-        pair,
-        mix="sharp",
-        epochs=parameters.base_epochs,
-        learning_rate=parameters.base_learning_rate,
-        frozen_blocks=parameters.base_frozen,
-        seed=seed,
-    )
+    recipe = parameters.recipe(pair, base=True, frozen_blocks=parameters.base_frozen, seed=seed)
     title = f"training {network.name} on sharp {images.name}, seed {seed}"
-    return _finetuned(network, images, recipe, parameters, title)
+    return finetuning.finetune(network, images, recipe, **parameters.fitting(title))
 
 
 def tuned(
@@ -70,26 +59,7 @@ def tuned(
     `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
     """
     network, _ = sharp(pair, parameters, seed)
-    recipe = parameters.recipe(
-        pair,
-        mix=mix,
-        epochs=parameters.epochs,
-        learning_rate=parameters.learning_rate,
-        frozen_blocks=frozen,
-        scale=scale,
-        seed=seed,
-    )
-    title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} blocks frozen" if frozen else "")
-    return _finetuned(network, training_images(pair, parameters), recipe, parameters, title)
-
-
-def _finetuned(network, images, recipe: Recipe, parameters: Trained, title: str) -> tuple[models.Network, dict]:
-    return finetuning.finetune(
-        network,
-        images,
-        recipe,
-        store=files.cache_folder(),
-        device=parameters.device,
-        workers=parameters.train_workers,
-        title=title,
-    )
+    images = training_images(pair, parameters)
+    recipe = parameters.recipe(pair, mix=mix, frozen_blocks=frozen, scale=scale, seed=seed)
+    title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} first blocks kept" if frozen else "")
+    return finetuning.finetune(network, images, recipe, **parameters.fitting(title))

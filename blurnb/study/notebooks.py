@@ -1,7 +1,5 @@
 """The one way to run a notebook: papermill, one process at a time, and the result whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
@@ -55,16 +53,8 @@ def run(
     begun = running(target)
     try:
         with FileLock(target.with_name(f".{target.name}.lock")), _quiet(checked):
-            papermill.execute_notebook(
-                str(path),
-                str(begun),
-                dict(parameters),
-                cwd=folder,
-                progress_bar=log is None,
-                log_output=False,
-                stdout_file=log,
-                stderr_file=log,
-            )
+            told = {"progress_bar": log is None, "stdout_file": log, "stderr_file": log}
+            papermill.execute_notebook(str(path), str(begun), dict(parameters), cwd=folder, **told)
             begun.replace(target)
     except PapermillExecutionError as error:
         line = error.evalue.splitlines()[0] if error.evalue else error.ename

@@ -1,42 +1,126 @@
 """Parameters of the chapters, checked before any work starts: a profile gives defaults, explicit values override."""
 
-from __future__ import annotations
-
 import re
 import types
 import typing
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
+import torch
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StrictInt, ValidationError
 
 from blurnb import files, labels
 from blurnb.errors import UserError, nearest, shown
+from blurnb.optics import transforms
 from blurnb.recognition import datasets, models
-from blurnb.study import profiles, recipes, values
+from blurnb.study import profiles, recipes
 from blurnb.study.protocol import Protocol
 
 SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
 """Weights that are known by name: the sharp network of a block of `profiles.toml`."""
 WEIGHTS = ("imagenet", "none", "hed", *SCENES)
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
+_KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+# -- what a value may be, as notebooks and papermill give it
 
 
-SomeEpochs = Annotated[recipes.Epochs, Field(ge=1)]
+def listed(value: Any) -> Any:
+    """papermill's -p gives one text or number where a list is meant: "sharp,D8" or 256."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        return [_text(part) if isinstance(part, int) else part for part in value]
+    return [_text(value)] if isinstance(value, int | float) else value
+
+
+def whole_numbers(value: Any) -> Any:
+    """As `listed`, for whole numbers: "64,3" or 64."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}( *, *[0-9]{1,18})*", value.strip(" ,")):
+        return [int(part) for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _text(number: float) -> Any:
+    try:
+        return str(number)
+    except ValueError:  # Python refuses to print so many digits; the type refuses what is no text
+        return number
+
+
+def distinct(value: tuple) -> tuple:
+    """Each entry once, in the order in which they come."""
+    return tuple(dict.fromkeys(value))
+
+
+def one_of(*words: str, unless: Callable[[str], bool] = lambda word: False) -> AfterValidator:
+    """The validator of a text that is one of `words`, or for which `unless` holds."""
+
+    def known(word: str) -> str:
+        if word not in words and not unless(word):
+            meant = nearest(word[:80], words) or "; known: " + ", ".join(words[:12])
+            raise ValueError(f"{shown(word)} is unknown{meant}")
+        return word
+
+    return AfterValidator(known)
+
+
+def where(holds: Callable[[Any], object], words: str = "") -> AfterValidator:
+    """The validator of a value for which `holds`, which may raise an error of its own; else `words` say what to do."""
+
+    def checked(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(checked)
+
+
+def is_file(name: str) -> bool:
+    """Whether there is such a file, whatever was given."""
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError):  # a name too long, a folder that may not be entered, the home of nobody
+        return False
+
+
+def parts(mix: str) -> str | list[str]:
+    """A mix as `optics.transforms` takes it: labels and names joined by "+" are equally likely."""
+    return mix.split("+") if "+" in mix else mix
+
+
+Item = TypeVar("Item")
+Listed = Annotated[tuple[Item, ...], BeforeValidator(listed), AfterValidator(distinct)]
+Some = Annotated[Listed[Item], Field(min_length=1)]
+WholeNumbers = Annotated[tuple[Annotated[Item, Strict()], ...], BeforeValidator(whole_numbers)]
+Blurs = Some[Annotated[str, AfterValidator(lambda label: labels.parse(label).label)]]
+Mixes = Some[Annotated[str, where(lambda mix: transforms.parse_mix(parts(mix)))]]
+Scales = Some[Annotated[str, where(lambda scale: scale == "native" or labels.sides(scale))]]
+Rounding = Literal["none", "8-bit", "8-bit blur"]
 
 
 def _weights(name: str) -> str:
-    if name in WEIGHTS or values.is_file(name):
+    if name in WEIGHTS or is_file(name):
         return name
     if name in RENAMED_WEIGHTS:
         raise ValueError(f"{name!r} is now called {RENAMED_WEIGHTS[name]}")
     raise ValueError(f"{shown(name[:80])} is no file{nearest(name[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
 
 
-def _count(value: int) -> int:
-    if value < 0:
-        raise ValueError("use 0 for all images")
+def _device(value: str) -> str:
+    if not re.fullmatch("(cpu|mps)(:0)?|cuda(:[0-9]{1,3})?", value):
+        raise ValueError("use cpu, cuda, cuda:1 or mps")
+    kind, _, place = value.partition(":")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[kind]:
+        raise ValueError(f"torch sees no {kind} device here; use cpu")
+    if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
+        raise ValueError(f"torch sees {torch.cuda.device_count()} cuda devices, counted from 0")
     return value
+
+
+# -- what the chapters share
 
 
 class Pair(BaseModel):
@@ -44,67 +128,41 @@ class Pair(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: Annotated[str, values.one_of(*datasets.NAMES)]
-    network: Annotated[str, values.one_of(*models.names())]
+    dataset: Annotated[str, one_of(*datasets.NAMES)]
+    network: Annotated[str, one_of(*models.names())]
     weights: Annotated[str, AfterValidator(_weights)]
-    n_images: Annotated[StrictInt, AfterValidator(_count)]
+    n_images: Annotated[StrictInt, where(lambda count: count >= 0, "use 0 for all images")]
     frame: recipes.Frame = labels.FRAME
-    scales: values.Scales
+    scales: Scales
 
 
-class Common(BaseModel):
-    """What every chapter takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    profile: str = "embedded"
-    data_root: str = ""
-    seed: recipes.Seed = 0
-    device: str = "cpu"
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    output_dir: str = "out"
-    strict: bool = False
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        import torch
-
-        if not re.fullmatch("(cpu|mps)(:0)?|cuda(:[0-9]{1,3})?", value):
-            raise ValueError("use cpu, cuda, cuda:1 or mps")
-        kind, _, place = value.partition(":")
-        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not there[kind]:
-            raise ValueError(f"torch sees no {kind} device here; use cpu")
-        if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
-            raise ValueError(f"torch sees {torch.cuda.device_count()} cuda devices, counted from 0")
-        return value
-
-    @field_validator("output_dir")
-    @classmethod
-    def _some_folder(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("give a folder")
-        return value
-
-
-class Evaluated(Common):
+class Evaluated(BaseModel):
     """What a chapter takes that evaluates networks on images.
 
     A notebook says flat names; `dataset=scenes,foolbox20` or a list makes pairs, and a single value serves all of
     them. `takes_one` is what a chapter says that takes one pair; with `own_scale` each pair has one scale of its own.
+    Of `unused` a chapter makes nothing: profiles may share them with others, nobody may give them.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
     experiment: ClassVar[str] = ""
     takes_one: ClassVar[str] = "this chapter takes one"
     own_scale: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ()
 
+    profile: str = "embedded"
+    data_root: str = ""
+    seed: recipes.Seed = 0
+    device: Annotated[str, AfterValidator(_device)] = "cpu"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    output_dir: Annotated[str, where(str.strip, "give a folder")] = "out"
+    strict: bool = False
     pairs: tuple[Pair, ...]
-    blurs: values.Blurs
+    blurs: Blurs
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     border: recipes.Border = "reflect"
-    rounding: Literal["none", "8-bit", "8-bit blur"] = "none"
+    rounding: Rounding = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
     workers: int = Field(1, ge=1, le=256)
@@ -131,14 +189,45 @@ class Evaluated(Common):
 
     @classmethod
     def validate(cls, given: Mapping[str, Any]) -> Self:
-        """The checked parameters of this chapter; see the function `validate`."""
-        return validate(cls, cls.experiment, given)
+        """The checked parameters of this chapter. None means: the profile's default.
+
+        Parameters
+        ----------
+        given
+            May be a notebook's ``globals()``: modules, callables and IPython's own names are passed over, and what is
+            left that the chapter does not know is an error, because papermill only warns of a mistyped name.
+
+        Raises
+        ------
+        UserError
+            One line, for the first parameter that is unknown, renamed or out of range.
+        """
+        named = {name: value for name, value in given.items() if not _is_furniture(name, value)}
+        recipes.check_names(named, cls.names(), "parameter ")
+        profile = "embedded" if named.get("profile") is None else named["profile"]
+        if not isinstance(profile, str) or profile not in profiles.NAMES:
+            meant = nearest(profile[:80], profiles.NAMES) if isinstance(profile, str) else ""
+            raise UserError(f"profile {shown(profile)} is unknown{meant}; known: {', '.join(profiles.NAMES)}")
+        explicit = {name: value for name, value in named.items() if value is not None} | {"profile": profile}
+        block = f"{cls.experiment}.{profile}"
+        defaults = profiles.block(block)
+        pairs = defaults.get("pairs", [])
+        said = {name for one in (defaults, *pairs) for name in one} - {"pairs"}
+        recipes.check_names(sorted(said), [*cls.names(), *cls.unused], f"profiles.toml, [{block}]: ")
+        try:
+            return cls.built(defaults, explicit)
+        except (RecursionError, OverflowError) as error:
+            why = f"too deep or too large ({type(error).__name__})"
+            raise UserError(f"parameters {', '.join(explicit)}: {why}") from None
+        except ValidationError as error:
+            raise recipes.refusal(error, {**dict(*pairs[:1]), **defaults, **explicit}, "parameter ") from None
 
     @classmethod
     def names(cls) -> list[str]:
         """What a notebook may say: the fields, those of a pair in place of `pairs`."""
         own = list(cls._kind().model_fields)
-        return list(dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name])))
+        every = dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name]))
+        return [name for name in every if name not in cls.unused]
 
     @classmethod
     def _kind(cls) -> type[Pair]:
@@ -189,8 +278,11 @@ class Evaluated(Common):
         """What each pair gets of a value: one for all, or one for each."""
         if name == "scales" and not cls.own_scale:
             return [value]
-        split = (values.whole_numbers if name in ("n_images", "frame") else values.listed)(value)
+        split = (whole_numbers if name in ("n_images", "frame") else listed)(value)
         return split if isinstance(split, list) else [split]
+
+
+SomeEpochs = Annotated[recipes.Epochs, Field(ge=1)]
 
 
 class Trained(Evaluated):
@@ -200,9 +292,11 @@ class Trained(Evaluated):
     first trains every mix, the others sharp and mix alone.
     """
 
-    mixes: values.Mixes
+    recipe_kind: ClassVar[type[recipes.Recipe]] = recipes.Recipe
+
+    mixes: Mixes
     train_images: int = Field(0, ge=0)
-    train_seeds: Annotated[values.WholeNumbers[recipes.Seed], Field(min_length=1)] = (0,)
+    train_seeds: Annotated[WholeNumbers[recipes.Seed], Field(min_length=1)] = (0,)
     base_epochs: recipes.Epochs = 2
     base_learning_rate: recipes.LearningRate = 0.02
     base_frozen: recipes.FrozenBlocks = 0
@@ -223,63 +317,28 @@ class Trained(Evaluated):
             (mix, seed) for seed in others for mix in ("sharp", "mix") if mix in self.mixes
         ]
 
-    def recipe(self, pair: Pair | None = None, **changed) -> recipes.Recipe:
-        """What all trainings on a pair's images (by default the only pair's) share, but for what is `changed`.
+    def recipe(self, pair: Pair | None = None, *, base: bool = False, **changed) -> recipes.Recipe:
+        """How a network is trained on a pair's images (by default the only pair's), but for what is `changed`.
 
-        A mix may join labels and names by "+", all equally likely.
+        With `base` it is the sharp network that the others start from. A mix may join labels and names by "+".
         """
-        mix = changed.get("mix")
-        if isinstance(mix, str) and "+" in mix:
-            changed["mix"] = mix.split("+")
-        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border")
+        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border", "epochs", "learning_rate")
         shared = {name: getattr(self, name) for name in same} | {"batch": self.train_batch}
         shared |= {"frame": (pair or self.pair).frame, "precision": self.protocol(pair).precision}
-        return recipes.Recipe(**{**shared, **changed})
+        if base:
+            shared |= {"mix": "sharp", "epochs": self.base_epochs, "learning_rate": self.base_learning_rate}
+        if isinstance(changed.get("mix"), str):
+            changed["mix"] = parts(changed["mix"])
+        return self.recipe_kind(**{**shared, **changed})
+
+    def fitting(self, title: str) -> dict[str, Any]:
+        """Where and how networks are trained and kept, none of which decides them."""
+        return {"store": files.cache_folder(), "device": self.device, "workers": self.train_workers, "title": title}
 
 
 def scenes_training(weights: str, device: str) -> Trained:
     """The training whose sharp network the weights "scenes" or "scenes-smoke" name."""
     return Trained.built(profiles.block(SCENES[weights]), {"blurs": ["sharp"], "device": device})
-
-
-_KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
-
-
-def validate(model: type[Evaluated], experiment: str, given: Mapping[str, Any]) -> Any:
-    """The checked parameters of a chapter. None means: the profile's default.
-
-    Parameters
-    ----------
-    model
-        The chapter's `Parameters`.
-    experiment
-        Its blocks of `profiles.toml`: ``rq1``.
-    given
-        May be a notebook's ``globals()``: modules, callables and IPython's own names are passed over, and what is left
-        that the chapter does not know is an error, because papermill only warns of a mistyped name.
-
-    Raises
-    ------
-    UserError
-        One line, for the first parameter that is unknown, renamed or out of range.
-    """
-    named = {name: value for name, value in given.items() if not _is_furniture(name, value)}
-    recipes.check_names(named, model.names(), "parameter ")
-    profile = "embedded" if named.get("profile") is None else named["profile"]
-    if not isinstance(profile, str) or profile not in profiles.NAMES:
-        meant = nearest(profile[:80], profiles.NAMES) if isinstance(profile, str) else ""
-        raise UserError(f"profile {shown(profile)} is unknown{meant}; known: {', '.join(profiles.NAMES)}")
-    explicit = {name: value for name, value in named.items() if value is not None} | {"profile": profile}
-    defaults = profiles.block(f"{experiment}.{profile}")
-    pairs = defaults.get("pairs", [])
-    said = {name for one in (defaults, *pairs) for name in one} - {"pairs"}
-    recipes.check_names(sorted(said), model.names(), f"profiles.toml, [{experiment}.{profile}]: ")
-    try:
-        return model.built(defaults, explicit)
-    except (RecursionError, OverflowError) as error:
-        raise UserError(f"parameters {', '.join(explicit)}: too deep or too large ({type(error).__name__})") from None
-    except ValidationError as error:
-        raise recipes.refusal(error, {**dict(*pairs[:1]), **defaults, **explicit}, "parameter ") from None
 
 
 def _is_furniture(name: str, value: Any) -> bool:

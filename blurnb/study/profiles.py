@@ -1,7 +1,5 @@
 """The defaults of every chapter in every profile: `profiles.toml`, whose blocks take over what they are like."""
 
-from __future__ import annotations
-
 import functools
 import tomllib
 from collections.abc import Mapping

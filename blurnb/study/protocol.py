@@ -1,7 +1,5 @@
 """What decides an answer besides network, image and treatment; every field is a column of the records."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 from blurnb import labels

@@ -1,7 +1,5 @@
 """How networks are trained: every field decides weights, and the range of each is said here for all who take it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -126,8 +124,8 @@ class SegmentationRecipe(Recipe):
 
     @model_validator(mode="after")
     def _narrow_enough(self):
-        if self.scale and self.crop_width > 2 * self.scale:
-            raise UserError(f"crop_width={self.crop_width} is more than twice scale={self.scale}; use a narrower one")
+        if self.scale and self.crop_width >= 2 * self.scale:  # a narrow photograph is reflected to that width
+            raise UserError(f"crop_width={self.crop_width} is twice scale={self.scale} or more; use a narrower one")
         return self
 
 

@@ -1,11 +1,10 @@
 """Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pandas as pd
 
@@ -17,8 +16,8 @@ from blurnb.study.answers import Computing
 from blurnb.study.parameters import Evaluated, Pair
 from blurnb.study.protocol import Protocol
 
-WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke")
-"""Weights that records name; any other is a file of the user's own."""
+WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
+"""Weights as records name them; "own" is a file of the user's."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,7 @@ class Opened:
         """Whose rows these are: what tells the pairs of a run apart."""
         return {name: self.columns[name] for name in ("network", "dataset", "folder", "frame")}
 
-    def with_images(self, images) -> Opened:
-        """The same pair on other images."""
-        return replace(self, images=images)
-
-    def under(self, protocol: Protocol) -> Opened:
+    def under(self, protocol: Protocol) -> Self:
         """The same pair under another protocol."""
         return replace(self, protocol=protocol, columns={**self.columns, **protocol.columns()})
 
@@ -53,10 +48,11 @@ class Run(NamedTuple):
     pairs: tuple[Opened, ...]
 
     def of(self, place: int) -> pd.DataFrame:
-        """The records of one pair, by its place in the run (0 first, -1 last)."""
+        """The records of one pair, by its place in the run (0 first, -1 last), and those of its images alone."""
         kept = pd.Series(True, index=self.rows.index)
         for name, value in self.pairs[place].place.items():
-            kept &= self.rows[name] == value
+            mine = self.rows[name] == value
+            kept &= mine | (self.rows[name] == "") if name == "network" else mine  # psnr is of no network
         return self.rows[kept.fillna(False).to_numpy(dtype=bool)]
 
 
@@ -79,7 +75,7 @@ class Recorder:
         self._rows: list[dict] = []
         self.run = Run(records.table([]), {}, self.pairs)
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -145,8 +141,8 @@ def opened_images(parameters: Evaluated, pair: Pair) -> datasets.Dataset:
 
 
 def folder_name(root: str) -> str:
-    """What a user's own folder is called."""
-    return Path(root).expanduser().resolve().name
+    """What a user's own folder is called; bytes that are no text are spelled out."""
+    return os.fsencode(Path(root).expanduser().resolve().name).decode(errors="backslashreplace")
 
 
 def scales_for(images, scales: Iterable[str]) -> tuple[str, ...]:

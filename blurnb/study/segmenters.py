@@ -1,7 +1,5 @@
 """Training of zoomout networks on labelled pixels: the head alone, or the backbone with it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +51,7 @@ def train(
     finished, about = stores.stored(
         store,
         facts(network, maps, recipe),
-        lambda folder: _train(network, module, maps, recipe, folder, device, title, fitting),
+        lambda folder: _train(network, module, maps, recipe, folder, device=device, title=title, **fitting),
     )
     module.load_state_dict(safetensors.torch.load_file(finished))
     return network.to(device).eval(), about
@@ -71,43 +69,32 @@ def facts(network: zoomout.Zoomout, maps: LabelMaps, recipe: SegmentationRecipe)
         "dataset": maps.name,
         "data": maps.fingerprint,
         "n": len(maps),
+        **({"small_input": small} if (small := models.small_input(network)) not in ("", "adaptive") else {}),
         **recipe.model_dump(),
     }
 
 
-def _train(network, module, maps, recipe, folder, device, title, fitting) -> tuple[dict, dict]:
+def _train(network, module, maps, recipe, folder: Path, *, device: str, title: str, **fitting) -> tuple[dict, dict]:
     """(weights of `module` by name, what the manifest notes)"""
     network = network.to(device).train()
     if recipe.start == "fresh":
         zoomout.standardise(network, _sharp(maps, recipe, device))
-    for parameter in network.backbone.parameters():
-        parameter.requires_grad_(recipe.end_to_end)
+    network.backbone.requires_grad_(recipe.end_to_end)
     groups = [{"params": list(network.head.parameters())}]
     if recipe.end_to_end:
         groups.append({"params": list(network.backbone.parameters()), "share": recipe.backbone_share})
 
-    def loss_of(_: int, batch: list) -> tuple[torch.Tensor, float]:
-        pixels, labels = batch[0].to(device, memory_format=torch.channels_last), batch[1].to(device).long()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            scores = network(pixels)
+    def loss_of(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         summed = F.cross_entropy(
-            scores.float(), labels, ignore_index=VOID, label_smoothing=recipe.label_smoothing, reduction="sum"
+            scores, labels, ignore_index=VOID, label_smoothing=recipe.label_smoothing, reduction="sum"
         )
-        return summed / (labels != VOID).sum().clamp(min=1), 1.0  # a batch without a label teaches nothing, not NaN
+        return summed / (labels != VOID).sum().clamp(min=1)  # a batch without a label teaches nothing, not NaN
 
-    notes = training.fit(
-        module,
-        groups,
-        recipe,
-        draws.MapDraws(maps, recipe),
-        loss_of,
-        folder / "checkpoint.pt",
-        title=title or f"training {network.name}",
-        **fitting,
-    )
-    for parameter in network.backbone.parameters():
-        parameter.requires_grad_(True)
-    return training.whole_state(module, recipe), notes | {"device": device}
+    learnt = draws.MapDraws(maps, recipe), network, loss_of, folder / "checkpoint.pt"
+    fitting |= {"device": device, "title": title or f"training {network.name}"}
+    kept = training.fit(module, groups, recipe, *learnt, **fitting)
+    network.backbone.requires_grad_(True)
+    return kept
 
 
 def _sharp(maps: LabelMaps, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:

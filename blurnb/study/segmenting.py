@@ -1,7 +1,6 @@
 """The task "name every pixel": what zoomout networks make of treated photographs, as confusion matrices."""
 
-from __future__ import annotations
-
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +13,9 @@ from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import decoding, families, models, zoomout
 from blurnb.study import answers, confusion, treatments
-from blurnb.study.answers import Answers, Condition, Group
+from blurnb.study.answers import Answers, Group
 from blurnb.study.protocol import Protocol
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 VERSION = 1
 WIDEST = 8.0
@@ -43,15 +42,11 @@ class Segmenting:
             "task": "segmenting",
             "network": self.network.name,
             "weights": {self.training: models.fingerprint(self.network)},
+            "small_input": models.small_input(self.network),
             "classes": self.network.class_count,
             "boundary_width": self.boundary_width,
             "versions": {
-                "study.answers": answers.VERSION,
-                "study.segmenting": VERSION,
-                "study.confusion": confusion.VERSION,
-                "recognition.decoding": decoding.VERSION,
-                "recognition.zoomout": zoomout.VERSION,
-                **treatments.versions(()),
+                **treatments.versions((), answers, confusion, decoding, zoomout, sys.modules[__name__]),
                 **families.version(self.network.backbone.name),
             },
             **self.protocol.columns(),
@@ -87,7 +82,7 @@ class Segmenting:
         return found
 
     def pixels(self, image: torch.Tensor, identity: str, some: Sequence[Treatment], shape) -> tuple:
-        """(image (3, H, W) under each treatment, class of every pixel uint8 (treatments, *shape)): to look at."""
+        """(image (3, H, W) under each treatment, classes, uint8 (treatments, height, width)): to look at."""
         image = resampling.resized(image[None], *labels.sides(self.scale))
         shown = self.show(Group([identity], image, []), some)
         with torch.inference_mode():

@@ -1,7 +1,6 @@
 """How alike a layer answers a sharp image and its blurred twin, beside two different images."""
 
-from __future__ import annotations
-
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -9,24 +8,16 @@ import torch
 from tqdm import tqdm
 
 from blurnb import intervals, labels, records
-from blurnb.errors import UserError, nearest
-from blurnb.optics import blurring, resampling
+from blurnb.errors import UserError
+from blurnb.optics import resampling
 from blurnb.recognition import decoding, families, models
 from blurnb.recognition.datasets import Dataset
 from blurnb.study import treatments
 from blurnb.study.protocol import Protocol
+from blurnb.study.treatments import Treatment
 
 VERSION = 1
 BATCH = 64  # also the batch of the CKA estimate, so part of its definition
-
-
-def layer_names(network: models.Network, wanted: Sequence[str] | None = None) -> list[str]:
-    """The layers to compare: all (None), or those named; raises UserError that offers the nearest names."""
-    known = models.activations(network)
-    for name in wanted or ():
-        if name not in known:
-            raise UserError(f"layer {name!r} is not in {network.name}{nearest(name, known)}; it has {', '.join(known)}")
-    return list(wanted or known)
 
 
 def check(dataset: Dataset) -> None:
@@ -43,7 +34,6 @@ def compare(
     protocol: Protocol,
     *,
     side: int = 0,
-    layers: Sequence[str] | None = None,
     device: str = "cpu",
     title: str = "",
 ) -> dict[tuple[str, str], dict[str, tuple[float, float, float]]]:
@@ -54,32 +44,24 @@ def compare(
     (Kornblith et al. 2019) from the unbiased HSIC estimate of each batch of 64 (Nguyen et al. 2021), so that
     memory is that of one batch however many images there are. `side`: scale of the images, 0 as they are.
     """
-    names = layer_names(network, layers)
+    names = list(models.activations(network))
     wanted = [labels.parse(blur).label for blur in blurs if blur != "sharp"]
     check(dataset)
     cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *wanted)}
     kernels = {key: np.zeros(3) for key in cosines}
-    tapped: dict[str, torch.Tensor] = {}
-    modules = models.activations(network)
-    hooks = [modules[n].register_forward_hook(lambda _, __, output, n=n: tapped.__setitem__(n, output)) for n in names]
     network = network.to(device).eval()
-    try:
-        with torch.inference_mode(), tqdm(total=len(dataset), desc=title or f"layers of {network.name}", unit="image",
-                                          mininterval=1, leave=False) as bar:  # fmt: skip
-            for images, ids in _batches(dataset, protocol, side):
-                sharp = _activations(network, images, side, protocol, tapped, device)
+    bar = tqdm(total=len(dataset), desc=title or f"layers of {network.name}", unit="image", mininterval=1, leave=False)
+    with torch.inference_mode(), bar, models.tapped(network, names) as tapped:
+        for images, ids in _batches(dataset, protocol, side):
+            sharp = _activations(network, images, side, protocol, tapped, device)
+            for name in names:
+                _add(cosines, kernels, (name, ""), sharp[name], sharp[name].roll(-1, 0))
+            for label in wanted:
+                seen = treatments.captured(images, Treatment(label), ids, protocol)
+                twin = _activations(network, seen, side, protocol, tapped, device)
                 for name in names:
-                    _add(cosines, kernels, (name, ""), sharp[name], sharp[name].roll(-1, 0))
-                for label in wanted:
-                    seen = blurring.blur(images, label, frame=protocol.frame, border=protocol.border,
-                                         seed=protocol.seed, image_ids=ids)  # fmt: skip
-                    twin = _activations(network, seen, side, protocol, tapped, device)
-                    for name in names:
-                        _add(cosines, kernels, (name, label), sharp[name], twin[name])
-                bar.update(len(images))
-    finally:
-        for hook in hooks:
-            hook.remove()
+                    _add(cosines, kernels, (name, label), sharp[name], twin[name])
+            bar.update(len(images))
     return {
         key: {"cosine": intervals.bootstrap_mean(values, protocol.seed), "cka": (_cka(kernels[key]), np.nan, np.nan)}
         for key, values in cosines.items()
@@ -147,9 +129,5 @@ def rows(compared: Iterable, shared: dict) -> list[dict]:
 
 def versions(network: models.Network) -> dict[str, int]:
     """The versions of the modules that compute a comparison."""
-    return {
-        "study.similarity": VERSION,
-        "recognition.decoding": decoding.VERSION,
-        **treatments.versions(()),
-        **families.version(network.name),
-    }
+    own = treatments.versions((), decoding, intervals, sys.modules[__name__])
+    return {**own, **families.version(network.name)}

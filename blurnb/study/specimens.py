@@ -1,26 +1,26 @@
 """A few images and kernels to look at, beside the numbers that thousands give."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from blurnb.optics import blurring, resampling
-from blurnb.study.runs import Opened
+from blurnb.study import runs, treatments
+from blurnb.study.parameters import Evaluated
+from blurnb.study.treatments import Treatment
 
 SHOWN_SIDE = 256
 """Shorter side at which photographs are shown."""
 
 
 def examples(
-    opened: Opened, blurs: Sequence[str], count: int = 3
+    parameters: Evaluated, place: int = 0, count: int = 3
 ) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
-    """(images, row titles, column titles) for a contact sheet: `count` images under every blur.
+    """(images, row titles, column titles) for a contact sheet: `count` images of one pair under every blur.
 
-    Images are (H, W, 3) float arrays; photographs at shorter side 256, cut to their middle square.
+    The pair is found by its place in `parameters`. Images are (H, W, 3) float arrays; photographs at shorter side 256,
+    cut to their middle square.
     """
+    opened = runs.to_look_at(parameters, place)
     images, protocol = opened.images, opened.protocol
     sheet, titles = [], []
     for index in spread(len(images), count):
@@ -28,15 +28,12 @@ def examples(
         if not images.native_side:
             image = resampling.resized(image, protocol.frame)
         line = []
-        for blur in blurs:
-            seen = blurring.blur(
-                image, blur, frame=protocol.frame, border=protocol.border, seed=protocol.seed,
-                image_ids=[images.ids[index]],
-            )  # fmt: skip
+        for blur in parameters.blurs:
+            seen = treatments.captured(image, Treatment(blur), [images.ids[index]], protocol)
             line.append(square(seen if images.native_side else resampling.resized(seen, SHOWN_SIDE)))
         sheet.append(line)
         titles.append(images.classes[images.labels[index]])
-    return sheet, titles, list(blurs)
+    return sheet, titles, list(parameters.blurs)
 
 
 def spread(n: int, count: int) -> np.ndarray:
@@ -52,6 +49,6 @@ def square(images: torch.Tensor) -> np.ndarray:
     return images[0, :, top : top + side, left : left + side].permute(1, 2, 0).numpy()
 
 
-def kernels(blurs: Sequence[str], seed: int) -> dict[str, np.ndarray]:
-    """The kernel of each blur in the frame; for shake, the one that the first image gets."""
-    return {blur: blurring.kernel_for(blur, seed=seed) for blur in blurs if blur != "sharp"}
+def kernels(parameters: Evaluated) -> dict[str, np.ndarray]:
+    """The kernel of each of a chapter's blurs in the frame; for shake, the one that the first image gets."""
+    return {blur: blurring.kernel_for(blur, seed=parameters.seed) for blur in parameters.blurs if blur != "sharp"}

@@ -1,7 +1,5 @@
 """What is made once and kept under the address of what decided it: results as JSON, trained weights."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

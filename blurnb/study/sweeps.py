@@ -2,7 +2,7 @@
 
 A worker runs in a folder of its own and hands back bytes: the executed notebook, the log and the records. Only the
 sweep itself writes below ``<output>``, a run's folder whole or not at all. So no worker that is killed leaves half a
-run, and no disk need be shared.
+run, and no disk need be shared. ::
 
     <output>/sweep.json                   the plan: address and parameters of every run
     <output>/runs/<address>/              rq1_x.ipynb (executed), log.txt, status.json, and every table that the run
@@ -10,12 +10,11 @@ run, and no disk need be shared.
     <output>/rq1.csv, rq1.json, ...       the records of all runs, merged
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -30,10 +29,12 @@ from tqdm import tqdm
 
 from blurnb import files, records
 from blurnb.errors import UserError
-from blurnb.study import chapters, grids, journal, notebooks, shards
+from blurnb.study import chapters, grids, journal, notebooks
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
-CUT = shards.CHAPTERS  # `run` has a parameter of that name
+RETRIES = 2
+CUT = ("rq1",)
+"""Chapters whose images can be answered in parts, so that the run over all of them finds the answers."""
 
 
 class Chapter(NamedTuple):
@@ -57,6 +58,28 @@ def chapter(path: str | Path) -> Chapter:
 
 
 # -- on a worker
+
+
+def part(text: str) -> tuple[int, int]:
+    """``"2/5"`` as (2, 5): the second of five parts."""
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not found:
+        raise UserError(f"--shard {text}: give a part such as 2/5")
+    return int(found[1]), int(found[2])
+
+
+def answer(chapter: str, parameters: Mapping, place: int, count: int) -> list[tuple[dict, dict]]:
+    """Answer part `place` (1 first) of `count` of every pair's images.
+
+    Returns (facts, answers by image) of each pair, for `journal.add` where the store is not shared. Raises UserError
+    for a chapter that cannot be cut, a part that is none, and what the chapter itself refuses.
+    """
+    if chapter not in CUT:
+        raise UserError(f"the images of {chapter} are not answered in parts; only those of {', '.join(CUT)} are")
+    if not 1 <= place <= count:
+        raise UserError(f"shard {place}/{count} is none; give 1/{count} to {count}/{count}")
+    module = chapters.found(chapter)
+    return module.shard(module.Parameters.validate(parameters), place, count)
 
 
 def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence[list] = ()) -> dict:
@@ -93,13 +116,12 @@ def run(
     scheduler: str = "local",
     workers: int = 0,
     shards: int = 1,
-    retries: int = 2,
 ) -> pd.DataFrame:
     """Run every set of parameters that is not done yet, merge the records, and return the `status` of all.
 
     `scheduler` is "local" (that many `workers` on this machine; 0: one a processor, at most one a run) or a Dask
     scheduler's address. With `shards` the images of each run are answered in that many parts first (RQ1 alone).
-    A run whose worker dies is given to another, one whose kernel dies is tried `retries` more times; one that stops
+    A run whose worker dies is given to another, one whose kernel dies is tried RETRIES more times; one that stops
     with an error is not tried again before the next sweep. Raises UserError before anything starts for parameters
     that the chapter refuses, a folder that another sweep is using, and a scheduler that cannot be reached.
     """
@@ -113,7 +135,7 @@ def run(
         missing = [address for address in plan if _state(output / "runs" / address)["state"] != DONE]
         if missing:
             with _client(scheduler, workers or min(os.cpu_count() or 1, len(missing) * shards)) as client:
-                _work(client, chapter, {address: plan[address] for address in missing}, output, shards, retries)
+                _work(client, chapter, {address: plan[address] for address in missing}, output, shards)
         _merge(output, plan)
         return status(output)
 
@@ -122,16 +144,13 @@ def run(
 def _sole(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / ".sweep.lock", timeout=0)
-        lock.acquire()
+        held = FileLock(output / ".sweep.lock").acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"another sweep is working in {output}; wait for it, or choose another --output") from error
     except OSError as error:
         raise UserError(f"cannot write in {output}: {error.strerror}; choose another --output") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -163,7 +182,7 @@ def _client(scheduler: str, workers: int) -> Iterator:
         yield client
 
 
-def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int, retries: int) -> None:
+def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int) -> None:
     from distributed import as_completed
 
     addresses, parts = {}, []
@@ -171,9 +190,8 @@ def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, coun
         own = []
         for place in range(1, count + 1) if count > 1 else ():
             key = f"answers-{address}-{place}-of-{count}"
-            part = (shards.answer, chapter.question, parameters, place, count)
-            own.append(client.submit(*part, key=key, retries=retries))
-        future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=retries)
+            own.append(client.submit(answer, chapter.question, parameters, place, count, key=key, retries=RETRIES))
+        future = client.submit(execute, chapter, parameters, os.getcwd(), own, key=f"run-{address}", retries=RETRIES)
         addresses[future] = address
         parts += own
     failed = 0
@@ -206,12 +224,8 @@ def _result(future) -> dict:
 def _keep(folder: Path, parameters: Mapping, result: Mapping) -> None:
     """Put a run's files and status into `folder`: whole or not at all, in place of an earlier, failed try."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in result["files"].items()}
-    about = {
-        "state": FAILED if result["reason"] else DONE,
-        "parameters": dict(parameters),
-        "seconds": round(result["seconds"], 2),
-        "files": digests,
-    } | {name: result[name] for name in ("reason", "worker")}
+    about = {"state": FAILED if result["reason"] else DONE, "parameters": dict(parameters)}
+    about |= {**result, "seconds": round(result["seconds"], 2), "files": digests}
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         for name, content in result["files"].items():

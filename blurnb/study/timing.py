@@ -1,7 +1,5 @@
 """Median seconds of named acts that take turns, so that whatever else the machine does falls on all alike."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

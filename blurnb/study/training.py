@@ -1,7 +1,5 @@
 """Steps of training, whatever is trained: the order of images, optimizer, checkpoints, several processes."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math
@@ -14,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from blurnb import files, provenance
@@ -43,15 +41,17 @@ def fit(
     groups: list[dict],
     recipe: Recipe,
     draws,
-    loss_of: Callable[[int, list], tuple[torch.Tensor, float]],
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     checkpoint: Path,
     *,
+    device: str,
     title: str,
     workers: int = 0,
     checkpoint_seconds: float = 60.0,
     rank: int = 0,
     world: int = 1,
-) -> dict:
+) -> tuple[dict, dict]:
     """Take the steps that are left, whatever is trained.
 
     A killed run goes on from its last checkpoint to bit-identical weights (same machine and thread count).
@@ -62,22 +62,25 @@ def fit(
     groups : as torch's optimizers take them, `share` being a group's part of the learning rate.
     recipe : how the steps are taken.
     draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode()` prepares it.
-    loss_of : called with (step, batch), gives the loss and the weight of its gradient.
+    forward : images (N, 3, H, W) on `device` to scores, in the precision of the recipe.
+    loss_of : called with (scores, float32; labels), gives the loss.
     checkpoint : file of what a killed run goes on from, written every `checkpoint_seconds`.
     workers : processes that decode and blur beside this one; 0 for none.
     rank, world : this process and how many there are; each sees its share of every batch.
 
     Returns
     -------
-    What the manifest notes of the steps: loss, seconds, images a second, threads.
+    (weights of `module` by name, on the CPU; what the manifest notes of the steps: loss, seconds, images a second,
+    threads, device)
 
     Raises
     ------
     UserError
-        For a loss or a gradient that is not finite; the last good checkpoint is kept.
+        For a loss, a gradient or a weight that is not finite; the last good checkpoint is kept.
     """
     memory.keep_freed()
-    steps = recipe.epochs * len(cuts(len(draws), recipe.batch, world))
+    sizes = [stop - start for start, stop in cuts(len(draws), recipe.batch, world)]
+    steps = recipe.epochs * len(sizes)
     optimizer = _optimizer([{**group, "lr": recipe.learning_rate} for group in groups], recipe)
     trained = [parameter for group in groups for parameter in group["params"]]
     first, losses = resume(checkpoint, module, optimizer)
@@ -88,10 +91,16 @@ def fit(
         for step, batch in zip(range(first, steps), _batches(draws, recipe, first, workers, rank, world)):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * group.get("share", 1.0) * _rate(step / steps, recipe)
-            torch.manual_seed(_step_seed(recipe.seed, step, rank))  # dropout: the same whether resumed or not
-            loss, weight = loss_of(step, batch)
+            seed = np.random.SeedSequence([recipe.seed, step, rank]).generate_state(1, np.uint64)[0]
+            torch.manual_seed(int(seed >> 1))  # dropout: the same whether resumed or not
+            pixels, labels = batch[0].to(device, memory_format=torch.channels_last), batch[1].to(device).long()
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                scores = forward(pixels)
+            scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
+            loss = loss_of(scores.float(), labels)
             optimizer.zero_grad(set_to_none=True)
-            (loss * weight if weight != 1.0 else loss).backward()
+            # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
+            (loss * (len(labels) * world / sizes[step % len(sizes)]) if world > 1 else loss).backward()
             norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
             value = float(loss.detach())
             if not (math.isfinite(value) and math.isfinite(float(norm))):
@@ -108,26 +117,16 @@ def fit(
                 saved = time.perf_counter()
     seconds = time.perf_counter() - started
     every = max(1, len(losses) // 200)
-    return {
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if not all(torch.isfinite(value).all() for value in state.values()):  # the loss may have been, one step earlier
+        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
+    return state, {
         "wall_seconds": round(seconds, 1),
         "images_per_second": round((steps - first) * recipe.batch / seconds, 1) if steps > first else None,
         "loss": [round(float(np.mean(losses[i : i + every])), 4) for i in range(0, len(losses), every)],
         "threads": torch.get_num_threads(),
+        "device": device,
     }
-
-
-def whole_state(module: nn.Module, recipe: Recipe) -> dict[str, torch.Tensor]:
-    """The weights to keep, by name, on the CPU.
-
-    Raises
-    ------
-    UserError
-        Where they are not finite: the loss may have been, one step earlier.
-    """
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    if not all(torch.isfinite(value).all() for value in state.values()):
-        raise UserError(f"the weights are not finite after training; learning_rate={recipe.learning_rate} diverges")
-    return state
 
 
 def cuts(count: int, batch: int, world: int = 1) -> list[tuple[int, int]]:
@@ -141,28 +140,18 @@ def cuts(count: int, batch: int, world: int = 1) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], count]))
 
 
-class Order(Sampler):
-    """Batches of indices of one epoch from a given step on; this process's share of each."""
-
-    def __init__(self, count: int, recipe: Recipe, epoch: int, skip: int, rank: int, world: int):
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
-        batches = [order[start:stop] for start, stop in cuts(count, recipe.batch, world)]
-        self.batches = [b[rank::world].tolist() for b in batches[skip:]]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
+def order(count: int, recipe: Recipe, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """Indices of the images of each batch of one epoch; this process's share of them."""
+    shuffled = np.random.default_rng([recipe.seed, epoch]).permutation(count)
+    return [shuffled[start:stop][rank::world].tolist() for start, stop in cuts(count, recipe.batch, world)]
 
 
 def _batches(draws, recipe: Recipe, first: int, workers: int, rank: int, world: int) -> Iterator[list]:
     """This process's share of every batch from step `first` on."""
     per_epoch = len(cuts(len(draws), recipe.batch, world))
     for epoch in range(first // per_epoch, recipe.epochs):
-        skip = first - epoch * per_epoch if epoch == first // per_epoch else 0
-        order = Order(len(draws), recipe, epoch, skip, rank, world)
-        yield from DataLoader(draws.of(epoch), batch_sampler=order, num_workers=workers)
+        left = order(len(draws), recipe, epoch, rank, world)[max(0, first - epoch * per_epoch) :]
+        yield from DataLoader(draws.of(epoch), batch_sampler=left, num_workers=workers)
 
 
 def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
@@ -178,10 +167,6 @@ def _rate(progress: float, recipe: Recipe) -> float:
     if recipe.schedule == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, losses: list[float]) -> None:

@@ -1,11 +1,12 @@
 """What happens to an image before a network sees it: blur, noise, rounding, restoration; each a column."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -39,17 +40,42 @@ class Treatment(NamedTuple):
     kernel: str = "none"
 
     @property
-    def captured(self) -> Treatment:
+    def captured(self) -> Self:
         """The same image, as the camera stores it."""
         return self._replace(method="none", kernel="none")
 
 
-def versions(treatments: Sequence[Treatment]) -> dict[str, int]:
-    """The versions of the modules that compute `treatments`."""
-    used = [blurring, kernels, engines, plans, loops, resampling]
+class Condition(NamedTuple):
+    """What a network is asked: images under a treatment, at a scale, by the network of a training."""
+
+    treatment: Treatment
+    scale: str
+    training: str = "sharp"
+
+    def columns(self) -> dict:
+        """The facts of the condition as columns of the records."""
+        return {**self.treatment._asdict(), "scale": self.scale, "training": self.training}
+
+    @property
+    def sharp(self) -> Self:
+        """The same condition without blur and restoration."""
+        return self._replace(treatment=self.treatment.captured._replace(blur="sharp"))
+
+
+def conditions(
+    blurs: Sequence[str], scales: Sequence[str], training: str = "sharp", rounding: str = "none"
+) -> list[Condition]:
+    """Every blur at every scale, each once: "D8.0" is D8."""
+    distinct = dict.fromkeys(labels.parse(blur).label for blur in blurs)
+    return [Condition(Treatment(blur, rounding=rounding), scale, training) for scale in scales for blur in distinct]
+
+
+def versions(treatments: Sequence[Treatment], *others: ModuleType) -> dict[str, int]:
+    """The versions of the modules that compute `treatments`, and of what shows them to a network: `others`."""
+    used = [sys.modules[__name__], blurring, kernels, engines, plans, loops, resampling, *others]
     if any(one.method != "none" for one in treatments):
         used += [deblurring, borders, hyper_laplacian]
-    return {"study.treatments": VERSION, **provenance.versions(*used)}
+    return provenance.versions(*used)
 
 
 def shown(
@@ -125,36 +151,26 @@ def default_weights(methods: Sequence[str], noises: Sequence[float]) -> Weights:
 
 
 def tuned_weights(
-    methods: Sequence[str],
-    noises: Sequence[float],
-    images: Callable[[], torch.Tensor],
-    facts: Mapping,
-    protocol: Protocol,
-    blurs: Sequence[str],
-    *,
-    store: str | Path,
-    title: str = "",
+    methods: Sequence[str], noises: Sequence[float], images, protocol: Protocol, blurs: Sequence[str], store: str | Path
 ) -> Weights:
-    """Weights tuned by PSNR on small images (N, 3, H, W), whose statistics differ from photographs': once for a store.
+    """Weights tuned by PSNR on a data set of small images, whose statistics differ from photographs': once for a store.
 
-    `facts` identify the images, which are loaded only where something is missing.
+    The images are loaded only where something is missing.
     """
     blurs = [blur for blur in blurs if blur != "sharp"]
-    facts = {"tuning": versions([Treatment("sharp", method="any")]), **facts, "blurs": blurs}
+    facts = {"tuning": versions([Treatment("sharp", method="any")]), "data": images.fingerprint, "blurs": blurs}
     facts |= {"frame": protocol.frame, "seed": protocol.seed}
-    loaded: list[torch.Tensor] = []
+    pixels = functools.cache(lambda: torch.stack([images.load(i) for i in range(len(images))]))
 
     def tune(method: str, noise: float) -> list:
-        if not loaded:
-            loaded.append(images())
-        factor = min(loaded[0].shape[-2:]) / protocol.frame
+        factor = min(pixels().shape[-2:]) / protocol.frame
         given = [blurring.kernel_for(blur, factor, protocol.seed, "tuning") for blur in blurs]
-        found = deblurring.tune(loaded[0], given, method, noise, seed=protocol.seed)
+        found = deblurring.tune(pixels(), given, method, noise, seed=protocol.seed)
         return [found.weight, sorted(found.psnr.items())]
 
     weights = {}
     keys = [(method, noise) for method in methods for noise in noises]
-    for method, noise in tqdm(keys, desc=title or "tuning", unit="weight", leave=False, mininterval=1):
+    for method, noise in tqdm(keys, desc=f"tuning on {images.name}", unit="weight", leave=False, mininterval=1):
         own = facts | {"method": method, "noise_sd": noise, "grid": deblurring.GRIDS[method]}
         weights[method, noise] = stores.once(store, "weights of methods", own, partial(tune, method, noise))[0]
     return weights

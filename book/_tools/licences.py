@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from blurnb import files
-from blurnb.report import tables
+from blurnb.report.markdown import markdown
 
 PAGE = Path("book/licences.md")
 LONGEST = 40  # characters; some packages put the whole text of their licence into the field for its name
@@ -58,7 +58,7 @@ def _plain(name: str) -> str:
 
 def page(project: Path) -> str:
     """The whole page in Markdown."""
-    return HEAD + tables.markdown(table(project))
+    return HEAD + markdown(table(project))
 
 
 def main() -> None:

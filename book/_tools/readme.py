@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from blurnb import files, labels, records
 from blurnb.errors import UserError
 from blurnb.report import figures, selection, tables
+from blurnb.report.markdown import markdown
 
 FOLDER = "book/records/photographs"
 LITE = "efficientnet_lite0"
@@ -31,15 +32,15 @@ def lost(folder: str | Path = FOLDER) -> str:
     """What defocus takes: top-5 by radius at scales 256 and 512, beside the paper's shares."""
     rows = selection.select(degradation(folder), scale=["256", "512"])
     rows = rows[[labels.family(blur) in ("sharp", "defocus") for blur in rows["blur"]]]
-    return tables.markdown(tables.by_blur(rows, "top5")[list(COLUMNS)])
+    return markdown(tables.accuracy.by_blur(rows, "top5")[list(COLUMNS)])
 
 
 def regained(folder: str | Path = FOLDER) -> str:
     """What fine-tuning gives back: top-1 before and after, blur by blur."""
     rows = selection.select(fine_tuning(folder), training=["sharp", "mix"])
-    frame = tables.training_by_blur(rows, "top1")
+    frame = tables.accuracy.by_training(rows, "top1")
     turned = frame.drop(columns="n").set_index("trained on").T.rename_axis("condition").reset_index()
-    return tables.markdown(turned.rename(columns={"sharp": "before, top-1 %", "mix": "after, top-1 %"}))
+    return markdown(turned.rename(columns={"sharp": "before, top-1 %", "mix": "after, top-1 %"}))
 
 
 BLOCKS = {"lost": lost, "regained": regained}

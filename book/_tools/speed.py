@@ -8,7 +8,7 @@ import pandas as pd
 
 from blurnb import labels
 from blurnb.errors import UserError
-from blurnb.report import tables
+from blurnb.report import numbers
 
 OURS, PLAIN = "blurnb", "plain"  # libraries
 WAYS = {PLAIN: "plain: PIL, torch conv2d, eager", "hand-tuned": "hand-tuned: OpenCV, ONNX Runtime"}
@@ -249,7 +249,7 @@ def _by_scale(stage: pd.DataFrame, count: int) -> tuple[dict[str, float], list[s
 
 
 def _days(seconds: float) -> str:
-    return tables.duration(seconds) if seconds < 86400 * 2 else f"{seconds / 86400:.1f} days"
+    return numbers.duration(seconds) if seconds < 86400 * 2 else f"{seconds / 86400:.1f} days"
 
 
 def formula(records: pd.DataFrame) -> str:

@@ -31,8 +31,8 @@ class Tiny(nn.Module):
 
 
 def test_layers_of_other_networks():
-    assert list(models.layers(Network("tiny", Tiny(), 4))) == ["stem", "deep", "head"]
-    mini = models.layers(models.load("vgg_mini", "none", 5))
+    assert list(models.activations(Network("tiny", Tiny(), 4))) == ["stem", "deep", "head"]
+    mini = models.activations(models.load("vgg_mini", "none", 5))
     assert list(mini) == [
         "conv1_1", "conv2_1", "conv3_1", "conv3_2", "conv4_1", "conv4_2", "conv5_1", "conv5_2", "fc6", "fc7", "fc8",
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_new_family_is_one_file_and_one_name(planted):
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
     assert network.mean.flatten().tolist() == [0.5] * 3
     assert "planted" in models.names()
-    assert families.version("planted") == {planted.__name__: 7}
+    assert families.version("planted") == {"recognition.families": 1, "recognition.families.planted": 7}
     assert models.levels(network) == (["low", "high"], "whole")
     seen = zoomout.Zoomout(network, class_count=3, hidden=4)
     assert seen(torch.rand(1, 3, 40, 48)).shape == (1, 3, 40, 48)
@@ -109,15 +109,17 @@ def test_a_new_family_is_one_file_and_one_name(planted):
 def test_a_network_that_is_not_ours_goes_by_its_modules_whatever_it_is_called():
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3))
     network = Network("vgg of mine.pt", body, 5)
-    assert list(models.layers(network)) == ["0", "2"]
     assert models.activations(network) == {"0": body[1], "2": body[2]}
     with pytest.raises(UserError, match="no zoomout levels"):
         models.levels(network)
 
 
 def test_every_name_has_the_version_of_the_code_that_builds_it():
-    assert families.version("vgg16") == {"blurnb.recognition.families.vgg": families.homes()["vgg16"].VERSION}
-    assert families.version("resnet18") == {"blurnb.recognition.families": families.VERSION}
+    here = {"recognition.families": families.VERSION}
+    vgg = here | {"recognition.families.vgg": families.homes()["vgg16"].VERSION}
+    assert families.version("vgg16") == vgg
+    assert families.version("vgg_mini") == vgg | {"recognition.families.vgg_mini": 1}  # it takes VGG's parts
+    assert families.version("resnet18") == families.version("of my own") == here
     assert {"vgg16", "vgg19_bn", "vgg16_64", "vgg_mini", "efficientnet_lite0"} <= set(families.homes())
 
 

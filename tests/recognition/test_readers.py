@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from blurnb.errors import UserError
+from blurnb.optics import blur
 from blurnb.recognition import readers
 from blurnb.recognition.datasets import load
 from blurnb.recognition.decoding import UnreadableImage, decode
@@ -268,3 +269,42 @@ def test_a_folder_of_tiny_imagenet_that_may_not_be_listed_is_no_smaller_data_set
             os.seteuid(user)
         locked.chmod(0o755)
         shutil.rmtree(base)
+
+
+# -------------------------------------------- folders: whatever bytes names are, an id is text, unlike any other
+
+
+def test_file_names_that_are_not_unicode_can_be_blurred_and_kept(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")  # Linux allows any bytes in a name
+    try:
+        (tmp_path / "one").mkdir()
+        Image.new("RGB", (40, 30), "red").save(tmp_path / "one" / name)
+    except OSError:
+        pytest.skip("NOT TESTED: this file system wants names in Unicode")
+    found = load("folder", tmp_path)
+    found.ids[0].encode()
+    blur(found.load(0)[None], "shake", image_ids=found.ids)
+
+
+def test_a_class_folder_without_images_is_an_empty_set(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no images below"):
+        load("folder", tmp_path)
+
+
+def test_two_names_that_read_alike_are_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "cat" / "\\xff.png")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/\xff.png")).write_bytes(b"other")
+    except OSError:
+        pytest.skip("NOT TESTED: this file system takes no such names")
+    with pytest.raises(UserError, match="read as cat/.*rename one"):
+        load("folder", tmp_path)
+
+
+def test_a_class_folder_whose_name_is_no_text_is_spelled_out(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "a.png")
+    assert load("folder", tmp_path).classes == ("\\xff",)

@@ -82,7 +82,7 @@ def test_small_images_take_the_way_that_small_input_names(vgg):
 
 
 def test_the_layers_of_vgg16_have_the_papers_names(vgg):
-    found = models.layers(dense(vgg))
+    found = families.homes()["vgg16"].layers(dense(vgg).body)
     convolutions = [f"conv{b}_{i}" for b, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
     assert list(found) == [*convolutions, "fc6", "fc7", "fc8"]
     assert [m.out_channels for m in found.values() if isinstance(m, nn.Conv2d)] == [

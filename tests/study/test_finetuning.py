@@ -415,3 +415,11 @@ def test_what_killed_trainings_left_is_removed(tmp_path):
     (folder / ".checkpoint.pt.abc.new").write_bytes(bytes(1000))
     finetune(tiny(), images(), RECIPE, store=tmp_path)
     assert list(folder.glob("*.new")) == []
+
+
+def test_what_is_done_with_small_images_decides_the_weights_where_it_is_not_the_usual():
+    usual, padded = tiny(), tiny()
+    usual.body.small_input, padded.body.small_input = "adaptive", "zero-pad"
+    one, other, third = (finetuning.facts(network, images(), RECIPE) for network in (tiny(), usual, padded))
+    assert one == other
+    assert third == one | {"small_input": "zero-pad"}

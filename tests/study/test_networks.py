@@ -1,8 +1,10 @@
 """Networks ready for a chapter: what parameters say reaches the recipe, and names stand for trainings."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from blurnb.study import finetuning, networks, profiles
+from blurnb.study import chapters, finetuning, networks, parameters
 
 
 @pytest.fixture
@@ -18,40 +20,53 @@ def asked(monkeypatch) -> list:
     return found
 
 
-def test_the_recipe_says_what_the_parameters_say():
-    given = {"train_batch": 16, "weight_decay": 0.3, "max_shift": 2, "warmup": 0.1, "optimizer": "sgd"}
-    given |= {"augmentation": "flip", "frame": 256, "border": "circular", "precision": "bf16"}
-    recipe = networks.recipe(profiles.validate("rq2", given), mix="D8", epochs=9)
-    assert recipe.batch == 16
-    assert (recipe.mix, recipe.epochs) == ("D8", 9)
-    for name in given.keys() - {"train_batch"}:
-        assert getattr(recipe, name) == given[name], name
+def validate(chapter, given):
+    return chapters.found(chapter).Parameters.validate(given)
+
+
+def opened(checked, count=12):
+    """The pair of a chapter, with images of so many classes."""
+    classes = tuple(map(str, range(count)))
+    return SimpleNamespace(pair=checked.pair, images=SimpleNamespace(classes=classes, name=checked.pair.dataset))
 
 
 def test_a_tuned_network_goes_on_from_the_sharp_one(asked):
-    parameters = profiles.validate("rq2", {"profile": "smoke", "base_frozen": 1})
-    networks.tuned(parameters, "D4+shake", 3, frozen=2, scale=48)
+    checked = validate("rq2", {"profile": "smoke", "base_frozen": 1})
+    networks.tuned(checked.pair, checked, "D4+shake", 3, frozen=2, scale=48)
     (_, images, first), (_, again, second) = asked
-    assert len(images) == len(again) == parameters.train_images
-    assert (first.mix, first.epochs, first.frozen_blocks, first.scale) == ("sharp", parameters.base_epochs, 1, 0)
-    assert first.learning_rate == parameters.base_learning_rate
-    assert (second.mix, second.epochs, second.frozen_blocks) == (["D4", "shake"], parameters.epochs, 2)
-    assert (second.scale, second.learning_rate) == (48, parameters.learning_rate)
+    assert len(images) == len(again) == checked.train_images
+    assert (first.mix, first.epochs, first.frozen_blocks, first.scale) == ("sharp", checked.base_epochs, 1, 0)
+    assert first.learning_rate == checked.base_learning_rate
+    assert (second.mix, second.epochs, second.frozen_blocks) == (["D4", "shake"], checked.epochs, 2)
+    assert (second.scale, second.learning_rate) == (48, checked.learning_rate)
     assert first.seed == second.seed == 3
 
 
-@pytest.mark.parametrize("name, profile", networks.TRAINED.items())
-def test_weights_by_name_are_the_sharp_network_of_rq2(asked, name, profile):
-    parameters = profiles.validate("rq1", {"dataset": "scenes", "seed": 2})
-    networks.ready("vgg_mini", name, 12, parameters)
-    networks.sharp(profiles.validate("rq2", {"profile": profile}), 2)
-    (_, images, recipe), (_, theirs, same) = asked
+@pytest.mark.parametrize("weights, profile", [("scenes", "embedded"), ("scenes-smoke", "smoke")])
+def test_weights_by_name_are_the_sharp_network_of_rq2(asked, weights, profile):
+    assert weights in parameters.SCENES
+    checked, theirs = (
+        validate("rq1", {"dataset": "scenes", "weights": weights, "seed": 2}),
+        validate("rq2", {"profile": profile}),
+    )
+    networks.ready(opened(checked), checked)
+    networks.sharp(theirs.pair, theirs, 2)
+    (_, images, recipe), (_, others, same) = asked
     assert recipe == same
-    assert images.fingerprint == theirs.fingerprint
+    assert images.fingerprint == others.fingerprint
 
 
 def test_other_weights_are_loaded_and_trained_by_nobody(asked):
-    network, about = networks.ready("vgg_mini", "none", 5, profiles.validate("rq1", {"dataset": "scenes"}))
+    checked = validate("rq1", {"dataset": "scenes", "network": "vgg_mini", "weights": "none"})
+    network, about = networks.ready(opened(checked, 5), checked)
     assert network.class_count == 5
     assert about["weights"] == "none"
+    assert networks.trained(about) == {}
     assert not asked
+
+
+def test_imagenets_weights_are_for_its_own_classes():
+    checked = validate("rq1", {"dataset": "imagenet", "network": "resnet18", "weights": "imagenet"})
+    networks.check_classes(opened(checked, 1000))
+    with pytest.raises(ValueError, match="weights 'imagenet' of resnet18 answer 1,000 classes, imagenet has 12"):
+        networks.check_classes(opened(checked))

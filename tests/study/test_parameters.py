@@ -289,7 +289,7 @@ def test_how_to_compute_decides_no_answer(monkeypatch, tmp_path):
 
 def test_a_recipe_says_what_the_parameters_say():
     given = {"max_shift": 2, "augmentation": "flip", "warmup": 0.1, "optimizer": "sgd", "weight_decay": 0.5}
-    given |= {"border": "circular", "frame": 128, "precision": "float32"}
+    given |= {"border": "circular", "frame": 128, "precision": "float32", "learning_rate": 0.02}
     found = validate("rq2", {**given, "train_batch": 16}).recipe(mix="D8+G4", epochs=3, seed=7)
     assert found == recipes.Recipe(**given, batch=16, mix=["D8", "G4"], epochs=3, seed=7)
     own = validate("rq5", {"crop_width": 64, "backbone_share": 0.5}).recipe(mix="sharp", scale=64, start="further")

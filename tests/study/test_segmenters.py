@@ -94,7 +94,7 @@ def test_misuse_of_training_is_one_line(tmp_path):
         segmenters.train(wrong, block_images(), RECIPE, store=tmp_path)
     with pytest.raises(UserError, match="scale=0 is too small"):
         segmenters.train(small_network(), block_images(native=False), RECIPE, store=tmp_path)
-    with pytest.raises(UserError, match="crop_width=200 is more than twice"):
+    with pytest.raises(UserError, match="crop_width=200 is twice scale=64 or more"):
         segmenters.train(
             small_network(), block_images(), RECIPE.model_copy(update={"scale": 64, "crop_width": 200}), store=tmp_path
         )

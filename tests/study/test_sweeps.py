@@ -18,7 +18,8 @@ import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.study import degradation, grids, profiles, sweeps
+from blurnb.study import grids, sweeps
+from blurnb.study.chapters import rq1_degradation as chapter
 
 pytest.importorskip("distributed", reason="NOT TESTED: distributed is not installed (the cluster extra)")
 
@@ -29,10 +30,10 @@ GIVEN = {"profile": "smoke", "dataset": "scenes", "network": "vgg_mini", "weight
 CELLS = [
     (["parameters"], "profile = None\n" + "".join(f"{name} = None\n" for name in ("dataset", "network", "weights"))
      + "n_images = None\nblurs = None\nscales = None\nseed = 0\noutput_dir = 'out'"),
-    ([], "from blurnb.errors import UserError\nfrom blurnb.study import degradation, profiles\n"
-         "parameters = profiles.validate('rq1', globals())\nprint('seed', parameters.seed)\n"
+    ([], "from blurnb.errors import UserError\nfrom blurnb.study.chapters import rq1_degradation as chapter\n"
+         "parameters = chapter.Parameters.validate(globals())\nprint('seed', parameters.seed)\n"
          "if parameters.seed == 13:\n    raise UserError('seed=13 is unlucky; use another')\n"
-         "run = degradation.run(parameters)"),
+         "run = chapter.run(parameters)"),
 ]  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def alone(given, folder, monkeypatch) -> bytes:
     """The records that one process writes for all sets, one after the other, with a cache of its own."""
     monkeypatch.setenv("BLURNB_CACHE", str(folder / "cache"))
     for one in given:
-        degradation.run(profiles.validate("rq1", one | {"output_dir": str(folder)}))
+        chapter.run(chapter.Parameters.validate(one | {"output_dir": str(folder)}))
     return (folder / "rq1.csv").read_bytes()
 
 

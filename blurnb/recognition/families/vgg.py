@@ -1,7 +1,5 @@
 """VGG: torchvision's networks seen densely, VGG-16 for 64-pixel images, and the paper's names of their layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 
@@ -151,7 +149,7 @@ def _dense(build, class_count: int, weights: str) -> nn.Module:
     return DenseVGG(build(class_count, weights))
 
 
-PARTS = {"layers": layers, "activations": activations, "blocks": blocks, "levels": levels}
+PARTS = {"activations": activations, "blocks": blocks, "levels": levels}
 NETWORKS = {"vgg16_64": Family(_for_64, ("hed", "none"), HED_MEAN, HED_STD, files=(HED,), **PARTS)}
 for _name in torchvision.models.list_models(torchvision.models, include="vgg*"):
     _theirs = torchvisions(_name)

@@ -1,7 +1,5 @@
 """The VGG pattern at a size that two processor cores train in about a minute."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import Tensor, nn
@@ -79,31 +77,8 @@ class VGGMini(nn.Module):
         return self.score_map(images).mean((2, 3))
 
 
-def vgg_mini(class_count: int, width: int = 8, dropout: float = 0.3) -> VGGMini:
-    """An untrained VGGMini; its weights are drawn from torch's global generator.
-
-    Parameters
-    ----------
-    class_count : int
-        Scores that it gives.
-    width : int
-        Channels of its first block; its last has 16 times as many.
-    dropout : float
-        Share of the hidden values of fc6 and fc7 that training sets to 0.
-
-    Raises
-    ------
-    UserError
-        A count is under 1.
-    """
-    for name, value in (("class_count", class_count), ("width", width)):
-        if value < 1:
-            raise UserError(f"{name}: {value}; give 1 or more")
-    return VGGMini(class_count, width, dropout)
-
-
 def _build(class_count: int, weights: str) -> nn.Module:
-    return vgg_mini(class_count, dropout=0.2)
+    return VGGMini(class_count, dropout=0.2)
 
 
 NETWORKS = {"vgg_mini": Family(_build, ("none",), **vgg.PARTS)}

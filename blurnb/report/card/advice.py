@@ -10,7 +10,7 @@ from blurnb.report import selection
 from blurnb.report.numbers import interval
 from blurnb.report.verdicts import NOT_RUN, combine, judge
 
-EQUAL = (3.2, 5.0)  # standard deviations, frame pixels, that count as about equally strong; D8 and G4 have 4
+EQUAL = (3.2, 5.0)  # standard deviations in frame pixels that count as about equally strong; D8 and G4 have 4
 FEW = 200  # images, below which intervals are too wide to act on
 OVERCONFIDENT = 0.05
 

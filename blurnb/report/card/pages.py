@@ -17,7 +17,7 @@ from blurnb.report.card.facts import Facts, collect
 # Nothing may be fetched or run, whatever a file name on the card says.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NUMBER = re.compile(r"[+\N{MINUS SIGN}]?\d[\d.,]*( \[.*)?")
-_MARKUP = re.compile(r"([\\`*_\[\]<>#~$])")
+_MARKUP = re.compile(r"([\\`*_\[\]<>#~$&])")
 
 
 def plain(text: object) -> str:
@@ -36,7 +36,7 @@ _BOTH["loader"] = jinja2.FileSystemLoader(Path(__file__).parent)
 _HTML, _MARKDOWN = jinja2.Environment(**_BOTH), jinja2.Environment(**_BOTH, finalize=_shown)
 _HTML.tests["number"] = lambda cell: bool(_NUMBER.fullmatch(str(cell)))
 _HTML.filters["svg"] = lambda figure: base64.b64encode(_svg(figure)).decode()
-_MARKDOWN.filters |= {"table": lambda frame: Markup(tables.markdown(frame.map(plain))), "ours": Markup}
+_MARKDOWN.filters |= {"table": lambda frame: Markup(tables.markdown(frame.map(_shown))), "ours": Markup}
 
 
 def _svg(figure) -> bytes:

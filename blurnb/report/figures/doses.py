@@ -76,7 +76,7 @@ def _by_radius(
     if not lines:
         raise UserError(f"{what} needs sharp and at least two strengths of defocus at one scale")
     inks = [tint(family_colour("defocus"), strength) for strength in np.linspace(1.0, 0.45, len(lines))[::-1]]
-    along = f"{labels.FAMILIES['defocus'].axis}, frame pixels"
+    along = _in_frame(labels.FAMILIES["defocus"].axis)
     return _drawn(found, lines, metric, inks, along, term, chance=chance)
 
 
@@ -113,7 +113,7 @@ def by_family(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None
     if not lines:
         raise UserError("by_family needs sharp and at least one blur of known width at one scale")
     inks = [family_colour(family) for family in lines]
-    along = f"{METRICS['kernel_sd'].heading.removesuffix(', pixels')}, frame pixels"
+    along = _in_frame(METRICS["kernel_sd"].axis)
     terms = marks.at_scale(found), marks.trained(training)
     return _drawn(found, lines, metric, inks, along, *terms, ticks=False)
 
@@ -125,6 +125,10 @@ def _line(rows: pd.DataFrame, metric: str, family: str, dose: Callable[[str], fl
     if "sharp" not in doses or any(map(math.isnan, doses.values())) or len(set(doses.values())) < len(doses):
         return []
     return [(doses[blur], point) for blur, point in marks.points(here, metric).items()]
+
+
+def _in_frame(quantity: str) -> str:
+    return ", ".join([quantity, "frame pixels"])
 
 
 def _drawn(

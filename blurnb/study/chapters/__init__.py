@@ -1,7 +1,5 @@
 """The chapters, each named like its notebook and found by its name: a module with `Parameters`, `run`, `examples`."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from types import ModuleType

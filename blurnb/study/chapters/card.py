@@ -1,32 +1,29 @@
 """How robust is one network, anybody's: its answers to one's own photographs, from which a card is drawn."""
 
-from __future__ import annotations
-
+from collections import Counter
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import answers, classification, measures, parameters, values
-from blurnb.study.answers import Condition
+from blurnb.study import comparison, measures, parameters, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
 
 
 def _is_custom(network: str) -> bool:
     """Whether it is no name but a place; what is there, and whether it loads, is seen later."""
-    return ":" in network or values.is_file(network)
+    return ":" in network or parameters.is_file(network)
 
 
 class Pair(parameters.Pair):
     """`network` is a name, a TorchScript or torch.export file, or module:function; `dataset` "auto" is imagenet where
     every class folder is a WordNet id, else folder; an n_images beyond the set means all."""
 
-    dataset: Annotated[str, values.one_of("auto", *datasets.NAMES)]
-    network: Annotated[str, values.one_of(*models.names(), unless=_is_custom)]
+    dataset: Annotated[str, parameters.one_of("auto", *datasets.NAMES)]
+    network: Annotated[str, parameters.one_of(*models.names(), unless=_is_custom)]
 
 
 def _written(value: Any) -> Any:
@@ -44,6 +41,11 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = "a card is about one network"
 
     pairs: tuple[Pair, ...]
+    blurs: Annotated[
+        parameters.Blurs,
+        AfterValidator(lambda blurs: parameters.distinct(("sharp", *blurs))),
+        parameters.where(lambda blurs: len(blurs) > 1, "give at least one blur beside sharp"),
+    ]
     mean: _Written = ""
     std: _Written = ""
     focal_length_mm: float = Field(50, gt=0, le=1e5)
@@ -52,16 +54,9 @@ class Parameters(parameters.Evaluated):
     sensor_height_mm: float = Field(24, gt=0, le=1e4)
     exposure_s: float = Field(0.02, gt=0, le=1e5)
 
-    @field_validator("blurs")
-    @classmethod
-    def _beside_sharp(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        found = values.distinct(("sharp", *value))
-        if len(found) < 2:
-            raise ValueError("give at least one blur beside sharp")
-        return found
-
 
 TRAINING = "as given"
+CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm", "exposure_s")
 
 
 def run(parameters: Parameters) -> Run:
@@ -69,43 +64,35 @@ def run(parameters: Parameters) -> Run:
     with Recorder(parameters, "card", _opened_images) as recorder:
         (opened,) = recorder.pairs
         network = _network(opened, parameters)
-        mine = opened.with_images(_drawn(opened, parameters))
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
-        conditions = [
-            Condition(Treatment(blur, rounding=parameters.rounding), scale, TRAINING)
-            for scale in opened.scales
-            for blur in answers.distinct(parameters.blurs)
-        ]
-        found = answers.gather(mine.images, conditions, task, recorder.computing)
-        tables = classification.tables(mine.images, found)
+        conditions = treatments.conditions(parameters.blurs, opened.scales, TRAINING, parameters.rounding)
         own = opened.pair.network in models.names()
-        truth = next(iter(tables.values()))["label"]
-        run_id = recorder.ran(
-            found.decided,
-            {"source": opened.pair.network, "weights": opened.pair.weights if own else "its own"},
-            normalisation={"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
-            classes=network.class_count,
-            most_frequent_class=float(truth.value_counts(normalize=True).max()),
-            camera=_situations(parameters),
-            **found.circumstances,
-        )
-        shared = opened.columns | {"network": network.name}
-        scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
-        recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+        weights = opened.columns["weights"] if own else "own"
+        about = {
+            "normalisation": {"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
+            "classes": network.class_count,
+            "most_frequent_class": max(Counter(opened.images.labels).values()) / len(opened.images),
+            "camera": camera.situations(**{name: getattr(parameters, name) for name in CAMERA}),
+        }
+        origin = {"source": opened.pair.network, "weights": weights}
+        tables, run_id = comparison.asked(recorder, opened, task, conditions, origin, **about)
+        shared = opened.columns | {"network": network.name, "weights": weights}
+        recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
     return recorder.run
 
 
 def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
-    """All photographs below `data_root`; "auto" is imagenet where every class folder is a WordNet id, else folder."""
+    """Of the photographs below `data_root` so many as are asked for; "auto" is imagenet where every class folder is a
+    WordNet id, else folder."""
     root = parameters.data_root or None
-    if pair.dataset != "auto":
-        return datasets.load(pair.dataset, root, split="test" if pair.dataset == "scenes" else "val")
-    try:
-        return datasets.load("imagenet", root)
-    except UserError:
-        return datasets.load("folder", root)  # which says what it misses, if anything
+    if pair.dataset == "auto":
+        try:
+            found = datasets.load("imagenet", root)
+        except UserError:
+            found = datasets.load("folder", root)  # which says what it misses, if anything
+    else:
+        found = datasets.load(pair.dataset, root, split="test" if pair.dataset == "scenes" else "val")
+    return datasets.sample(found, min(pair.n_images, len(found)), parameters.seed)
 
 
 def _network(opened: Opened, parameters: Parameters) -> models.Network:
@@ -117,14 +104,5 @@ def _network(opened: Opened, parameters: Parameters) -> models.Network:
             f"has {count}; name the class folders by WordNet id (n01440764 ...), or give the weights file of a network "
             "trained on them, or weights none for a random one"
         )
-    return custom.load(pair.network, pair.weights, count, mean=parameters.mean, std=parameters.std)
-
-
-def _drawn(opened: Opened, parameters: Parameters) -> datasets.Dataset:
-    return datasets.sample(opened.images, min(opened.pair.n_images, len(opened.images)), parameters.seed)
-
-
-def _situations(parameters: Parameters) -> dict:
-    """What the camera of the parameters does to a subject off focus, crossing the view, or while it is turned."""
-    names = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm", "exposure_s")
-    return camera.situations(**{name: getattr(parameters, name) for name in names})
+    given = {name: getattr(parameters, name) for name in ("mean", "std", "small_input")}
+    return custom.load(pair.network, pair.weights, count, **given)

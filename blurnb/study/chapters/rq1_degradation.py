@@ -1,8 +1,5 @@
 """RQ1: how blur affects the accuracy and the confidence of networks that were trained on sharp images."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -12,12 +9,21 @@ from tqdm import tqdm
 from blurnb import labels
 from blurnb.optics import blurring
 from blurnb.recognition import datasets
-from blurnb.study import answers, classification, measures, networks, parameters, runs, specimens, treatments, values
-from blurnb.study.answers import Condition
+from blurnb.study import (
+    answers,
+    classification,
+    comparison,
+    measures,
+    networks,
+    parameters,
+    runs,
+    specimens,
+    treatments,
+)
 from blurnb.study.classification import Classification
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 PUBLISHED = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
 """torchvision's accuracy of VGG-16 IMAGENET1K_V1: validation set, shorter side 256, centre crop 224."""
@@ -34,8 +40,8 @@ class Parameters(parameters.Evaluated):
     takes_one: ClassVar[str] = ""
 
     backend: Literal["eager", "openvino"] = "eager"
-    dose_blurs: values.Blurs
-    dose_scales: values.Scales
+    dose_blurs: parameters.Blurs
+    dose_scales: parameters.Scales
 
 
 def run(parameters: Parameters) -> Run:
@@ -46,13 +52,10 @@ def run(parameters: Parameters) -> Run:
         for opened in recorder.pairs:
             network, origin = networks.ready(opened, parameters)
             _check_against_torchvision(opened, network, recorder)
-            conditions = _conditions(parameters, parameters.blurs, opened.scales)
+            conditions = treatments.conditions(parameters.blurs, opened.scales, rounding=parameters.rounding)
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
-            scale, blur = measures.main_scale(opened.scales), measures.telling_blur(parameters.blurs)
             shared = opened.columns | networks.trained(origin)
-            recorder.add(measures.of_each(tables, shared), run_id)
-            recorder.add(measures.from_sharp(tables, shared), run_id)
-            recorder.add(measures.of_classes(tables, opened.images.classes, shared, scale, blur), run_id)
+            recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
     return recorder.run
 
 
@@ -66,16 +69,15 @@ def run_doses(parameters: Parameters) -> Run:
         opened, blurs = recorder.pairs[0], parameters.dose_blurs
         networks.check_classes(opened)
         network, origin = networks.ready(opened, parameters)
-        conditions = _conditions(parameters, blurs, runs.scales_for(opened.images, parameters.dose_scales))
-        tables, run_id = _answered(recorder, opened, network, origin, conditions, "doses")
+        scales = runs.scales_for(opened.images, parameters.dose_scales)
+        conditions = treatments.conditions(blurs, scales, rounding=parameters.rounding)
+        tables, run_id = _answered(recorder, opened, network, origin, conditions)
         shared = opened.columns | networks.trained(origin)
-        recorder.add(measures.of_each(tables, shared), run_id)
-        recorder.add(measures.from_sharp(tables, shared), run_id)
+        recorder.add(measures.summary(tables, shared), run_id)
         widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
         bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
         for blur, width in widths.items():
-            triple = (width, math.nan, math.nan)
-            recorder.add([measures.row(triple, "kernel_sd", len(opened.images), blur=blur, **bare)], run_id)
+            recorder.add([measures.row(width, "kernel_sd", len(opened.images), blur=blur, **bare)], run_id)
         for one in conditions:
             for disk in _as_wide(one.treatment.blur, widths):
                 other = one._replace(treatment=one.treatment._replace(blur=disk))
@@ -96,12 +98,8 @@ def run_rounding(parameters: Parameters) -> Run:
             exact: dict[Condition, tuple] = {}
             for precision, roundings in (("float32", treatments.ROUNDINGS), ("bf16", ("none",))):
                 own = opened.under(replace(opened.protocol, precision=precision))
-                conditions = [
-                    one
-                    for rounding in roundings
-                    for one in _conditions(parameters, parameters.blurs, opened.scales, rounding)
-                ]
-                tables, run_id = _answered(recorder, own, network, origin, conditions, f"rounding, {precision}")
+                each = (treatments.conditions(parameters.blurs, opened.scales, rounding=one) for one in roundings)
+                tables, run_id = _answered(recorder, own, network, origin, [one for part in each for one in part])
                 shared = own.columns | networks.trained(origin)
                 recorder.add(measures.of_each(tables, shared), run_id)
                 for one, part in tables.items():
@@ -128,7 +126,7 @@ def shard(parameters: Parameters, place: int, count: int) -> list[tuple[dict, di
             continue
         network, _ = networks.ready(opened, parameters)
         mine = datasets.subset(opened.images, part)
-        conditions = _conditions(parameters, parameters.blurs, opened.scales)
+        conditions = treatments.conditions(parameters.blurs, opened.scales, rounding=parameters.rounding)
         task, _ = _task(recorder, opened, network, conditions)
         title = f"{network.name} on {mine.name}, shard {place}/{count}"
         try:
@@ -141,31 +139,19 @@ def shard(parameters: Parameters, place: int, count: int) -> list[tuple[dict, di
     return found
 
 
-def _conditions(parameters: Parameters, blurs, scales, rounding: str = "") -> list[Condition]:
-    return [
-        Condition(Treatment(blur, rounding=rounding or parameters.rounding), scale)
-        for scale in scales
-        for blur in answers.distinct(blurs)
-    ]
-
-
 def _task(recorder: Recorder, opened: Opened, network, conditions) -> tuple[Classification, dict]:
     task = Classification({"sharp": network}, opened.protocol, recorder.computing.batch)
     backend = recorder.parameters.backend
     return classification.accelerated(task, opened.images, backend, conditions, recorder.computing)
 
 
-def _answered(recorder, opened: Opened, network, origin, conditions, title: str = "") -> tuple[dict, str]:
-    """(answers by condition, run_id)"""
+def _answered(recorder: Recorder, opened: Opened, network, origin, conditions) -> tuple[dict, str]:
     task, about = _task(recorder, opened, network, conditions)
-    title = title or f"{network.name} on {opened.images.name}"
-    found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
-    run_id = recorder.ran(found.decided, origin, **found.circumstances, **about)
-    return classification.tables(opened.images, found), run_id
+    return comparison.asked(recorder, opened, task, conditions, origin, **about)
 
 
 def _width(blur: str, ids: Sequence[str], seed: int) -> float:
-    """Standard deviation of a blur's kernel, frame pixels; for shake, of the kernels of all images."""
+    """Standard deviation of a blur's kernel in frame pixels; for shake, of the kernels of all images."""
     chosen = ids if labels.parse(blur).is_random else ids[:1]
     return measures.kernel_sd([blurring.kernel_for(blur, seed=seed, image_id=one).astype(float) for one in chosen])
 
@@ -197,11 +183,4 @@ def _check_against_torchvision(opened: Opened, network, recorder: Recorder) -> N
     )
 
 
-def examples(parameters: Parameters, place: int = 0, count: int = 3):
-    """`specimens.examples` of one pair, by its place: `count` images under every blur of the chapter."""
-    return specimens.examples(runs.to_look_at(parameters, place), parameters.blurs, count)
-
-
-def kernels(parameters: Parameters) -> dict:
-    """`specimens.kernels` of the chapter's blurs."""
-    return specimens.kernels(parameters.blurs, parameters.seed)
+examples, kernels = specimens.examples, specimens.kernels

@@ -1,14 +1,13 @@
 """RQ2: what fine-tuning on blur recovers, what it does to the layers, and where the loss comes from."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from blurnb import labels
 from blurnb.recognition import datasets
-from blurnb.study import networks, parameters, recipes, runs, similarity, specimens, stores, values
+from blurnb.study import networks, parameters, recipes, similarity, specimens, stores
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
 
@@ -18,15 +17,15 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq2"
 
-    layer_blurs: values.Blurs
+    layer_blurs: parameters.Blurs
     layer_images: int = Field(256, ge=8)
-    frozen: values.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
+    frozen: parameters.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
 
 
 def run(parameters: Parameters) -> Run:
     """Train what is missing, evaluate all, compare layers; writes ``<output_dir>/rq2.csv``.
 
-    Trainings: each of `mixes`, for each of `train_seeds`; "mix" again with the first blocks frozen. All start
+    Trainings: each of `mixes`, for each of `train_seeds`; "mix" again with its first blocks held. All start
     from the sharp network of the same seed and take the same number of further steps, "sharp" too.
     """
     with Recorder(parameters, "rq2") as recorder:
@@ -44,8 +43,16 @@ def run(parameters: Parameters) -> Run:
             if mix in parameters.mixes:
                 name = Trained(mix, first)
                 compared.calibration(name, opened.scales[0])
-                _compare_layers(recorder, opened, name, *networks.tuned(pair, parameters, mix, first))
+                readable = opened.with_images(_answered(opened.images, compared.tables[name]))
+                _compare_layers(recorder, readable, name, *networks.tuned(pair, parameters, mix, first))
     return recorder.run
+
+
+def _answered(images: datasets.Dataset, tables: Mapping) -> datasets.Dataset:
+    """The images without those that could not be read."""
+    known = set(next(iter(tables.values())).index)
+    chosen = [place for place, identity in enumerate(images.ids) if identity in known]
+    return images if len(chosen) == len(images) else datasets.subset(images, chosen)
 
 
 def _compare_layers(recorder: Recorder, opened: Opened, name: Trained, network, origin) -> None:
@@ -81,6 +88,4 @@ def _compare_layers(recorder: Recorder, opened: Opened, name: Trained, network, 
     recorder.add(similarity.rows(compared, shared), run_id)
 
 
-def examples(parameters: Parameters, count: int = 3):
-    """`specimens.examples` of the chapter's images: `count` of them under every blur."""
-    return specimens.examples(runs.to_look_at(parameters), parameters.blurs, count)
+examples = specimens.examples

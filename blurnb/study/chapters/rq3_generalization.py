@@ -1,8 +1,5 @@
 """RQ3: every training against every blur, and the part that scale plays."""
 
-from __future__ import annotations
-
-import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,12 +9,11 @@ from blurnb import labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import models
-from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing, values
-from blurnb.study.answers import Condition
+from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing
 from blurnb.study.classification import probabilities
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 class Parameters(parameters.Trained):
@@ -25,7 +21,7 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq3"
 
-    train_scales: values.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
+    train_scales: parameters.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
 
     @model_validator(mode="after")
     def _averaged(self):
@@ -110,9 +106,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, timed: list[Trained], netwo
         value = sum(found[str(side)][0] for side in labels.sides(scale))
         for name in timed if len(labels.sides(scale)) > 1 else timed[:1]:
             here = opened.columns | name.columns() | Condition(Treatment("sharp"), scale, name.training).columns()
-            recorder.add([measures.row((value, math.nan, math.nan), "seconds", 1, **here)], run_id)
+            recorder.add([measures.row(value, "seconds", 1, **here)], run_id)
 
 
-def kernels(parameters: Parameters) -> dict:
-    """`specimens.kernels` of the chapter's blurs."""
-    return specimens.kernels(parameters.blurs, parameters.seed)
+kernels = specimens.kernels

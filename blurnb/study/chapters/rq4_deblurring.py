@@ -1,42 +1,26 @@
 """RQ4: whether to deblur first and ask the sharp network, or to train on the mix and ask straight away."""
 
-from __future__ import annotations
-
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 from tqdm import tqdm
 
 from blurnb import files, intervals, labels
 from blurnb.errors import shown
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
-from blurnb.study import (
-    answers,
-    classification,
-    measures,
-    networks,
-    parameters,
-    runs,
-    specimens,
-    stores,
-    timing,
-    treatments,
-    values,
-)
-from blurnb.study.answers import Condition
+from blurnb.study import comparison, measures, networks, parameters, runs, specimens, stores, timing, treatments
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 SMALL = ("scenes", "tiny-imagenet")
 """Data sets of small images; all others are photographs."""
-Method = Annotated[str, values.one_of(*deblurring.METHODS)]
+Method = Annotated[str, parameters.one_of(*deblurring.METHODS)]
 
 
 class Capture(NamedTuple):
@@ -62,32 +46,34 @@ class Pair(parameters.Pair):
     on sharp. Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
-    trained: Annotated[str, values.one_of("rq2", "as-is")]
-    methods: values.Listed[str]
-    wrong_kernels: values.Listed[str]
+    trained: Annotated[str, parameters.one_of("rq2", "as-is")]
+    methods: parameters.Listed[str]
+    wrong_kernels: parameters.Listed[str]
+
+
+_UNROUNDED = parameters.where(
+    lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
+)
 
 
 class Parameters(parameters.Trained):
-    """Deblurring; `methods` for small images, `photograph_methods` for the others, where some take seconds an image."""
+    """Deblurring; `methods` for small images, `photograph_methods` for the others, where some take seconds an image.
+
+    Of `mixes` only the mix is asked beside the sharp network, and without it none.
+    """
 
     experiment: ClassVar[str] = "rq4"
     takes_one: ClassVar[str] = ""
     own_scale: ClassVar[bool] = True
 
     pairs: tuple[Pair, ...]
-    methods: values.Some[Method]
-    photograph_methods: values.Some[Method]
-    wrong_kernels: values.Listed[Method] = ()
-    captures: values.Some[Annotated[Capture, BeforeValidator(_capture)]]
+    rounding: Annotated[parameters.Rounding, _UNROUNDED] = "none"
+    methods: parameters.Some[Method]
+    photograph_methods: parameters.Some[Method]
+    wrong_kernels: parameters.Listed[Method] = ()
+    captures: parameters.Some[Annotated[Capture, BeforeValidator(_capture)]]
     tuning_images: int = Field(8, ge=0, le=1000)
     repeats: int = Field(7, ge=1, le=1000)
-
-    @field_validator("rounding")
-    @classmethod
-    def _rounding_is_a_capture(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError("rounding is one of this chapter's captures; leave it at none")
-        return value
 
     @classmethod
     def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,11 +110,8 @@ def run(parameters: Parameters) -> Run:
                 for training in known
                 if training == "sharp" or way.kernel in ("none", treatments.TRUE)
             ]
-            title = f"rq4: {opened.pair.network} on {opened.images.name}"
-            found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
             origins = {training: origin for training, (_, origin) in known.items()}
-            run_id = recorder.ran(found.decided, origins, **found.circumstances)
-            tables = classification.tables(opened.images, found)
+            tables, run_id = comparison.asked(recorder, opened, task, conditions, origins)
             recorder.add(_rows(tables, opened, origins), run_id)
             _add_seconds(recorder, opened, task, ways, origins)
     return recorder.run
@@ -148,7 +131,8 @@ def _asked(opened: Opened, parameters: Parameters) -> dict[str, tuple]:
     """The networks of a pair by training, each with what is known of its weights."""
     if opened.pair.trained == "rq2":
         first = parameters.train_seeds[0]
-        return {mix: networks.tuned(opened.pair, parameters, mix, first) for mix in ("sharp", "mix")}
+        wanted = [mix for mix in ("sharp", "mix") if mix == "sharp" or mix in parameters.mixes]
+        return {mix: networks.tuned(opened.pair, parameters, mix, first) for mix in wanted}
     return {"sharp": networks.ready(opened, parameters)}
 
 
@@ -163,7 +147,7 @@ def _methods(pair) -> list[str]:
 
 def _ways(pair, parameters: Parameters, methods: Sequence[str]) -> Iterator[Treatment]:
     """Every treatment. Wrong kernels are not repeated for 8 bits, which lie between exact pixels and noise."""
-    for blur in answers.distinct(parameters.blurs):
+    for blur in parameters.blurs:
         for rounding, noise_sd in parameters.captures:
             plain = Treatment(blur, noise_sd, rounding)
             yield plain
@@ -181,11 +165,7 @@ def _weights(opened: Opened, parameters: Parameters, methods: Sequence[str]) -> 
         return treatments.default_weights(methods, noises)
     images = networks.training_images(opened.pair, parameters)
     images = datasets.sample(images, min(parameters.tuning_images, len(images)), parameters.seed)
-    return treatments.tuned_weights(
-        methods, noises, lambda: torch.stack([images.load(i) for i in range(len(images))]),
-        {"data": images.fingerprint}, opened.protocol, parameters.blurs,
-        store=files.cache_folder(), title=f"tuning on {images.name}",
-    )  # fmt: skip
+    return treatments.tuned_weights(methods, noises, images, opened.protocol, parameters.blurs, files.cache_folder())
 
 
 def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
@@ -204,7 +184,7 @@ def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
         for metric in KEPT:
             yield measures.row(measures.MEASURES[metric](part, here["seed"]), metric, len(part), **here)
         plain = one._replace(treatment=way.captured)
-        others = [plain if way.method != "none" else answers.sharp_twin(one)]
+        others = [plain if way.method != "none" else one.sharp]
         if one.training == "mix":
             others.append(plain._replace(training="sharp"))
         elif way.method != "none":
@@ -261,7 +241,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, task: Classification, ways,
     for way, training, name in asked:
         one = Condition(way, opened.scales[0], training)
         here = opened.columns | networks.trained(origins[training]) | one.columns()
-        recorder.add([measures.row((found[name][0], math.nan, math.nan), "seconds", 1, **here)], run_id)
+        recorder.add([measures.row(found[name][0], "seconds", 1, **here)], run_id)
 
 
 def examples(parameters: Parameters) -> tuple[list[list[np.ndarray]], list[str], list[str], list[list[str]]]:

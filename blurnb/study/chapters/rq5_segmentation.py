@@ -1,18 +1,15 @@
 """RQ5: what blur does to the labelling of every pixel, and what training on it recovers."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from blurnb import files, labels
+from blurnb import labels
 from blurnb.recognition import label_maps, zoomout
 from blurnb.study import (
     answers,
-    confusion,
     measures,
     networks,
     parameters,
@@ -21,19 +18,18 @@ from blurnb.study import (
     segmenters,
     segmenting,
     specimens,
-    values,
+    treatments,
 )
-from blurnb.study.answers import Condition
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
-from blurnb.study.treatments import Treatment
+from blurnb.study.treatments import Condition, Treatment
 
 
 class Pair(parameters.Pair):
     """A set of labelled pixels with the backbone below its head, and one scale."""
 
-    dataset: Annotated[str, values.one_of(*label_maps.NAMES)]
+    dataset: Annotated[str, parameters.one_of(*label_maps.NAMES)]
 
 
 class Parameters(parameters.Trained):
@@ -46,11 +42,14 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq5"
     own_scale: ClassVar[bool] = True
+    unused: ClassVar[tuple[str, ...]] = ("base_frozen", "max_shift")  # the head goes first; small images stay whole
+    recipe_kind: ClassVar[type[recipes.Recipe]] = recipes.SegmentationRecipe
 
     pairs: tuple[Pair, ...]
     view: Literal["dense"] = "dense"
-    mixes: values.Mixes = ("sharp", "mix")
-    features: values.Some[Annotated[str, values.one_of("trained", "frozen")]] = ("trained", "frozen")
+    small_input: Literal["adaptive", "zero-pad"] = "adaptive"  # an enlarged image would be labelled at another place
+    mixes: parameters.Mixes = ("sharp", "mix")
+    features: parameters.Some[Annotated[str, parameters.one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
     crop_width: recipes.CropWidth = 336
@@ -67,11 +66,9 @@ class Parameters(parameters.Trained):
             for mix in self.mixes
         ]
 
-    def recipe(self, pair: parameters.Pair | None = None, **changed) -> recipes.SegmentationRecipe:
+    def recipe(self, pair: parameters.Pair | None = None, **changed) -> recipes.Recipe:
         """As for every chapter that trains, with what a head takes beside; `scale` is the side it is trained at."""
-        shared = super().recipe(pair).model_dump()
-        own = {"crop_width": self.crop_width, "backbone_share": self.backbone_share}
-        return recipes.SegmentationRecipe(**{**shared, **own, **changed})
+        return super().recipe(pair, crop_width=self.crop_width, backbone_share=self.backbone_share, **changed)
 
 
 def run(parameters: Parameters) -> Run:
@@ -86,15 +83,12 @@ def run(parameters: Parameters) -> Run:
         known: dict[Trained, dict] = {}
         for name, network, origin in _trained_networks(opened, parameters):
             task = Segmenting(network, name.training, opened.protocol, scale, parameters.boundary_width)
-            conditions = [
-                Condition(Treatment(blur, rounding=parameters.rounding), scale, name.training)
-                for blur in answers.distinct(parameters.blurs)
-            ]
+            conditions = treatments.conditions(parameters.blurs, (scale,), name.training, parameters.rounding)
             title = f"rq5: {name.training}" + ("" if name.frozen == "none" else f", {name.frozen} frozen")
             found = answers.gather(maps, conditions, task, recorder.computing, title=title)
             matrices = known[name] = segmenting.matrices(found, len(maps.classes))
             total = sum(next(iter(matrices.values())).values()).sum(0)
-            absent = confusion.absent(total, maps.classes)
+            absent = [name for name, row in zip(maps.classes, total) if not row.sum()]
             run_id = recorder.ran(found.decided, origin, absent_classes=absent, **found.circumstances)
             for one, regions in matrices.items():
                 here = opened.columns | name.columns() | one.columns()
@@ -110,8 +104,8 @@ def run(parameters: Parameters) -> Run:
 def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:
     """What a network under a blur is compared with, image by image: itself on sharp images, the sharp network whole,
     and the sharp network with the same part frozen."""
-    if one != answers.sharp_twin(one):
-        yield name, answers.sharp_twin(one)
+    if one != one.sharp:
+        yield name, one.sharp
     same = one._replace(training="sharp")
     for frozen in dict.fromkeys(("none", name.frozen)):
         rival = name._replace(training="sharp", frozen=frozen)
@@ -137,12 +131,9 @@ def _trained_networks(opened: Opened, parameters: Parameters) -> Iterator[tuple[
             started[seed] = _base(opened, parameters, maps, seed)
         base, origin = started[seed]
         name = Trained(mix, seed, "none" if whole else "backbone")
-        chosen = _recipe(
-            opened, parameters, mix=mix.split("+") if "+" in mix else mix, epochs=parameters.epochs, seed=seed,
-            learning_rate=parameters.learning_rate, end_to_end=whole, start="further",
-        )  # fmt: skip
+        recipe = _recipe(opened, parameters, mix=mix, seed=seed, end_to_end=whole, start="further")
         title = f"training on {mix}{'' if whole else ', head only'}, seed {seed}"
-        network, about = _found(copy.deepcopy(base), maps, chosen, parameters, title)
+        network, about = segmenters.train(copy.deepcopy(base), maps, recipe, **parameters.fitting(title))
         yield name, network, about | {"start": origin}
 
 
@@ -150,24 +141,15 @@ def _base(opened: Opened, parameters: Parameters, maps: label_maps.LabelMaps, se
     """The head that all others go on from: on the features of the classifier as it is, trained on sharp images."""
     backbone, origin = networks.ready(opened, parameters, class_count=1000)
     network = zoomout.Zoomout(backbone, len(maps.classes), parameters.hidden_channels, parameters.dropout)
-    chosen = _recipe(
-        opened, parameters, mix="sharp", epochs=parameters.base_epochs, seed=seed,
-        learning_rate=parameters.base_learning_rate,
-    )  # fmt: skip
-    network, about = _found(network, maps, chosen, parameters, f"first head on sharp {maps.name}, seed {seed}")
+    title = f"first head on sharp {maps.name}, seed {seed}"
+    recipe = _recipe(opened, parameters, base=True, seed=seed)
+    network, about = segmenters.train(network, maps, recipe, **parameters.fitting(title))
     return network, about | {"backbone": origin}
 
 
 def _recipe(opened: Opened, parameters: Parameters, **changed):
     (side,) = labels.sides(opened.scales[0])
     return parameters.recipe(scale=0 if opened.images.native_side else side, **changed)
-
-
-def _found(network, maps, chosen, parameters: Parameters, title: str) -> tuple[zoomout.Zoomout, dict]:
-    return segmenters.train(
-        network, maps, chosen, store=files.cache_folder(), device=parameters.device,
-        workers=parameters.train_workers, title=title,
-    )  # fmt: skip
 
 
 def examples(parameters: Parameters, blur: str = "D8", count: int = 2) -> dict:
@@ -186,12 +168,7 @@ def examples(parameters: Parameters, blur: str = "D8", count: int = 2) -> dict:
         image, truth = maps.load(int(index))
         said = [task.pixels(image, maps.ids[index], both, truth.shape) for task in shown.values()]
         for place, one in enumerate(both):
-            rows.append(
-                {
-                    "blur": one.blur,
-                    "image": said[0][0][place].permute(1, 2, 0).numpy(),
-                    "truth": truth.numpy(),
-                    "answers": [named[place] for _, named in said],
-                }
-            )
+            pixels = said[0][0][place].permute(1, 2, 0).numpy()
+            named = [answered[place] for _, answered in said]
+            rows.append({"blur": one.blur, "image": pixels, "truth": truth.numpy(), "answers": named})
     return {"classes": maps.classes, "columns": list(shown), "rows": rows}

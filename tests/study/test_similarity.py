@@ -1,42 +1,34 @@
 """Likeness of layers: planted invariance is found, and both measures agree with NumPy."""
 
-from functools import partial
-
 import numpy as np
+import planted
 import pytest
 import torch
-from blurnb.study.evaluation import Protocol
+from planted import images
 from torch import nn
 
+from blurnb import intervals, records
 from blurnb.errors import UserError
 from blurnb.optics import blurring
-from blurnb.recognition import models
-from blurnb.recognition.datasets import Dataset
-from blurnb.study import invariance
+from blurnb.study import similarity
+from blurnb.study.protocol import Protocol
 
 SIDE = 32
 
 
 def noise(index):
-    return torch.from_numpy(np.random.default_rng([7, index]).random((3, SIDE, SIDE), dtype=np.float32))
-
-
-def images(count):
-    ids = tuple(f"noise-{i}" for i in range(count))
-    return Dataset("noise", ("a", "b"), ids, (0,) * count, partial(noise), SIDE, "noise")
+    return planted.noise(SIDE, SIDE, index)
 
 
 def network(*layers):
-    torch.manual_seed(0)
-    body = nn.Module()
-    body.features = nn.Sequential(*layers)
-    body.classifier = nn.Sequential(nn.Linear(4, 2))
-    body.forward = lambda x: body.classifier(body.features(x).mean((2, 3)))
-    return models.Network("vgg16", body, 2, (0.0,) * 3, (1.0,) * 3).eval()
+    """A network of the layers under the paper's names."""
+    return planted.network(planted.Layered(*layers), "vgg16", 2)
 
 
 def convolution(channels, out=4):
-    return nn.Conv2d(channels, out, 3, padding=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(channels)
+        return nn.Conv2d(channels, out, 3, padding=1)
 
 
 def strong_blur():
@@ -48,8 +40,9 @@ def strong_blur():
 
 
 def test_a_network_that_blurs_first_is_found_invariant_from_there_on():
-    plain = invariance.compare(network(convolution(3), nn.ReLU(), convolution(4)), images(64), ["D24"], Protocol())
-    blind = invariance.compare(network(strong_blur(), convolution(3), nn.ReLU()), images(64), ["D24"], Protocol())
+    sighted, blurring_first = network(convolution(3), nn.ReLU(), convolution(4)), (strong_blur(), convolution(3))
+    plain = similarity.compare(sighted, images(64, SIDE), ["D24"], Protocol())
+    blind = similarity.compare(network(*blurring_first, nn.ReLU()), images(64, SIDE), ["D24"], Protocol())
     assert plain["conv1_1", "D24"]["cosine"][0] < 0.97
     for layer in ("conv1_1", "conv1_2"):
         assert blind[layer, "D24"]["cosine"][0] > 0.999
@@ -58,7 +51,7 @@ def test_a_network_that_blurs_first_is_found_invariant_from_there_on():
 
 
 def test_the_baseline_of_another_image_is_that_of_the_next_one():
-    found = invariance.compare(network(convolution(3), nn.ReLU()), images(64), [], Protocol())
+    found = similarity.compare(network(convolution(3), nn.ReLU()), images(64, SIDE), [], Protocol())
     shown = features(network(convolution(3), nn.ReLU()), torch.stack([noise(i) for i in range(64)]))
     assert found["conv1_1", ""]["cosine"][0] == pytest.approx(np.mean(cosine(shown, np.roll(shown, -1, 0))), abs=1e-5)
 
@@ -92,18 +85,18 @@ def test_hsic_equals_its_definition():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(7, 5)), generator.normal(size=(7, 3))
     y[:, 0] += x[:, 0]
-    found = invariance.hsic(torch.from_numpy(x), torch.from_numpy(y))
+    found = similarity.hsic(torch.from_numpy(x), torch.from_numpy(y))
     assert found == pytest.approx(hsic_by_definition(x, y), rel=1e-9)
 
 
 def test_cosine_and_cka_equal_a_float64_computation():
     net, batch = network(convolution(3), nn.ReLU()), torch.stack([noise(i) for i in range(64)])
-    found = invariance.compare(net, images(64), ["G16"], Protocol())["conv1_1", "G16"]
+    found = similarity.compare(net, images(64, SIDE), ["G16"], Protocol())["conv1_1", "G16"]
     one = features(net, batch)
-    other = features(net, blurring.blur(batch, "G16", image_ids=[f"noise-{i}" for i in range(64)]))
+    other = features(net, blurring.blur(batch, "G16", image_ids=[f"image {i}.jpg" for i in range(64)]))
     assert found["cosine"][0] == pytest.approx(cosine(one, other).mean(), abs=1e-5)
     across, first, second = (
-        invariance.hsic(torch.from_numpy(a), torch.from_numpy(b)) for a, b in ((one, other), (one, one), (other, other))
+        similarity.hsic(torch.from_numpy(a), torch.from_numpy(b)) for a, b in ((one, other), (one, one), (other, other))
     )
     assert found["cka"][0] == pytest.approx(across / np.sqrt(first * second), abs=1e-4)
 
@@ -113,21 +106,39 @@ def test_cka_of_a_layer_with_itself_is_one_and_ignores_rotation_and_scale():
     x = torch.from_numpy(generator.normal(size=(40, 6)))
     rotation = torch.from_numpy(np.linalg.qr(generator.normal(size=(6, 6)))[0])
     turned = 3 * x @ rotation
-    sums = np.array([invariance.hsic(x, turned), invariance.hsic(x, x), invariance.hsic(turned, turned)])
-    assert invariance._cka(sums) == pytest.approx(1, abs=1e-9)
-
-
-def test_an_unknown_layer_is_refused_with_the_nearest_names():
-    with pytest.raises(UserError, match="'conv1_9' is not in vgg16; did you mean conv1_1"):
-        invariance.layer_names(network(convolution(3), nn.ReLU()), ["conv1_9"])
+    sums = np.array([similarity.hsic(x, turned), similarity.hsic(x, x), similarity.hsic(turned, turned)])
+    assert similarity._cka(sums) == pytest.approx(1, abs=1e-9)
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(UserError, match="at least 8 images"):
-        invariance.compare(network(convolution(3)), images(4), ["D8"], Protocol())
+        similarity.compare(network(convolution(3)), images(4, SIDE), ["D8"], Protocol())
 
 
 def test_hooks_are_gone_afterwards():
     net = network(convolution(3), nn.ReLU())
-    invariance.compare(net, images(16), ["D8"], Protocol())
+    similarity.compare(net, images(16, SIDE), ["D8"], Protocol())
     assert all(not module._forward_hooks for module in net.modules())
+
+
+def test_photographs_are_cut_to_the_square_middle_of_the_frame():
+    body = network(convolution(3), nn.ReLU())
+    given = images(16, draw=lambda i: planted.noise(40, 60, i))
+    square = images(16, 40, draw=lambda i: planted.noise(40, 60, i)[:, :, 10:50])
+    found = similarity.compare(body, given, ["D8"], Protocol(frame=40))
+    assert found == similarity.compare(body, square, ["D8"], Protocol(frame=40))
+
+
+def test_rows_name_layers_and_the_baseline_is_another_image_not_another_blur():
+    one = {"cosine": (0.9, 0.8, 0.95), "cka": (0.7, np.nan, np.nan)}
+    shared = {"experiment": "rq2", "n": 16, "scale": "32"}
+    rows = records.table(similarity.rows([("conv1_1", "D8", one), ("conv1_1", "", one)], shared))
+    assert set(rows["part"]) == {"conv1_1"}
+    assert set(zip(rows["blur"], rows["versus_blur"], rows["versus_image"])) == {
+        ("D8", "sharp", ""), ("sharp", "", "other"),
+    }  # fmt: skip
+    assert rows[rows["metric"] == "cka"]["ci_low"].isna().all()
+
+
+def test_intervals_are_kept_with_their_values_so_their_version_decides_too():
+    assert similarity.versions(network(convolution(3)))["intervals"] == intervals.VERSION

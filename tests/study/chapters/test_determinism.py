@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnb.study import profiles
+from blurnb.study.chapters import names
 from faults import chapters
 
 
@@ -12,11 +12,11 @@ def cache(monkeypatch):
     monkeypatch.setenv("BLURNB_CACHE", "")  # `rows_of` names one for each run; this puts the old one back
 
 
-@pytest.mark.parametrize("question", list(profiles.DEFAULTS))
-def test_a_chapter_gives_the_same_records_again(question, tmp_path):
-    first = chapters.rows_of(question, tmp_path / "first")
+@pytest.mark.parametrize("name", names())
+def test_a_chapter_gives_the_same_records_again(name, tmp_path):
+    first = chapters.rows_of(name, tmp_path / "first")
     torch.rand(7)  # what was drawn before a chapter must not matter
-    again = chapters.rows_of(question, tmp_path / "again")
+    again = chapters.rows_of(name, tmp_path / "again")
     assert len(first) > 10
     assert first.to_csv() == again.to_csv()
     other = first.assign(value=first["value"] + 0.5)

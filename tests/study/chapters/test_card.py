@@ -1,4 +1,4 @@
-"""The command `card`, on photographs made here, and the class rows of a study."""
+"""The card of a network: the command on photographs made here, and what the chapter opens."""
 
 import json
 import subprocess
@@ -11,53 +11,11 @@ from PIL import Image
 
 from blurnb import __main__ as command
 from blurnb import records
-from blurnb.errors import UserError
-from blurnb.report import figures, selection
-from blurnb.report.tables import segmentation
-from blurnb.study import profiles, robustness
+from blurnb.report import selection
+from blurnb.study import runs
+from blurnb.study.chapters import card as chapter
 
-ROOT = Path(__file__).parents[1]
-EVIL = 'a<b>"&$x_1|[l](javascript:x) vs\nz'
-
-
-def answers(drops, n=40):
-    """Answers of classes that are right on every sharp image and wrong on a share of the blurred ones."""
-    import pandas as pd
-
-    rows = []
-    for label, drop in enumerate(drops):
-        for i in range(n):
-            image = f"{label}-{i}"
-            rows.append((image, label, "256", "sharp", True))
-            rows.append((image, label, "256", "D8", i >= drop * n))
-    return pd.DataFrame(rows, columns=["image", "label", "scale", "blur", "top1"])
-
-
-def by_class(found, names):
-    from blurnb.study import evaluation
-
-    rows = evaluation.by_class(found, names, evaluation.Protocol(), scale="256", blur="D8", question="card",
-                               network="net", dataset="d", run_id="r")  # fmt: skip
-    return records.table(rows)
-
-
-def test_the_class_that_breaks_first_is_the_planted_one():
-    rows = by_class(answers([0.1, 0.9, 0.1, 0.1]), ["cat", EVIL, "owl", "eel"])
-    found = segmentation.class_changes(rows)
-    assert found["class"][0] == " ".join(EVIL.split()).replace(" vs ", " v ")
-    assert found["change"][0][0] == pytest.approx(-0.9)
-    assert found["sharp"][0][0] == 1
-    assert "Of 4 classes (n = 40 a class), 1 lose more under D8" in segmentation.class_sentence(rows)
-    assert figures.segmentation.most_affected(rows)._repr_png_()
-    assert len(segmentation.class_table(rows)) == 4
-
-
-def test_a_class_of_few_images_gets_no_number():
-    rows = by_class(answers([0.5, 0.5], n=4), ["cat", "dog"])
-    assert rows.empty
-    assert segmentation.class_sentence(rows) == "No class has enough images for a number of its own."
-    with pytest.raises(UserError, match="at least five images"):
-        figures.segmentation.most_affected(rows)
+ROOT = Path(__file__).parents[3]
 
 
 # --- the command, on photographs made here ---------------------------------------------------------------------------
@@ -113,10 +71,14 @@ def test_a_network_of_ones_own_gets_its_card(call, photographs, tmp_path):
     assert (code, errors) == (0, [])
     assert "1 unreadable images skipped" in out
     rows, notes = records.read(tmp_path / "card" / "card.csv", with_manifests=True)
-    sharp = selection.select(rows, metric="top1", blur="sharp", seen="dense")
+    sharp = selection.select(rows, metric="top1", blur="sharp", part_kind="", statistic="estimate")
     assert (sharp["value"].iloc[0], sharp["n"].iloc[0]) == (1.0, 12)  # the colour is the class: a planted truth
     (about,) = notes.values()
     assert len(about["skipped"]) == 1
+    assert set(rows["training"]) == {"as given"}
+    assert set(rows["weights"]) == {"own"}
+    assert about["network_origin"] == {"source": "colours:build", "weights": "own"}
+    assert set(rows["folder"]) == {photographs.name}
     page = (tmp_path / "card" / "card.html").read_text()
     assert "red &lt;i&gt;" in page
     assert "<i>" not in page
@@ -162,17 +124,28 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, photographs, tmp_path, argu
     assert not (tmp_path / "card").exists()
 
 
-def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_path, monkeypatch):
+def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_path):
     for wnid in ("n01440764", "n01443537"):
         (tmp_path / "val" / wnid).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "val" / wnid / "x.JPEG")
     given = {"data_root": str(tmp_path), "profile": "photographs"}
-    parameters = profiles.validate("your_network", given)
-    dataset = robustness.opened_dataset(parameters)
-    assert (dataset.name, len(dataset.classes)) == ("imagenet", 1000)
-    assert len(robustness._drawn(dataset, parameters)) == 2
-    plain = profiles.validate("your_network", given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
-    assert robustness.opened_dataset(plain).classes == ("n01440764", "n01443537")
+    parameters = chapter.Parameters.validate(given)
+    opened = runs.to_look_at(parameters, 0, chapter._opened_images)
+    assert (opened.images.name, len(opened.images.classes)) == ("imagenet", 1000)
+    assert len(opened.images) == 2
+    plain = chapter.Parameters.validate(given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
+    assert chapter._opened_images(plain, plain.pair).classes == ("n01440764", "n01443537")
+
+
+def test_the_study_has_rows_of_what_was_asked_and_a_camera(smoke):
+    study = smoke("card")
+    rows, (note,) = study.run.rows, study.run.manifests.values()
+    assert set(rows["blur"]) == set(study.parameters.blurs)
+    assert set(rows["experiment"]) == {"card"}
+    assert {"normalisation", "classes", "most_frequent_class", "camera"} <= set(note)
+    assert note["network_origin"] == {"source": "efficientnet_lite0", "weights": "imagenet"}
+    with_sharp = chapter.Parameters.validate({"profile": "smoke", "blurs": "D2"})
+    assert with_sharp.blurs == ("sharp", "D2")
 
 
 def test_the_module_is_the_command():

@@ -57,7 +57,7 @@ def _word(finding: Finding) -> str:
     return NOT_REPRODUCED if "against" in sides else UNDECIDED if "unclear" in sides else REPRODUCED
 
 
-def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: str = "top1") -> list[Verdict]:
+def judge(claim: int, rows: pd.DataFrame, profile: str, metric: str = "top1") -> list[Verdict]:
     """A verdict for each network and data set with rows of the claim's experiment; one "not run" where there is none.
 
     Parameters
@@ -65,7 +65,9 @@ def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: st
     claim
         Its number, 1 to 8.
     rows
-        Records of one profile, or of several with `profile` naming one.
+        Records, of other profiles too.
+    profile
+        The one to judge by.
     metric
         The accuracy: top1 (means something for sets of any number of classes) or top5; where only the other of the two
         was recorded, that.
@@ -78,11 +80,6 @@ def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: st
     if claim not in CLAIMS:
         raise UserError(f"claim must be one of 1..{len(CLAIMS)}, not {claim}")
     experiment, rule = CLAIMS[claim].experiment, CLAIMS[claim].rule
-    if profile is None:
-        profiles = sorted(set(rows["profile"]))
-        if len(profiles) > 1:
-            raise UserError(f"records of several profiles ({', '.join(profiles)}); name the one to judge by")
-        profile = profiles[0] if profiles else ""
     rows = selection.select(rows, profile=profile)
     blank = Verdict(claim, experiment, profile, NOT_RUN, rule=rule, note=f"no records of {experiment} in this profile")
     verdicts = []
@@ -98,24 +95,18 @@ def judge(claim: int, rows: pd.DataFrame, profile: str | None = None, metric: st
             continue
         worst = max(findings, key=lambda f: (_SEVERITY[_word(f)], -abs(f.effect[0])))
         doubts = [f"{part.name}: {part.side}" for part in worst.parts if part.side != "for"]
-        effect, low, high = worst.effect
-        told = {"evidence": f"{evidence}, n = {worst.n:,}", "note": "; ".join([worst.note, *doubts])}
-        verdicts.append(
-            replace(blank, verdict=_word(worst), effect=effect, low=low, high=high, n=worst.n, unit=worst.unit, **told)
-        )
+        told = dict(zip(("effect", "low", "high"), worst.effect)) | {"n": worst.n, "unit": worst.unit}
+        told |= {"evidence": f"{evidence}, n = {worst.n:,}", "note": "; ".join([worst.note, *doubts])}
+        verdicts.append(replace(blank, verdict=_word(worst), **told))
     return verdicts or [blank]
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that stands for all evidence of a claim in a profile; its note tells the others.
+    """The verdict that stands for all evidence of a claim in a profile, what `judge` found; its note tells the others.
 
     Any evidence against the claim decides; else any for it. Evidence too small to say either (20 photographs, for
     one) does not overrule evidence that does, and stands in the note. Not run counts only where nothing was run.
     """
-    if not verdicts:
-        raise UserError("no verdicts to combine; judge a claim first")
-    if len({(v.claim, v.profile) for v in verdicts}) > 1:
-        raise UserError("verdicts of several claims or profiles cannot be combined into one")
     decisive = max(verdicts, key=lambda v: (_DECIDES[v.verdict], v.n))
     others = [f"{v.evidence}: {v.verdict}" for v in verdicts if v is not decisive and v.verdict != NOT_RUN]
     if not others:

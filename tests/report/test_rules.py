@@ -108,7 +108,7 @@ def segmentation(raised=0.1, kept=0.6, half=SURE, classification=0.95):
 
 
 def judge(claim, given):
-    return verdicts.judge(claim, records.table(given))[0]
+    return verdicts.judge(claim, records.table(given), SHARED["profile"])[0]
 
 
 CASES = [

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from blurnb import intervals, labels
 from blurnb.errors import UserError
@@ -126,7 +125,7 @@ def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *te
     for axes, (title, (ways, blurs)) in zip(grid, panels.items()):
         _seconds_axis(axes, [way.seconds for way in ways])
         means = [intervals.mean_of([way.answers[b] for b in labels.in_order(blurs)]) for way in ways]
-        _named_points(axes, list(zip(ways, means)), 1.7)
+        _named_points(axes, list(zip(ways, means)))
         axes.set(title=title, ylabel=METRICS[metric].along)
         axes.label_outer()
     marks.subtitle(figure, found, *terms)
@@ -142,23 +141,23 @@ def _seconds_axis(axes, seconds: Sequence[float]) -> None:
             if not ticks or value / ticks[-1] > 1.4:
                 ticks.append(value)
         axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}" if value < 10 else f"{value:,.0f}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("seconds per image")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}" if value < 10 else f"{value:,.0f}")
+    axes.minorticks_off()
     # Names stand to the right of their points.
-    axes.set_xlim(min(seconds) / 1.5, max(seconds) * (max(seconds) / min(seconds)) ** 0.2 * 2.2)
+    right = max(seconds) * (max(seconds) / min(seconds)) ** 0.2 * 2.2
+    axes.set(xlabel="seconds per image", xlim=(min(seconds) / 1.5, right))
     axes.grid(axis="both")
 
 
-def _named_points(axes, named: Sequence[tuple[_Way, marks.Triple]], inches: float) -> None:
-    """Points with whiskers, their names beside them and apart; `inches` is the height of the panel on paper."""
+def _named_points(axes, named: Sequence[tuple[_Way, marks.Triple]]) -> None:
+    """Points with whiskers, their names beside them and apart."""
     for way, point in named:
         face = INK if way.full else CARD
         mark = {"color": INK, "markerfacecolor": face, "markersize": 6, "elinewidth": 1, "label": way.name}
         axes.errorbar(way.seconds, point[0], yerr=marks.whisker(point), fmt="o", **mark)
     axes.margins(y=0.12)
     low, high = axes.get_ylim()
-    per_unit = inches * 72 / (high - low)  # points on paper for one unit of y
+    per_unit = 1.7 * 72 / (high - low)  # points on paper for one unit of y, of a panel 1.7 inches high
     placed: list[tuple[float, float]] = []
     for way, point in sorted(named, key=lambda pair: pair[1][0]):
         height = (point[0] - low) * per_unit
@@ -166,6 +165,6 @@ def _named_points(axes, named: Sequence[tuple[_Way, marks.Triple]], inches: floa
         shown = max([height, *(y + 11 for y in near)])
         placed.append((way.seconds, shown))
         where = {"xytext": (7, shown - height), "textcoords": "offset points", "fontsize": 8.5, "va": "center"}
-        weight = "bold" if way.full else "normal"
-        text = axes.annotate(way.name, (way.seconds, point[0]), **where, fontweight=weight)
-        text.set_path_effects([Stroke(linewidth=2.5, foreground=CARD), Normal()])
+        where |= {"fontweight": "bold" if way.full else "normal"}
+        halo = [Stroke(linewidth=2.5, foreground=CARD), Normal()]
+        axes.annotate(way.name, (way.seconds, point[0]), **where, path_effects=halo)

@@ -87,25 +87,22 @@ def _kernel_name(blur: str, kernel: str) -> str:
 
 def _kernel_marks(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[str, str], float]) -> None:
     """A mark for each (blur, kernel) that one method was given, the true ones full."""
-    for (blur, kernel), y in heights.items():
-        cell = selection.select(rows, blur=blur, kernel=kernel)
-        if cell.empty:
-            continue
-        point = marks.percent(selection.estimate(cell), metric)
-        style = {"color": colour(blur), "markerfacecolor": colour(blur) if kernel == "true" else CARD, "gid": "kernel"}
-        axes.errorbar(point[0], y, xerr=marks.whisker(point), fmt="o", markersize=5, elinewidth=1.2, **style)
+    for (blur, kernel), cell in rows.groupby(["blur", "kernel"]):
+        if (blur, kernel) in heights:
+            point, ink = marks.percent(selection.estimate(cell), metric), colour(blur)
+            style = {"color": ink, "markerfacecolor": ink if kernel == "true" else CARD, "markersize": 5}
+            style |= {"fmt": "o", "elinewidth": 1.2, "gid": "kernel"}
+            axes.errorbar(point[0], heights[blur, kernel], xerr=marks.whisker(point), **style)
 
 
 def _network_bars(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[str, str], float]) -> None:
     """Across the kernels of each blur the accuracy of both networks on the image as it is."""
-    for blur in dict.fromkeys(blur for blur, _ in heights):
-        ends = [y for (b, _), y in heights.items() if b == blur]
-        for training, ink, dashes in (("mix", INK, (None, None)), ("sharp", QUIET, (2, 1.5))):
-            here = selection.select(rows, training=training, blur=blur)
-            if not here.empty:
-                x = marks.percent(selection.estimate(here), metric)[0]
-                style = {"color": ink, "linewidth": 1.4, "dashes": dashes, "zorder": 1, "gid": training}
-                axes.plot([x, x], [min(ends) - 0.45, max(ends) + 0.45], **style)
+    for training, ink, dashes in (("mix", INK, (None, None)), ("sharp", QUIET, (2, 1.5))):
+        style = {"color": ink, "linewidth": 1.4, "dashes": dashes, "zorder": 1, "gid": training}
+        for blur, point in marks.points(selection.select(rows, training=training), metric).items():
+            ends = [y for (one, _), y in heights.items() if one == blur]
+            if ends:
+                axes.plot([point[0]] * 2, [min(ends) - 0.45, max(ends) + 0.45], **style)
 
 
 @styled

@@ -28,8 +28,6 @@ def test_a_class_has_one_colour_and_void_is_white():
     assert np.array_equal(picture[0, 1], picture[1, 0])
     assert not np.array_equal(picture[0, 0], picture[0, 1])
     assert picture[1, 1].tolist() == [1, 1, 1]
-    with pytest.raises(UserError, match="label 7"):
-        segmentation.coloured(np.full((2, 2), 7, dtype=np.uint8), 3)
 
 
 def test_colours_are_distinct():

@@ -23,7 +23,6 @@ def test_contact_sheet_shows_the_images_in_place():
     "images, columns, word",
     [
         ([[np.zeros((4, 4, 3))]], ["a", "b"], "1 x 2"),
-        ([[np.zeros((3, 4, 4))]], ["a"], "height, width, 3"),
         ([], [], "at least one"),
     ],
 )
@@ -42,5 +41,5 @@ def test_kernels_share_one_scale_and_keep_their_place():
     assert (pages[1] > 0).sum() == 121
     (bar,) = [line for line in figure.axes[0].lines if line.get_gid() == "bar"]
     assert f"{bar.get_xdata()[1] - bar.get_xdata()[0]:.0f} px" in words(figure)
-    with pytest.raises(UserError, match="'D2'"):
-        figures.kernels({"D2": np.zeros((3, 3))})
+    with pytest.raises(UserError, match="at least one named array"):
+        figures.kernels({})

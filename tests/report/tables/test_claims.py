@@ -32,7 +32,7 @@ def test_scoreboard_has_eight_claims_and_a_column_a_profile():
 
 def test_in_full_tells_what_a_rule_stumbled_over():
     found = rows(planted(metric="top1"), planted("D2", 0.7, metric="top1"))
-    table = claims.in_full([*verdicts.judge(1, found), *verdicts.judge(2, found)])
+    table = claims.in_full([*verdicts.judge(1, found, "photographs"), *verdicts.judge(2, found, "photographs")])
     assert table["verdict"].tolist() == ["not run", "not run"]
     assert table["effect"].tolist() == ["–", "–"]
     assert "fewer than two defocus radii" in table["note"][0]

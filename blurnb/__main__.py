@@ -1,7 +1,5 @@
 """`python -m blurnb`: the command line, with every error as one line and an exit code."""
 
-from __future__ import annotations
-
 import os
 import sys
 

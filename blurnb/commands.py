@@ -1,7 +1,5 @@
 """The command line: each command is one call into the package."""
 
-from __future__ import annotations
-
 import keyword
 import os
 import sys

@@ -1,7 +1,5 @@
 """The one exception for mistakes that the user can mend."""
 
-from __future__ import annotations
-
 import difflib
 import reprlib
 from collections.abc import Iterable

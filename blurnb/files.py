@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, locks that a killed process lets go of, and the folder of what is kept."""
 
-from __future__ import annotations
-
 import glob
 import os
 import tempfile

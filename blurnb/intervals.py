@@ -3,8 +3,6 @@
 An estimate with its interval is a triple ``(value, low, high)`` throughout. All intervals are 95 %.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The unit of a blur label is a pixel of the *frame*, an image whose shorter side 
 side is s, the kernel is the one for an image s/512 as large (D8 on a 64-pixel image: radius 1).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Every metric that a record may hold: what it means and how it is printed. The only list of them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

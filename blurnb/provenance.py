@@ -1,7 +1,5 @@
 """Where a number comes from: addresses of what decided it, the versions, machine and commit around it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

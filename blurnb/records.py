@@ -5,8 +5,6 @@ decided its numbers, the machine that made them, and a digest of the rows, so th
 file is noticed when it is read and not when it is cited. No cell is ever taken apart.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import hashlib

@@ -47,7 +47,7 @@ SMALL = {
 }  # fmt: skip
 TRAINED = SMALL | {
     "train_images": 8, "train_batch": 4, "mixes": "sharp,mix", "base_epochs": 1, "epochs": 1, "train_seeds": 0,
-    "max_shift": 4, "optimizer": "sgd", "augmentation": "flip", "weight_decay": 0.01, "warmup": 0.1,
+    "optimizer": "sgd", "augmentation": "flip", "weight_decay": 0.01, "warmup": 0.1,
 }  # fmt: skip
 PHOTOS = {"dataset": "folder", "data_root": "{one}", "scales": "64", "frame": 64}
 MAPS = {"dataset": "voc-layout", "data_root": "{maps one}", "scales": "32", "crop_width": 32, "n_images": 4}
@@ -95,7 +95,7 @@ TRAINING = EVALUATED | {
     "learning_rate": to(0.1),
     "train_batch": to(8),
     "weight_decay": to(10.0),
-    "max_shift": to(0),
+    "max_shift": to(3),
     "warmup": to(1.0),
     "optimizer": to("adamw"),
     "augmentation": to("square"),
@@ -111,6 +111,7 @@ EFFECTS = {
     },
     "rq2": TRAINING
     | {
+        "strict": to(True, "refused", **PHOTOS | {"data_root": "{torn}", "seed": 1, "n_images": 0}),
         "n_images": to(9),
         "layer_blurs": to("G8"),
         "layer_images": to(9, n_images=10),
@@ -140,11 +141,12 @@ EFFECTS = {
         "view": to("center-crop", "refused"),  # a crop has no label for the rest
         "small_input": to("zero-pad", "decided"),  # of four images the numbers may agree, not of the weights
         "base_frozen": to(1, "refused"),  # what is trained first is the head
+        "max_shift": to(3, "refused"),
         "mixes": to("sharp"),
         "features": to("trained"),
         "hidden_channels": to(5),
         "dropout": to(0.5),
-        "crop_width": to(48, **MAPS),
+        "crop_width": to(48, "decided", **MAPS),
         "backbone_share": to(1.0, features="trained"),
         "boundary_width": to(0.25),
     },
@@ -163,7 +165,8 @@ EFFECTS = {
 
 @pytest.mark.parametrize("chapter", chapters.names())
 def test_the_table_holds_every_parameter(chapter):
-    assert set(EFFECTS[chapter]) == set(chapters.found(chapter).Parameters.names())
+    parameters = chapters.found(chapter).Parameters
+    assert set(EFFECTS[chapter]) == {*parameters.names(), *parameters.unused}
 
 
 # ------------------------------------------------------------------------------------------------ what is planted
@@ -177,10 +180,10 @@ def _narrow(class_count: int, weights: str) -> nn.Module:
     body.classifier = nn.Sequential(
         *(
             nn.Linear(8 * 7 * 7, 16),
-            nn.LeakyReLU(),
+            nn.ReLU(),
             nn.Dropout(0.0),
             nn.Linear(16, 16),
-            nn.LeakyReLU(),
+            nn.ReLU(),
             nn.Dropout(0.0),
         ),
         nn.Linear(16, class_count),
@@ -307,3 +310,11 @@ def test_every_parameter_does_something(chapter, name, places):
         assert after == before
     else:
         assert after[effect.moves] != before[effect.moves]
+
+
+@pytest.mark.parametrize(
+    "chapter, name, value", [("rq5", "small_input", "upsample"), ("rq4", "rounding", "8-bit blur")]
+)
+def test_a_value_that_a_chapter_cannot_use_is_refused(chapter, name, value):
+    with pytest.raises(UserError, match=f"{name}='{value}'"):
+        chapters.found(chapter).Parameters.validate({"profile": "smoke", name: value})

@@ -273,7 +273,6 @@ CUTS = {"split", "rsplit", "splitlines", "partition", "rpartition", "startswith"
 REVIEWED = {
     "blurnb/report/card/pages.py": "a whole page's blanks, what Markdown would take for markup, and cells that are "
     "numbers, which stand to the right",
-    "blurnb/report/figures/marks.py": "the unit at the end of a metric's heading",
     "blurnb/report/markdown.py": "cells that are numbers stand to the right",
     "blurnb/report/numbers.py": "the sign of a number that was just printed",
     "blurnb/report/rules.py": "line ends in the docstring of a rule",

@@ -1,7 +1,5 @@
 """Frames as GitHub-flavoured Markdown, in which no cell can act on the page."""
 
-from __future__ import annotations
-
 import re
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """One way to print a number, with its interval, everywhere."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

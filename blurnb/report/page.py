@@ -1,7 +1,5 @@
 """What a chapter shows of its own run, whatever parameters it was given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pandas as pd

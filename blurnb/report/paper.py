@@ -6,8 +6,6 @@ blur), so that a published number finds its counterpart; `network_as_published` 
 rests on.
 """
 
-from __future__ import annotations
-
 import functools
 from importlib import resources
 

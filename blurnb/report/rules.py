@@ -4,8 +4,6 @@ A claim's sentence stands above its function, the rule as a reader is told it is
 whose rows are missing while the others' are there is unclear.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator

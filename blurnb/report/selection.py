@@ -1,7 +1,5 @@
 """Which rows answer which question, and the one number that several of them stand for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

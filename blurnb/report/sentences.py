@@ -1,7 +1,5 @@
 """Numbers for the middle of a sentence: `{from-records}` roles of the pages call these."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from blurnb import records

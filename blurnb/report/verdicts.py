@@ -4,8 +4,6 @@ All parts of the rule speak for the claim: reproduced. Any speaks against it: no
 Rows missing: not run.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

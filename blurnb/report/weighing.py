@@ -1,7 +1,5 @@
 """What a rule weighs its claim with: parts for and against it, and differences paired wherever they were recorded."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

@@ -141,12 +141,14 @@ class Evaluated(BaseModel):
 
     A notebook says flat names; `dataset=scenes,foolbox20` or a list makes pairs, and a single value serves all of
     them. `takes_one` is what a chapter says that takes one pair; with `own_scale` each pair has one scale of its own.
+    Of `unused` a chapter makes nothing: profiles may share them with others, nobody may give them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     experiment: ClassVar[str] = ""
     takes_one: ClassVar[str] = "this chapter takes one"
     own_scale: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ()
 
     profile: str = "embedded"
     data_root: str = ""
@@ -211,7 +213,7 @@ class Evaluated(BaseModel):
         defaults = profiles.block(block)
         pairs = defaults.get("pairs", [])
         said = {name for one in (defaults, *pairs) for name in one} - {"pairs"}
-        recipes.check_names(sorted(said), cls.names(), f"profiles.toml, [{block}]: ")
+        recipes.check_names(sorted(said), [*cls.names(), *cls.unused], f"profiles.toml, [{block}]: ")
         try:
             return cls.built(defaults, explicit)
         except (RecursionError, OverflowError) as error:
@@ -224,7 +226,8 @@ class Evaluated(BaseModel):
     def names(cls) -> list[str]:
         """What a notebook may say: the fields, those of a pair in place of `pairs`."""
         own = list(cls._kind().model_fields)
-        return list(dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name])))
+        every = dict.fromkeys(n for name in cls.model_fields for n in (own if name == "pairs" else [name]))
+        return [name for name in every if name not in cls.unused]
 
     @classmethod
     def _kind(cls) -> type[Pair]:

@@ -13,8 +13,6 @@ from blurnb.errors import UserError
 from blurnb.recognition.label_maps import VOID
 from blurnb.study import confusion, measures
 
-HERE = {"experiment": "rq5", "training": "mix", "blur": "D8", "seed": 0}
-
 
 def maps(seed, shape=(13, 17), count=5, absent=(), void=0.2):
     """Random truths and answers of three images; `absent` classes never occur in the truth."""
@@ -107,7 +105,7 @@ def test_rows_hold_regions_classes_and_intervals_and_leave_absent_classes_out():
         regions["boundary"].append(confusion.matrix(t, a, 5, half))
         regions["interior"].append(confusion.matrix(t, a, 5, ~half))
     regions = {name: np.stack(each) for name, each in regions.items()}
-    rows = measures.of_pixels(regions, "abcde", HERE)
+    rows = measures.of_pixels(regions, "abcde", {"blur": "D8", "seed": 0})
     miou = {row.get("part", ""): row for row in rows if row["metric"] == "miou"}
     assert set(miou) == {"", "boundary", "interior"}
     assert miou[""]["value"] == pytest.approx(by_loops(truth, answer, 5)[0])
@@ -122,14 +120,14 @@ def test_paired_draws_know_that_both_conditions_saw_the_same_images():
     one = np.stack([np.diag([900 - 800 * h, 900 - 800 * h]) + np.full((2, 2), 50) for h in hard])
     other = one + np.stack([np.array([[0, 5], [5, 0]])] * 40)
     regions = [{"boundary": m // 2, "interior": m - m // 2} for m in (one, other)]
-    sharp = HERE | {"training": "sharp"}
-    (row,) = (r for r in measures.pixel_difference(*regions, HERE, sharp) if not r.get("part"))
-    own = [r for r in measures.of_pixels(regions[0], "ab", HERE) if r["metric"] == "miou" and not r.get("part")][0]
+    here, there = ({"training": training, "seed": 0} for training in ("mix", "sharp"))
+    (row,) = (r for r in measures.pixel_difference(*regions, here, there) if "part" not in r)
+    own = [r for r in measures.of_pixels(regions[0], "ab", here) if r["metric"] == "miou" and "part" not in r][0]
     assert (row["metric"], row["statistic"], row["versus_training"]) == ("miou", "difference", "sharp")
     assert row["value"] == pytest.approx(confusion.miou(one.sum(0)) - confusion.miou(other.sum(0)))
     assert row["ci_low"] > 0
     assert row["ci_high"] - row["ci_low"] < 0.1 * (own["ci_high"] - own["ci_low"])
-    again = measures.pixel_difference(regions[0], regions[0], HERE, sharp)
+    again = measures.pixel_difference(regions[0], regions[0], here, there)
     assert {(r["value"], r["ci_low"], r["ci_high"]) for r in again} == {(0.0, 0.0, 0.0)}
 
 
@@ -149,17 +147,17 @@ def test_the_interval_covers_what_it_should():
     held = 0
     for seed in range(100):
         matrices = ordered(image(40))
-        _, low, high = confusion.interval(
-            confusion.miou(matrices.sum(0)), confusion.miou(confusion.resampled(matrices, seed, 400))
-        )
+        drawn = confusion.miou(confusion.resampled(matrices, seed, 400))
+        _, low, high = confusion.interval(confusion.miou(matrices.sum(0)), drawn)
         held += low <= true <= high
     assert 86 <= held <= 99
 
 
 def test_one_image_has_no_interval():
     regions = {"boundary": np.ones((1, 2, 2), int), "interior": np.ones((1, 2, 2), int)}
-    assert all(math.isnan(row["ci_low"]) for row in measures.of_pixels(regions, "ab", HERE))
-    assert all(math.isnan(row["ci_low"]) for row in measures.pixel_difference(regions, regions, HERE, HERE))
+    here, there = ({"training": training, "seed": 0} for training in ("mix", "sharp"))
+    rows = measures.of_pixels(regions, "ab", here) + measures.pixel_difference(regions, regions, here, there)
+    assert all(math.isnan(row["ci_low"]) for row in rows)
 
 
 def test_misuse_is_one_line():

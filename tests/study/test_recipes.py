@@ -46,6 +46,8 @@ def test_a_recipe_is_what_was_said_and_stays_so():
 def test_a_crop_much_wider_than_high_is_one_line():
     with pytest.raises(UserError, match="crop_width=200 is twice scale=64 or more"):
         SegmentationRecipe(scale=64, crop_width=200)
+    with pytest.raises(UserError, match="crop_width=128 is twice scale=64 or more"):  # nothing reflects that far
+        SegmentationRecipe(scale=64, crop_width=128)
     with pytest.raises(UserError, match="crop_width=200 is twice scale=64 or more"):
         SegmentationRecipe(crop_width=200).model_copy(update={"scale": 64})
 

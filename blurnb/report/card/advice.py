@@ -1,7 +1,5 @@
 """What to do about blur, by rule, from the records of a card."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What blur does to one network, as data: the numbers on top of a card and its sections, from records alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

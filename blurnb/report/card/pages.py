@@ -1,7 +1,5 @@
 """The card as pages: one HTML file that needs nothing else, and Markdown with its figures beside it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """Accuracy under each blur: of one network, before and after fine-tuning, and its loss taken apart."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

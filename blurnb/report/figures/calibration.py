@@ -1,7 +1,5 @@
 """Accuracy against stated confidence, drawn from the recorded bins."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

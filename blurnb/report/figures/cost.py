@@ -1,7 +1,5 @@
 """What an answer costs: accuracy against seconds per image, by way of deblurring and by scale."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

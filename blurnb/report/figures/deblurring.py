@@ -1,7 +1,5 @@
 """What deblurring gains and where it loses it again: wrong kernels, and rounding and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

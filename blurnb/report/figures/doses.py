@@ -1,7 +1,5 @@
 """Accuracy against the strength of blur, and where half of it is gone: by training, by scale, by family of blur."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The marks that figures share: which rows to draw, the axis of blurs, dots with whiskers, the line that states n."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

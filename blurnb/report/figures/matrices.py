@@ -1,7 +1,5 @@
 """Heat maps: layers against blurs, and trainings against tests."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps

@@ -5,8 +5,6 @@ two as seen with normal, red-blind and green-blind eyes, at 3:1 or more against 
 marker of its own, so that no reading hangs on colour alone.
 """
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What segmentation shows: maps in colours with their legend, outlines against insides; and classes one by one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

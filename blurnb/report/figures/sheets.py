@@ -1,7 +1,5 @@
 """Pictures beside each other: photographs under blurs, and the kernels that made them."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """How right networks are, by blur and by training; layer by layer, how like a blurred image is to its sharp twin."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The eight claims as tables: one line each for the book's first page, in full for a chapter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What deblurring gains and where it loses it again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Blur by strength: the radius that takes half of the accuracy, blurs of one strength but different shape, rounding."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from blurnb import intervals, labels, records

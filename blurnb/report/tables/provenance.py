@@ -1,7 +1,5 @@
 """What decided each run and what surrounded it, from the manifests."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The 21 published rows, each beside what was measured here, or the reason why it was not."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Classes one by one: which break first under blur, and what training on the mix gives each class of pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

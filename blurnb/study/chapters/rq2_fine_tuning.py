@@ -1,5 +1,7 @@
 """RQ2: what fine-tuning on blur recovers, what it does to the layers, and where the loss comes from."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -42,8 +44,16 @@ def run(parameters: Parameters) -> Run:
             if mix in parameters.mixes:
                 name = Trained(mix, first)
                 compared.calibration(name, opened.scales[0])
-                _compare_layers(recorder, opened, name, *networks.tuned(pair, parameters, mix, first))
+                readable = replace(opened, images=_answered(opened.images, compared.tables[name]))
+                _compare_layers(recorder, readable, name, *networks.tuned(pair, parameters, mix, first))
     return recorder.run
+
+
+def _answered(images: datasets.Dataset, tables: Mapping) -> datasets.Dataset:
+    """The images without those that could not be read."""
+    known = set(next(iter(tables.values())).index)
+    chosen = [place for place, identity in enumerate(images.ids) if identity in known]
+    return images if len(chosen) == len(images) else datasets.subset(images, chosen)
 
 
 def _compare_layers(recorder: Recorder, opened: Opened, name: Trained, network, origin) -> None:

@@ -42,6 +42,7 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq5"
     own_scale: ClassVar[bool] = True
+    unused: ClassVar[tuple[str, ...]] = ("base_frozen", "max_shift")  # the head goes first; small images stay whole
     recipe_kind: ClassVar[type[recipes.Recipe]] = recipes.SegmentationRecipe
 
     pairs: tuple[Pair, ...]
@@ -55,7 +56,6 @@ class Parameters(parameters.Trained):
     backbone_share: recipes.Part = 0.1
     boundary_width: float = Field(1.0, gt=0, le=16)
     base_epochs: parameters.SomeEpochs = 3
-    base_frozen: Literal[0] = 0  # the head alone is trained then
 
     def trainings(self) -> list[tuple]:
         """(mix, seed, whether the backbone is trained too) of every network that is trained further."""

@@ -10,7 +10,8 @@ CHAPTERS = list(chapters.names())
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_no_block_of_a_chapter_has_a_key_that_it_does_not_know(chapter):
-    known = set(chapters.found(chapter).Parameters.names())
+    model = chapters.found(chapter).Parameters
+    known = {*model.names(), *model.unused}
     for name in profiles.NAMES:
         block = profiles.block(f"{chapter}.{name}")
         assert {key for one in (block, *block["pairs"]) for key in one} - {"pairs"} <= known, name

@@ -44,7 +44,6 @@ SPEED = {
     "stage": "text", "stage_scale": "text", "kept_layers": "whole",
     "metric": "text", "value": "number", "n": "whole", "seed": "whole", "run_id": "text",
 }  # fmt: skip
-EXPERIMENTS = ("rq1", "doses", "rounding", "rq2", "rq3", "rq4", "rq5", "card")
 VERSUS = tuple(name for name in ANSWERS if name.startswith("versus_"))
 _OWN = {name: name.removeprefix("versus_") for name in VERSUS if name.removeprefix("versus_") in ANSWERS}
 
@@ -301,14 +300,28 @@ def _read(cells: Iterable[str], kind: str) -> list:
     return [words[cell] for cell in cells] if kind == "yes" else list(cells)
 
 
+def tables(folder: str | Path) -> list[Path]:
+    """The files below `folder` that are records, by their header or, damaged or not, by the manifests beside them."""
+    named = sorted(Path(folder).rglob("*.csv"))
+    return [path for path in named if path.with_suffix(".json").is_file() or _begins_as_records(path)]
+
+
+def _begins_as_records(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.readline().startswith(b"experiment,")
+    except OSError:
+        return False
+
+
 def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = False):
     """All records of an experiment below `folder`, merged; of every one but speed where none is named.
 
     Returns an empty frame where there are none; with `with_manifests` a pair (frame, manifests by run_id).
     """
-    wanted = [experiment] if experiment else EXPERIMENTS
-    paths = sorted(path for one in wanted for path in Path(folder).rglob(f"{one}.csv"))
-    found = _all(paths)
+    found = _all(
+        [path for path in tables(folder) if path.stem == experiment or not experiment and path.stem != "speed"]
+    )
     return found if with_manifests else found[0]
 
 

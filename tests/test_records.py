@@ -194,10 +194,18 @@ def test_what_tells_records_apart_is_all_but_the_number_its_interval_and_n():
 
 def test_the_committed_records_are_read_and_would_be_written_as_they_are(tmp_path):
     folder = records.committed("photographs")
-    for path in sorted(folder / f"{name}.csv" for name in records.EXPERIMENTS if name != "card"):
+    for path in records.tables(folder):
         records.merge([path], tmp_path / path.name)
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
         assert (tmp_path / path.name).with_suffix(".json").read_bytes() == path.with_suffix(".json").read_bytes()
+
+
+def test_records_of_any_chapter_are_found_and_other_tables_passed_over(tmp_path):
+    records.write(tmp_path / "new" / "rq7.csv", [row(experiment="rq7")], {row()["run_id"]: {"decided": {}}})
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    assert [path.name for path in records.tables(tmp_path)] == ["rq7.csv"]
+    assert set(records.load(tmp_path)["experiment"]) == {"rq7"}
+    assert records.load(tmp_path, "rq1").empty
 
 
 # ------------------------------------------------------------------------------------------------ refusals

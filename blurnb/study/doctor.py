@@ -189,11 +189,8 @@ def weights() -> Iterator[Check]:
 
 def kept(committed: Path, output_dir: Path) -> Iterator[Check]:
     """The records of the repository and of the output folder, and notebooks that did not run to their end."""
-    names = {f"{name}.csv" for name in (*records.EXPERIMENTS, "speed")}
     whole = rows = 0
-    for path in (path for folder in (committed, output_dir) for path in sorted(folder.rglob("*.csv"))):
-        if path.name not in names:
-            continue
+    for path in (path for folder in (committed, output_dir) for path in records.tables(folder)):
         try:
             rows += len(records.read(path))
             whole += 1

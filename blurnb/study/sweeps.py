@@ -99,7 +99,8 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
             place = here if Path(here).is_dir() else None
             reason = notebooks.run(given, target, own, folder=place, log=log, checked=True)
         made = {"log.txt": folder / "log.txt", chapter.name: notebooks.running(target) if reason else target}
-        made |= {f"{one}.{kind}": tables / f"{one}.{kind}" for one in records.EXPERIMENTS for kind in ("csv", "json")}
+        written = [one for path in records.tables(tables) for one in (path, path.with_suffix(".json"))]
+        made |= {path.name: path for path in written}
         content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
     where = f"{socket.gethostname()}, process {os.getpid()}"
     return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}

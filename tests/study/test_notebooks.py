@@ -61,6 +61,10 @@ def test_parameters_that_were_checked_are_not_called_unknown_and_others_are(tmp_
         Path(running).write_text("{}")
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
+    logger = logging.getLogger("papermill")  # whatever a test before this one made of it
+    for name, value in (("disabled", False), ("propagate", True)):
+        monkeypatch.setattr(logger, name, value)
+    caplog.set_level(logging.WARNING, logger="papermill")
     for checked, said in ((True, 0), (False, 1), (True, 1)):
         notebooks.run(tmp_path / "given.ipynb", tmp_path / "o.ipynb", {}, checked=checked)
         assert caplog.text.count("unknown parameter") == said

@@ -5,6 +5,7 @@ On a CPU, images in [0, 1] go through the compiled 16-bit loops (`loops`) with t
 Images on a GPU, values outside [0, 1] and tensors that want gradients go through torch.
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -47,29 +48,77 @@ def convolve(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str, en
 
 
 def _by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
-    """The batch at once, on its own device: one grouped convolution for small kernels, else one FFT."""
+    """The batch at once, on its own device, in one of `WAYS`."""
     if len(batch) == 0 or all(kernel.size == 1 for kernel in kernels):
         return batch.clone()
-    count, channels, height, width = batch.shape
     half = max(max(kernel.shape) for kernel in kernels) // 2
-    is_shared = all(kernel is kernels[0] for kernel in kernels)
-    weights = np.zeros((1 if is_shared else count, 1, 2 * half + 1, 2 * half + 1), dtype=np.float32)
-    for square, kernel in zip(weights, kernels):
+    distinct = kernels[:1] if all(kernel is kernels[0] for kernel in kernels) else kernels
+    squares = np.zeros((len(distinct), 1, 2 * half + 1, 2 * half + 1), dtype=np.float32)
+    for square, kernel in zip(squares, distinct):
         top, left = half - kernel.shape[0] // 2, half - kernel.shape[1] // 2
         square[0, top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
-    weights = torch.from_numpy(weights).to(batch.device)
+    way = way_for(squares, batch.device.type)
+    with exact():
+        return WAYS[way](batch, torch.from_numpy(squares).to(batch.device), half, border)
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Float32 that is float32 on a GPU too, where cuDNN rounds it to ten bits, a fifth of an 8-bit level, if it may."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def way_for(squares: np.ndarray, device: str) -> str:
+    """The name in `WAYS` of the quickest one for kernels (1 or N, 1, k, k), by measurement (`benchmarks/gpu.py`)."""
+    most_taps, most_apart = _MOST_TAPS.get(device, _MOST_TAPS["cpu"])
+    if squares.shape[-1] ** 2 <= most_taps:
+        return "direct"
+    is_product = len(squares) == 1 and np.abs(squares[0, 0] - np.outer(*_profiles(squares[0, 0]))).max() < 1e-7
+    return "apart" if is_product and squares.shape[-1] <= most_apart else "fourier"
+
+
+_MOST_TAPS = {"cpu": (1, 0), "cuda": (81, 81)}
+"""By device: taps up to which a direct convolution is the quickest, and side of kernels that are applied apart."""
+
+
+def _profiles(kernel):
+    """(down, across) of a kernel (k, k) of sum 1, which is their product where it is one of two."""
+    return kernel.sum(1), kernel.sum(0)
+
+
+def _direct(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
+    """One convolution, in as many groups as there are kernels."""
     padded = pad(batch, (half, half, half, half), mode=border)
-    if half <= 3:
-        groups = 1 if is_shared else count * channels
-        planes = padded.reshape(-1, groups, *padded.shape[-2:])
-        weights = weights.flip(2, 3)  # conv2d correlates
-        if not is_shared:
-            weights = weights.repeat_interleave(channels, dim=0)
-        return conv2d(planes, weights, groups=groups).reshape(batch.shape)
+    groups = 1 if len(squares) == 1 else batch.shape[0] * batch.shape[1]
+    weights = squares.flip(2, 3)  # conv2d correlates
+    if groups > 1:
+        weights = weights.repeat_interleave(batch.shape[1], dim=0)
+    return conv2d(padded.reshape(-1, groups, *padded.shape[-2:]), weights, groups=groups).reshape(batch.shape)
+
+
+def _apart(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
+    """Down, then across, by the two profiles of one kernel."""
+    down, across = (profile.flip(0) for profile in _profiles(squares[0, 0]))
+    planes = pad(batch, (half, half, half, half), mode=border).reshape(-1, 1, *(s + 2 * half for s in batch.shape[-2:]))
+    return conv2d(conv2d(planes, down[None, None, :, None]), across[None, None, None]).reshape(batch.shape)
+
+
+def _fourier(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
+    """One FFT of all planes."""
+    height, width = batch.shape[-2:]
+    padded = pad(batch, (half, half, half, half), mode=border)
     size = [fast_side(side + 2 * half) for side in (height, width)]
-    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(weights, s=size)
+    spectrum = torch.fft.rfft2(padded, s=size).mul_(torch.fft.rfft2(squares, s=size))
     whole = torch.fft.irfft2(spectrum, s=size)
     return whole[..., 2 * half : 2 * half + height, 2 * half : 2 * half + width].contiguous()
+
+
+WAYS = {"direct": _direct, "apart": _apart, "fourier": _fourier}
+"""Ways of torch to blur a batch (N, C, H, W) with kernels (1 or N, 1, k, k), k = 2 half + 1, sum 1."""
 
 
 def fast_side(least: int) -> int:

@@ -4,8 +4,11 @@ import json
 import time
 import typing
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from blurnb.errors import UserError
+from blurnb.optics import engines
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
 from blurnb.study.treatments import Condition, Treatment
@@ -20,6 +24,7 @@ from blurnb.study.treatments import Condition, Treatment
 VERSION = 1
 BLOCK = 64
 """Small images are decoded, shown and answered in fixed blocks, so that a resumed run repeats a run exactly."""
+AT_ONCE = 2  # groups on a GPU: it goes on with one while the answers of the other are written down
 GIVE_BACK = 32  # images after which freed memory is given back; it takes a few milliseconds
 
 
@@ -117,25 +122,33 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
     bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
-    with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
-        for window, loaded in _decoded(images, windows, task, pool, ahead=max(1, computing.workers) + 1):
+    reading, answering = ThreadPoolExecutor(max(1, computing.workers)), ThreadPoolExecutor(AT_ONCE)
+
+    def groups() -> Iterator[Group]:
+        for window, loaded in _decoded(images, windows, task, reading, computing):
             for index, item in zip(window, loaded):
                 if isinstance(item, UnreadableImage):
                     if computing.strict:
                         raise item
                     skipped[images.ids[index]] = str(item)
                     warnings.warn(f"skipped: {item}", stacklevel=2)
-            for group in _groups(images, window, loaded, computing.device):
-                todo = lacking(group.ids)
-                if not todo:  # the window was opened for an image that cannot be read
-                    continue
-                found = _answered(group, todo, names, task, computing, images.native_side)
-                computed += len(found)
-                journal.append(path, found.items())
-                for identity, answers in found.items():
-                    known.setdefault(identity, {}).update(answers)
-            bar.update(len(window))
-            if bar.n % GIVE_BACK < len(window):
+                    bar.update()
+            yield from _groups(images, window, loaded, computing.device)
+
+    def answer(group: Group) -> dict[str, dict[str, list]]:
+        todo = lacking(group.ids)  # none where the window was opened for an image that cannot be read
+        with torch.inference_mode():
+            return _answered(group, todo, names, task, computing, images.native_side) if todo else {}
+
+    on_gpu = torch.device(computing.device).type == "cuda"
+    with bar, reading, answering, engines.exact():
+        for found in _in_order(answering, answer, groups(), AT_ONCE) if on_gpu else map(answer, groups()):
+            computed += len(found)
+            journal.append(path, found.items())
+            for identity, answers in found.items():
+                known.setdefault(identity, {}).update(answers)
+            bar.update(len(found))
+            if bar.n % GIVE_BACK < len(found):
                 memory.give_back()
     found = {one: {i: known[i][names[one]] for i in images.ids if names[one] in known.get(i, {})} for one in conditions}
     if conditions and not any(found.values()):
@@ -177,14 +190,30 @@ def part_of(images, computing: Computing, place: int, count: int) -> range:
     return range(mine[0].start, mine[-1].stop) if mine else range(0)
 
 
-def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, ahead: int) -> Iterator:
-    """(window, items) in order, loaded by `pool` while the network works, at most `ahead` windows early."""
-    waiting: dict[int, Future] = {}
-    for place, window in enumerate(windows):
-        for early in range(place, min(place + ahead + 1, len(windows))):
-            if early not in waiting:
-                waiting[early] = pool.submit(_load, images, windows[early], task)
-        yield window, waiting.pop(place).result()
+def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, computing: Computing) -> Iterator:
+    """(window, items) in order, loaded by `pool` while the network works, a few windows early."""
+    if torch.device(computing.device).type != "cpu":
+        images = replace(images, load=partial(_moved, images.load, computing.device))
+    load = lambda window: (window, _load(images, window, task))  # noqa: E731
+    return _in_order(pool, load, windows, max(1, computing.workers) + 1)
+
+
+def _in_order(pool: ThreadPoolExecutor, call: Callable, items: Iterable, ahead: int) -> Iterator:
+    """The results of `call` for each item in order, computed by `pool`, at most `ahead` of them early."""
+    waiting: deque[Future] = deque()
+    for item in items:
+        waiting.append(pool.submit(call, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _moved(load: Callable, device: str, index: int) -> object:
+    """What `load` gives, its pixels on a device: a thread that reads copies too, while the device works."""
+    image, *truth = found if isinstance(found := load(index), tuple) else (found,)
+    image = (image.pin_memory() if torch.device(device).type == "cuda" else image).to(device, non_blocking=True)
+    return (image, *truth) if truth else image
 
 
 def _load(images, window: range, task: Task) -> list:

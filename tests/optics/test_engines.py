@@ -18,6 +18,7 @@ from blurnb.optics import blur, camera_shake, defocus, engines, gaussian, linear
 from blurnb.optics.plans import plan_for
 
 LEVEL = 1 / 255
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -84,22 +85,44 @@ def test_a_wide_gaussian_is_made_at_few_rows_and_still_within_a_tenth(sigma):
     assert np.abs(blur(images, kernel).numpy() - reference(images, kernel)).max() < 0.1 * LEVEL
 
 
+@pytest.mark.parametrize("border", PAD_MODES)
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", KERNELS)
-def test_torchs_path_agrees_with_float64(name):
-    # The path a GPU takes, on the processor.
+def test_torchs_path_agrees_with_float64(name, device, border):
+    # On the processor, the path that a GPU takes.
     kernel = KERNELS[name] / KERNELS[name].sum()
     images = hard_images(3, 64, 81)
-    result = blur(images, kernel, engine="torch")
-    assert np.abs(result.numpy() - reference(images, kernel)).max() < 0.01 * LEVEL
+    result = blur(images.to(device), kernel, engine="torch", border=border).cpu()
+    assert np.abs(result.numpy() - reference(images, kernel, border)).max() < 0.01 * LEVEL
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("half", ["small", "large"])
-def test_torchs_path_takes_a_kernel_per_image(half):
+def test_torchs_path_takes_a_kernel_per_image(half, device):
     kernels = [defocus(1), dense(5), defocus(0.3)] if half == "small" else [defocus(6), dense(15), defocus(2)]
     images = hard_images(3, 64, 81)
-    result = blur(images, kernels, engine="torch").numpy()
+    result = blur(images.to(device), kernels, engine="torch").cpu().numpy()
     for i, kernel in enumerate(kernels):
         assert np.abs(result[i : i + 1] - reference(images[i : i + 1], kernel)).max() < 0.01 * LEVEL
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("way", engines.WAYS)
+def test_every_way_of_torch_is_exact_whichever_is_chosen(way, device, monkeypatch):
+    images = hard_images(2, 64, 81)
+    monkeypatch.setattr(engines, "way_for", lambda squares, kind: way)
+    for kernel in (gaussian(0.6), gaussian(2)):
+        result = blur(images.to(device), kernel, engine="torch").cpu().numpy()
+        assert np.abs(result - reference(images, kernel)).max() < 0.01 * LEVEL
+
+
+def test_a_gpu_convolves_small_kernels_directly_products_apart_and_the_rest_by_fft():
+    ways = {name: engines.way_for(np.float32(KERNELS[name])[None, None], "cuda") for name in ("box 3", "G4", "D8")}
+    assert ways == {"box 3": "direct", "G4": "apart", "D8": "fourier"}
+    two = np.stack([KERNELS["G4"], KERNELS["G4"]])[
+        :, None
+    ]  # a kernel per image: two passes would need groups of groups
+    assert engines.way_for(two, "cuda") == "fourier"
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import planted
 import pytest
+import torch
 from planted import asked, conditions, images, network
 
 from blurnb.errors import UserError
@@ -73,6 +74,20 @@ def test_on_the_cpu_photographs_come_one_by_one_and_the_batch_is_filled_with_tre
     blurs = [["sharp", "D2", "D4", "D6"], ["D8"]]
     shapes = [(48 + 8 * (i % 3), 64) for i in range(9)]
     assert task.groups == [(1, shape, some) for shape in shapes for some in blurs]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_gpu_gives_the_answers_of_the_processor(tmp_path, name):
+    found = [
+        asked(data(name), ASKED, asking(), tmp_path / device, device=device, batch=4, workers=2).found
+        for device in ("cpu", "cuda")
+    ]
+    assert found[0].keys() == found[1].keys()
+    for one in found[0]:
+        assert list(found[0][one]) == list(found[1][one])
+        for here, there in zip(found[0][one].values(), found[1][one].values()):
+            assert there[2:] == pytest.approx(here[2:], abs=1e-3)  # of 16-bit loops, hence not closer
 
 
 def test_elsewhere_a_window_is_a_batch_of_photographs_and_those_of_one_shape_are_answered_together(tmp_path):

@@ -109,9 +109,12 @@ def blur(
         count = len(ids) if isinstance(ids, Sequence) else shown(ids)
         raise UserError(f"image_ids: {count} given for {len(batch)} images; give a list, one per image")
     factor = 1.0 if frame is None else min(batch.shape[-2:]) / frame
+    # the same array for images that share a kernel: engines go by that
     arrays = [
-        kernel_for(one, factor, seed, image_id) if isinstance(one, Blur) else one for one, image_id in zip(chosen, ids)
-    ]
+        one if not isinstance(one, Blur)
+        else kernel_for(one, factor, seed, image_id) if one.is_random else _kernel(one, float(factor))
+        for one, image_id in zip(chosen, ids)
+    ]  # fmt: skip
     for one, kernel in zip(chosen, arrays):
         _check_fits(one, kernel, batch.shape[-2:])
     return engines.convolve(batch, arrays, border, engine).reshape(images.shape)

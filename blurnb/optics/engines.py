@@ -57,7 +57,7 @@ def _by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -
     for square, kernel in zip(squares, distinct):
         top, left = half - kernel.shape[0] // 2, half - kernel.shape[1] // 2
         square[0, top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
-    way = way_for(squares, batch.device.type)
+    way = way_for(2 * half + 1, batch.device.type)
     with exact():
         return WAYS[way](batch, torch.from_numpy(squares).to(batch.device), half, border)
 
@@ -72,52 +72,32 @@ def exact() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def way_for(squares: np.ndarray, device: str) -> str:
-    """The name in `WAYS` of the quickest one for kernels (1 or N, 1, k, k), by measurement (`benchmarks/gpu.py`)."""
-    most_taps, most_apart = _MOST_TAPS.get(device, _MOST_TAPS["cpu"])
-    if squares.shape[-1] ** 2 <= most_taps:
-        return "direct"
-    is_product = len(squares) == 1 and np.abs(squares[0, 0] - np.outer(*_profiles(squares[0, 0]))).max() < 1e-7
-    return "apart" if is_product and squares.shape[-1] <= most_apart else "fourier"
-
-
-_MOST_TAPS = {"cpu": (1, 0), "cuda": (81, 81)}
-"""By device: taps up to which a direct convolution is the quickest, and side of kernels that are applied apart."""
-
-
-def _profiles(kernel):
-    """(down, across) of a kernel (k, k) of sum 1, which is their product where it is one of two."""
-    return kernel.sum(1), kernel.sum(0)
+def way_for(side: int, device: str) -> str:
+    """The quicker one of `WAYS` for kernels of this side, as measured (`benchmarks/gpu.py`)."""
+    return "direct" if device != "cpu" and side <= 5 else "fourier"
 
 
 def _direct(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
-    """One convolution, in as many groups as there are kernels."""
+    """One convolution, a group a plane, or a channel where all images share the kernel."""
     padded = pad(batch, (half, half, half, half), mode=border)
-    groups = 1 if len(squares) == 1 else batch.shape[0] * batch.shape[1]
-    weights = squares.flip(2, 3)  # conv2d correlates
-    if groups > 1:
-        weights = weights.repeat_interleave(batch.shape[1], dim=0)
-    return conv2d(padded.reshape(-1, groups, *padded.shape[-2:]), weights, groups=groups).reshape(batch.shape)
-
-
-def _apart(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
-    """Down, then across, by the two profiles of one kernel."""
-    down, across = (profile.flip(0) for profile in _profiles(squares[0, 0]))
-    planes = pad(batch, (half, half, half, half), mode=border).reshape(-1, 1, *(s + 2 * half for s in batch.shape[-2:]))
-    return conv2d(conv2d(planes, down[None, None, :, None]), across[None, None, None]).reshape(batch.shape)
+    weights = squares.flip(2, 3).repeat_interleave(batch.shape[1], dim=0)  # conv2d correlates
+    planes = padded.reshape(-1, len(weights), *padded.shape[-2:])
+    return conv2d(planes, weights, groups=len(weights)).reshape(batch.shape)
 
 
 def _fourier(batch: torch.Tensor, squares: torch.Tensor, half: int, border: str) -> torch.Tensor:
     """One FFT of all planes."""
-    height, width = batch.shape[-2:]
-    padded = pad(batch, (half, half, half, half), mode=border)
-    size = [fast_side(side + 2 * half) for side in (height, width)]
+    sides = batch.shape[-2:]
+    size = [fast_side(side + 2 * half) for side in sides]
+    # up to the size that FFTs like with the border, too, where it reaches so far: a copy less
+    more = [whole - side - half if whole - side - half < side else half for whole, side in zip(size, sides)]
+    padded = pad(batch, (half, more[1], half, more[0]), mode=border)
     spectrum = torch.fft.rfft2(padded, s=size).mul_(torch.fft.rfft2(squares, s=size))
     whole = torch.fft.irfft2(spectrum, s=size)
-    return whole[..., 2 * half : 2 * half + height, 2 * half : 2 * half + width].contiguous()
+    return whole[..., 2 * half : 2 * half + sides[0], 2 * half : 2 * half + sides[1]].contiguous()
 
 
-WAYS = {"direct": _direct, "apart": _apart, "fourier": _fourier}
+WAYS = {"direct": _direct, "fourier": _fourier}
 """Ways of torch to blur a batch (N, C, H, W) with kernels (1 or N, 1, k, k), k = 2 half + 1, sum 1."""
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from blurnb.errors import UserError
-from blurnb.optics import engines
+from blurnb.optics import engines, resampling
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
 from blurnb.study.treatments import Condition, Treatment
@@ -191,11 +192,48 @@ def part_of(images, computing: Computing, place: int, count: int) -> range:
 
 
 def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor, computing: Computing) -> Iterator:
-    """(window, items) in order, loaded by `pool` while the network works, a few windows early."""
-    if torch.device(computing.device).type != "cpu":
-        images = replace(images, load=partial(_moved, images.load, computing.device))
-    load = lambda window: (window, _load(images, window, task))  # noqa: E731
-    return _in_order(pool, load, windows, max(1, computing.workers) + 1)
+    """(window, items) in order, read a few windows early while the network works."""
+    count = max(1, computing.workers)
+    if torch.device(computing.device).type == "cpu":
+        yield from _in_order(pool, lambda window: (window, _load(images, window, task)), windows, count + 1)
+    elif windows:
+        # Processes: threads that decode would keep the one that feeds the device waiting for Python's lock.
+        reading = DataLoader(
+            _Reading(images, windows), None, num_workers=count, prefetch_factor=2, pin_memory=torch.cuda.is_available()
+        )
+        for window, items in zip(windows, reading):
+            given = dict(zip(window, items))
+            ready = replace(images, load=partial(_moved, given, computing.device))
+            yield window, _load(ready, window, task)
+
+
+class _Reading(torch.utils.data.Dataset):
+    """What each window's images load, in bytes where nothing is lost by it; for an unreadable one the error."""
+
+    def __init__(self, images, windows: list[range]):
+        self.images, self.windows = images, windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, place: int) -> list:
+        found = []
+        for index in self.windows[place]:
+            try:
+                image, *truth = item if isinstance(item := self.images.load(index), tuple) else (item,)
+                found.append([resampling.in_bytes(image), *truth])
+            except UnreadableImage as error:
+                found.append(error)
+        return found
+
+
+def _moved(given: Mapping, device: str, index: int) -> object:
+    """What `images.load` gave, its pixels on the device."""
+    if isinstance(given[index], UnreadableImage):
+        raise given[index]
+    image, *truth = given[index]
+    image = resampling.in_floats(image.to(device, non_blocking=True))
+    return (image, *truth) if truth else image
 
 
 def _in_order(pool: ThreadPoolExecutor, call: Callable, items: Iterable, ahead: int) -> Iterator:
@@ -207,13 +245,6 @@ def _in_order(pool: ThreadPoolExecutor, call: Callable, items: Iterable, ahead: 
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _moved(load: Callable, device: str, index: int) -> object:
-    """What `load` gives, its pixels on a device: a thread that reads copies too, while the device works."""
-    image, *truth = found if isinstance(found := load(index), tuple) else (found,)
-    image = (image.pin_memory() if torch.device(device).type == "cuda" else image).to(device, non_blocking=True)
-    return (image, *truth) if truth else image
 
 
 def _load(images, window: range, task: Task) -> list:

@@ -46,7 +46,7 @@ class Draws(torch.utils.data.Dataset):
         generator = blurring.generator_for(recipe.seed, identity, "training")
         blur = draw_blur(self.pool, generator)
         image, label = self.decoded[index] if self.decoded else self.load(index)
-        image, label = self.framed(image.float() / 255 if image.dtype == torch.uint8 else image, label)
+        image, label = self.framed(resampling.in_floats(image), label)
         image = blurring.blur(
             image, blur, frame=recipe.frame, border=recipe.border, seed=recipe.seed, image_ids=[identity]
         )
@@ -66,8 +66,7 @@ class Draws(torch.utils.data.Dataset):
         title = f"reading {self.images.name}"
         for index in tqdm(range(len(self)), desc=title, unit="image", mininterval=1, leave=False):
             image, label = self.load(index)
-            rounded = (image * 255).round().to(torch.uint8)
-            self.decoded.append((rounded if torch.equal(rounded.float() / 255, image) else image, label))
+            self.decoded.append((resampling.in_bytes(image), label))
 
     def load(self, index: int) -> tuple[torch.Tensor, int]:
         """Image (3, H, W) in [0, 1] and its class index."""

@@ -110,19 +110,24 @@ def test_torchs_path_takes_a_kernel_per_image(half, device):
 @pytest.mark.parametrize("way", engines.WAYS)
 def test_every_way_of_torch_is_exact_whichever_is_chosen(way, device, monkeypatch):
     images = hard_images(2, 64, 81)
-    monkeypatch.setattr(engines, "way_for", lambda squares, kind: way)
+    monkeypatch.setattr(engines, "way_for", lambda side, kind: way)
     for kernel in (gaussian(0.6), gaussian(2)):
         result = blur(images.to(device), kernel, engine="torch").cpu().numpy()
         assert np.abs(result - reference(images, kernel)).max() < 0.01 * LEVEL
 
 
-def test_a_gpu_convolves_small_kernels_directly_products_apart_and_the_rest_by_fft():
-    ways = {name: engines.way_for(np.float32(KERNELS[name])[None, None], "cuda") for name in ("box 3", "G4", "D8")}
-    assert ways == {"box 3": "direct", "G4": "apart", "D8": "fourier"}
-    two = np.stack([KERNELS["G4"], KERNELS["G4"]])[
-        :, None
-    ]  # a kernel per image: two passes would need groups of groups
-    assert engines.way_for(two, "cuda") == "fourier"
+def test_a_gpu_convolves_small_kernels_directly_and_the_rest_by_fft():
+    ways = [engines.way_for(side, "cuda") for side in (3, 5, 7, 65)]
+    assert ways == ["direct", "direct", "fourier", "fourier"]
+
+
+def test_images_that_share_a_label_share_its_kernel(monkeypatch):
+    given = []
+    monkeypatch.setattr(engines, "convolve", lambda batch, kernels, *_: given.append(kernels) or batch)
+    blur(torch.rand(3, 3, 64, 64), "D8")
+    blur(torch.rand(3, 3, 64, 64), "shake")
+    assert len({id(kernel) for kernel in given[0]}) == 1
+    assert len({id(kernel) for kernel in given[1]}) == 3
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -29,3 +29,11 @@ def test_rounded_is_what_a_file_of_8_bits_holds():
     assert torch.equal(images, before)
     assert torch.equal(found, (images.clamp(0, 1) * 255).round() / 255)
     assert torch.equal(resampling.rounded(found), found)
+
+
+@pytest.mark.parametrize("levels", [255, 65535])
+def test_bytes_stand_for_an_image_only_where_nothing_is_lost(levels):
+    image = torch.arange(levels + 1).float().div(levels).repeat(3, 2, 1)
+    kept = resampling.in_bytes(image)
+    assert kept.dtype == (torch.uint8 if levels == 255 else torch.float32)
+    assert torch.equal(resampling.in_floats(kept), image)

@@ -76,6 +76,15 @@ def test_on_the_cpu_photographs_come_one_by_one_and_the_batch_is_filled_with_tre
     assert task.groups == [(1, shape, some) for shape in shapes for some in blurs]
 
 
+def test_elsewhere_too_an_unreadable_photograph_is_named_and_skipped(tmp_path):
+    task = Recording()
+    with pytest.warns(UserWarning, match="skipped: photo 4.jpg"):
+        found = asked(planted.images(9, damaged=(4,)), conditions(["D2"]), task, tmp_path, device="meta", batch=6)
+    assert [len(each) for each in found.found.values()] == [8]
+    with pytest.raises(UnreadableImage, match="photo 4.jpg"):
+        asked(planted.images(9, damaged=(4,)), conditions(["D2"]), task, tmp_path / "2", device="meta", strict=True)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_gpu_gives_the_answers_of_the_processor(tmp_path, name):

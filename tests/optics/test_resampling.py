@@ -2,6 +2,7 @@
 
 import numpy as np
 import PIL.Image
+import pytest
 import torch
 
 from blurnb.optics import resampling

@@ -45,8 +45,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueErr
 class Listing(NamedTuple):
     """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
 
-    `identity` are the facts that change when the listing does, such as ids and labels, and of images that are no files
-    what they hold; `files` are those that hold the images.
+    `identity` changes when the listing does, such as ids and labels; `files` hold the images, where they are files.
     """
 
     classes: Sequence[str]
@@ -90,12 +89,7 @@ def _entries(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
 
 
 def of_files(
-    name: str,
-    classes: Sequence[str],
-    found: Sequence[Path],
-    labels: list[int],
-    base: Path,
-    native_side: int | None = None,
+    name: str, classes: Sequence[str], found: Sequence[Path], labels: list, base: Path, native_side: int | None = None
 ) -> Listing:
     """The listing of image files below `base`, one label each.
 
@@ -107,14 +101,12 @@ def of_files(
         )
     # file names may be any bytes; an id must be text that can be written and hashed
     ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
-    twice = [one for one, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise UserError(f"two files below {base} read as {twice[0]}; rename one, or their answers would be mixed up")
     names = tuple(_readable(one) for one in classes)
-    alike = [one for one, count in Counter(names).items() if count > 1]
-    if alike:
-        raise UserError(f"two class folders below {base} read as {alike[0]}; rename one, or they would be mixed up")
-    own = Files(base, tuple((path,) for path in found))
+    for what, read in (("files", ids), ("class folders", names)):
+        twice = [one for one, count in Counter(read).items() if count > 1]
+        if twice:
+            raise UserError(f"two {what} below {base} read as {twice[0]}; rename one, or they would be mixed up")
+    own = Files(base, [(path,) for path in found])
     return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels), own)
 
 
@@ -150,13 +142,13 @@ def imagenet_classes() -> tuple[tuple[str, str, str], ...]:
 
 
 def _imagenet_names() -> list[str]:
-    return _told_apart([name for _, name, _ in imagenet_classes()], [wnid for wnid, _, _ in imagenet_classes()])
+    return _told_apart({wnid: name for wnid, name, _ in imagenet_classes()})
 
 
-def _told_apart(names: Sequence[str], wnids: Sequence[str]) -> list[str]:
+def _told_apart(names: dict[str, str]) -> list[str]:
     """The names, with the WordNet id behind those that two classes have: a crane is a bird, and a machine."""
-    count = Counter(names)
-    return [f"{name} ({wnid})" if count[name] > 1 else name for name, wnid in zip(names, wnids)]
+    count = Counter(names.values())
+    return [f"{name} ({wnid})" if count[name] > 1 else name for wnid, name in names.items()]
 
 
 def _wnid_index() -> dict[str, int]:
@@ -273,7 +265,7 @@ def _tiny_members(present: Sequence[str], lists: Sequence[str], split: str) -> t
     (wnids, words, annotations), there = lists, set(present)
     index = {wnid: i for i, wnid in enumerate(wnids.split())}
     named = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
-    names = _told_apart([named.get(wnid, wnid).split(",")[0] for wnid in wnids.split()], wnids.split())
+    names = _told_apart({wnid: named.get(wnid, wnid).split(",")[0] for wnid in index})
     if split == "train":
         members = sorted(n for n in present if n.startswith("train/") and n.endswith(".JPEG"))
         for member in members:

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -15,11 +16,12 @@ import torch
 from torch import nn
 
 from blurnb.errors import UserError, nearest
-from blurnb.recognition import models
+from blurnb.recognition import contents, models
 
-VERSION = 1
+VERSION = 2
 EXPORTED = ".pt2"
 PROBE_SIDE = 224
+_imported: dict[str, dict[str, str]] = {}
 
 
 class _Exported(nn.Module):
@@ -46,7 +48,14 @@ class _Exported(nn.Module):
 
 
 def load(
-    source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "", **given: str
+    source: str,
+    weights: str = "none",
+    class_count: int = 0,
+    *,
+    mean: str = "",
+    std: str = "",
+    sides: Iterable[int] = (),
+    **given: str,
 ) -> models.Network:
     """The network that `source` names, in evaluation mode.
 
@@ -63,14 +72,16 @@ def load(
     mean, std : str
         It is given ``(x - mean) / std`` of pixels in [0, 1]: one number or three with commas, by default ImageNet's,
         or "none" for a network that normalises its input itself.
+    sides
+        Shorter sides in pixels of the images that it will be asked: its `identity` tells how it answers each.
     given
         What else `models.load` takes, for a name; a network of one's own has no use for it.
 
     Returns
     -------
     models.Network
-        Its attribute `identity` is a digest of everything that decides its answers; a network of ours with its own
-        normalisation has none, its weights say it all.
+        Its attribute `identity` is a digest of everything that decides its answers: file or sources, weights, versions,
+        and its answers at `sides`. A network of ours with its own normalisation has none, its weights say it all.
 
     Raises
     ------
@@ -95,7 +106,7 @@ def load(
             "was trained on these folders, or the folders that it was trained on"
         )
     if is_its_own:
-        network.identity = _identity(network, source)
+        network.identity = _identity(network, {} if ours else _program(source), sides)
     return network
 
 
@@ -208,10 +219,30 @@ def _answered(network: models.Network, source: str) -> int:
     return scores.shape[1]
 
 
-def _identity(network: models.Network, source: str) -> str:
-    """Digest of the weights, the normalisation and, roughly, the answer to a fixed image: code may change unseen."""
-    scores = _probe(network, source).double()
-    # Two digits of two summaries: a change of code moves them, another order of summation does not.
-    facts = [VERSION, models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
-    facts += [f"{float(scores.mean()):.2e}", f"{float(scores.std()):.2e}", int(scores.argmax())]
+def _program(source: str) -> dict[str, str]:
+    found = contents.of_program(source)
+    if "file" not in found and _imported.setdefault(source, found) != found:  # its code here is the one of before
+        raise UserError(f"the sources of {source} changed since they were imported; start again (restart the kernel)")
+    return found
+
+
+def _identity(network: models.Network, program: dict, sides: Iterable[int]) -> str:
+    """Digest of the program, the weights, the normalisation and, roughly, the answers: what neither of them tells, such
+    as a file that the program reads, shows in these."""
+    own = getattr(network.body, "probe", ()) or (PROBE_SIDE, PROBE_SIDE)
+    facts = [VERSION, program, models.fingerprint(network), network.mean.tolist(), network.std.tolist()]
+    facts += [_told(network, size) for size in sorted({tuple(own), *((side, side) for side in sides)})]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _told(network: models.Network, size: tuple[int, int]) -> list:
+    """The answer to a fixed image in few digits: a change moves them, another order of summation does not."""
+    generator = torch.Generator().manual_seed(0)
+    tint = torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)  # colours that change places must show
+    try:
+        with torch.inference_mode():
+            scores = network(torch.rand(1, 3, *size, generator=generator) * tint).double().flatten()
+    except Exception:  # a size that it refuses, which is said when images of it are asked
+        return [size, "refused"]
+    along = scores @ torch.rand(len(scores), generator=generator, dtype=torch.float64)
+    return [size, int(scores.argmax()), *(f"{float(part):.2e}" for part in (scores.mean(), scores.std(), along))]

@@ -1,5 +1,6 @@
 """Labelled photographs by name: every data set is ids, class indices and one function that decodes an image."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.recognition import readers
+from blurnb.recognition import contents, readers
 from blurnb.recognition.decoding import UnreadableImage
 
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
@@ -20,8 +21,33 @@ MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
 
 
+class Identified:
+    """What images are known by: their names and, where they are files, what these hold (read when it is asked)."""
+
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """What the files of each image hold; empty where `listed` tells it."""
+        return self.files.digests() if self.files else ()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the images: their names, labels and the bytes of their files."""
+        return fingerprint(self.listed, self.digests) if self.files else self.listed
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the answers to each image are kept under: its id, and what its files hold."""
+        return tuple(map("{} {}".format, self.ids, self.digests)) if self.files else self.ids
+
+    def demand_same(self, index: int) -> None:
+        """Raise UserError for an image whose files are not those any more that `digests` told of."""
+        own = self.files.each[index] if self.files else ()
+        if own and "".join(map(contents.digest, own)) != self.digests[index]:
+            raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Identified):
     """Images by index.
 
     Attributes
@@ -39,11 +65,13 @@ class Dataset:
     native_side : int or None
         None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
         ImageNet) are blurred as they are, and this is their side in pixels.
-    fingerprint : str
-        Changes with the images' identity: names, labels and sizes of files.
+    listed : str
+        Changes with what is listed: names and labels, of images that are no files with what they hold.
     source : str
-        The fingerprint of the whole set that a subset was drawn from, so that answers to one image serve every subset
-        it is in.
+        `listed` of the whole set that a subset was drawn from, so that answers to one image serve every subset it is
+        in.
+    files : contents.Files, optional
+        The files of each image; `fingerprint` and `digests` tell what they hold.
     """
 
     name: str
@@ -52,12 +80,13 @@ class Dataset:
     labels: tuple[int, ...]
     load: Callable[[int], torch.Tensor]
     native_side: int | None
-    fingerprint: str
+    listed: str
     source: str = ""
+    files: contents.Files | None = None
 
     def __post_init__(self):
         if not self.source:
-            object.__setattr__(self, "source", self.fingerprint)
+            object.__setattr__(self, "source", self.listed)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,8 +97,9 @@ def subset(dataset, indices: Sequence[int]):
     chosen = tuple(int(i) for i in indices)
     ids = tuple(dataset.ids[i] for i in chosen)
     own = {"labels": tuple(dataset.labels[i] for i in chosen)} if isinstance(dataset, Dataset) else {}
+    own |= {"files": dataset.files.at(chosen)} if dataset.files else {}
     load = partial(_load_at, dataset.load, chosen)
-    return replace(dataset, ids=ids, load=load, fingerprint=fingerprint(dataset.fingerprint, ids), **own)
+    return replace(dataset, ids=ids, load=load, listed=fingerprint(dataset.listed, ids), **own)
 
 
 def _load_at(load: Callable, chosen: tuple[int, ...], index: int):
@@ -149,5 +179,6 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
 
 
 def _dataset(name: str, found: readers.Listing) -> Dataset:
-    classes, ids, labels, load, native_side, identity = found
-    return Dataset(name, tuple(classes), tuple(ids), tuple(labels), load, native_side, fingerprint(name, *identity))
+    classes, ids, labels, load, native_side, identity, own = found
+    listed = fingerprint(name, *identity)
+    return Dataset(name, tuple(classes), tuple(ids), tuple(labels), load, native_side, listed, files=own)

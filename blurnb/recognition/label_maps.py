@@ -12,7 +12,7 @@ from PIL import Image
 
 from blurnb import files
 from blurnb.errors import UserError, nearest
-from blurnb.recognition import datasets, decoding, scenes
+from blurnb.recognition import contents, datasets, decoding, scenes
 
 VOID = 255
 """The label of pixels that no class is claimed for; they are neither learnt from nor counted."""
@@ -33,12 +33,12 @@ SUFFIXES = (".jpg", ".png", ".jpeg", ".JPEG")
 
 
 @dataclass(frozen=True)
-class LabelMaps:
+class LabelMaps(datasets.Identified):
     """Images with label maps, by index.
 
     Attributes
     ----------
-    name, ids, native_side, fingerprint, source
+    name, ids, native_side, listed, source, files
         As in `datasets.Dataset`.
     classes : tuple of str
         What the labels 0, 1, ... of a map mean.
@@ -53,8 +53,9 @@ class LabelMaps:
     ids: tuple[str, ...]
     load: Callable[[int], tuple[torch.Tensor, torch.Tensor]]
     native_side: int | None
-    fingerprint: str
+    listed: str
     source: str
+    files: contents.Files | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,9 +125,8 @@ def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
         if not file.is_file():
             raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
     classes = _classes(name, base)
-    sizes = tuple(file.stat().st_size for pair in pairs for file in pair)
-    print_of = datasets.fingerprint(name, classes, ids, sizes)
-    return LabelMaps(name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of)
+    print_of, own = datasets.fingerprint(name, classes, ids), contents.Files(base, pairs)
+    return LabelMaps(name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of, own)
 
 
 def _base(name: str, root: str | Path | None) -> Path:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from blurnb import files
 from blurnb.errors import UserError, shown
 from blurnb.recognition import scenes
+from blurnb.recognition.contents import Files
 from blurnb.recognition.decoding import UnreadableImage, decode
 
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
@@ -44,7 +45,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueErr
 class Listing(NamedTuple):
     """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
 
-    `identity` are the facts that change when the images do, such as ids, labels and sizes of files in bytes.
+    `identity` changes when the listing does, such as ids and labels; `files` hold the images, where they are files.
     """
 
     classes: Sequence[str]
@@ -53,6 +54,7 @@ class Listing(NamedTuple):
     load: Callable[[int], torch.Tensor]
     native_side: int | None
     identity: tuple
+    files: Files | None = None
 
 
 def data_folder(root: str | Path | None, dataset: str) -> Path:
@@ -87,12 +89,7 @@ def _entries(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
 
 
 def of_files(
-    name: str,
-    classes: Sequence[str],
-    found: Sequence[Path],
-    labels: list[int],
-    base: Path,
-    native_side: int | None = None,
+    name: str, classes: Sequence[str], found: Sequence[Path], labels: list, base: Path, native_side: int | None = None
 ) -> Listing:
     """The listing of image files below `base`, one label each.
 
@@ -104,15 +101,13 @@ def of_files(
         )
     # file names may be any bytes; an id must be text that can be written and hashed
     ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
-    twice = [one for one, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise UserError(f"two files below {base} read as {twice[0]}; rename one, or their answers would be mixed up")
-    try:
-        sizes = tuple(path.stat().st_size for path in found)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
     names = tuple(_readable(one) for one in classes)
-    return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels, sizes))
+    for what, read in (("files", ids), ("class folders", names)):
+        twice = [one for one, count in Counter(read).items() if count > 1]
+        if twice:
+            raise UserError(f"two {what} below {base} read as {twice[0]}; rename one, or they would be mixed up")
+    own = Files(base, [(path,) for path in found])
+    return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels), own)
 
 
 def _readable(name: str) -> str:
@@ -147,7 +142,13 @@ def imagenet_classes() -> tuple[tuple[str, str, str], ...]:
 
 
 def _imagenet_names() -> list[str]:
-    return [name for _, name, _ in imagenet_classes()]
+    return _told_apart({wnid: name for wnid, name, _ in imagenet_classes()})
+
+
+def _told_apart(names: dict[str, str]) -> list[str]:
+    """The names, with the WordNet id behind those that two classes have: a crane is a bird, and a machine."""
+    count = Counter(names.values())
+    return [f"{name} ({wnid})" if count[name] > 1 else name for wnid, name in names.items()]
 
 
 def _wnid_index() -> dict[str, int]:
@@ -264,7 +265,7 @@ def _tiny_members(present: Sequence[str], lists: Sequence[str], split: str) -> t
     (wnids, words, annotations), there = lists, set(present)
     index = {wnid: i for i, wnid in enumerate(wnids.split())}
     named = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
-    names = [named.get(wnid, wnid).split(",")[0] for wnid in wnids.split()]
+    names = _told_apart({wnid: named.get(wnid, wnid).split(",")[0] for wnid in index})
     if split == "train":
         members = sorted(n for n in present if n.startswith("train/") and n.endswith(".JPEG"))
         for member in members:

@@ -113,9 +113,10 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     path = journal.path_for(computing.store, facts)
     known = journal.read(path)
     names = {one: _name(one) for one in conditions}
+    keys = dict(zip(images.ids, images.keys))
 
     def lacking(ids: Sequence[str]) -> list[Condition]:
-        have = [known.get(identity, {}) for identity in ids]
+        have = [known.get(keys[identity], {}) for identity in ids]
         return [one for one in conditions if any(names[one] not in answers for answers in have)]
 
     windows = [window for window in _windows(images, computing) if lacking([images.ids[i] for i in window])]
@@ -145,17 +146,19 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     with bar, reading, answering, engines.exact():
         for found in _in_order(answering, answer, groups(), AT_ONCE) if on_gpu else map(answer, groups()):
             computed += len(found)
-            journal.append(path, found.items())
-            for identity, answers in found.items():
-                known.setdefault(identity, {}).update(answers)
+            new = {keys[identity]: answers for identity, answers in found.items()}
+            journal.append(path, new.items())
+            for key, answers in new.items():
+                known.setdefault(key, {}).update(answers)
             bar.update(len(found))
             if bar.n % GIVE_BACK < len(found):
                 memory.give_back()
-    found = {one: {i: known[i][names[one]] for i in images.ids if names[one] in known.get(i, {})} for one in conditions}
+    found = {one: {i: known[k][names[one]] for i, k in keys.items() if names[one] in known.get(k, {})} for one in names}
     if conditions and not any(found.values()):
         first = next(iter(skipped.values()), "none asked for")
         raise UnreadableImage(f"no image of {images.name} could be read; first: {first}")
     decided = {**facts, "n": len(images), "selection": images.fingerprint}
+    decided |= {"unreadable": sorted(skipped)} if skipped else {}  # once one can be read, this is another run
     return Answers(found, decided, {
         "computed_images": computed,
         "wall_seconds": round(time.perf_counter() - started, 2),
@@ -167,10 +170,10 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
 
 
 def kept(images, task: Task, store: str | Path) -> tuple[dict, dict[str, dict[str, list]]]:
-    """(facts, answers by image and condition) that the store holds for a task: what `journal.add` takes elsewhere."""
+    """(facts, answers by key and condition) that the store holds for a task: what `journal.add` takes elsewhere."""
     facts = {**task.facts, "dataset": images.name, "data": images.source}
     known = journal.read(journal.path_for(store, facts))
-    return facts, {identity: known[identity] for identity in images.ids if identity in known}
+    return facts, {key: known[key] for key in images.keys if key in known}
 
 
 def _name(one: Condition) -> str:
@@ -252,6 +255,7 @@ def _load(images, window: range, task: Task) -> list:
     for index in window:
         try:
             loaded.append(task.load(images, index))
+            images.demand_same(index)
         except UnreadableImage as error:
             loaded.append(error)
     return loaded

@@ -12,7 +12,7 @@ import torch
 from blurnb import intervals, labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import deblurring, resampling
-from blurnb.recognition import backends, decoding, families, models
+from blurnb.recognition import backends, datasets, decoding, families, models
 from blurnb.study import answers, stores, treatments
 from blurnb.study.answers import Answers, Computing, Group
 from blurnb.study.protocol import Protocol
@@ -121,13 +121,18 @@ class Classification:
         return backends.compiled(network, self.backend, self.protocol.precision)
 
 
+def looked_at(side: int, protocol: Protocol) -> int:
+    """Shorter side of what a network sees of images at `side`."""
+    return max(1, round(side * 7 / 8)) if protocol.view == "center-crop" else side
+
+
 def probabilities(network, images: torch.Tensor, side: int, protocol: Protocol) -> torch.Tensor:
     """Class probabilities (N, classes), float64, of images (N, 3, h, w) that are at `side` already.
 
     Raises UserError for a size that the network refuses, and for scores that are not finite.
     """
     if protocol.view == "center-crop":
-        crop = max(1, round(side * 7 / 8))
+        crop = looked_at(side, protocol)
         top, left = ((s - crop) // 2 for s in images.shape[-2:])
         images = images[..., top : top + crop, left : left + crop]
     images = images.contiguous(memory_format=torch.channels_last)
@@ -219,7 +224,7 @@ def accelerated(task: Classification, images, backend: str, conditions: Sequence
             intervals.wilson,
         ) | {"side": side}
 
-    ids = [images.ids[index] for index in first]
-    check = stores.once(computing.store, "checks", {**facts, "images": ids}, compare)
+    keys = list(datasets.subset(images, first).keys)
+    check = stores.once(computing.store, "checks", {**facts, "images": keys}, compare)
     backends.demand_agreement(check, backend, task.networks[training].name)
     return quick, {"backend_check": check}

@@ -119,6 +119,73 @@ def test_the_identity_changes_with_whatever_changes_answers_and_only_with_it(fol
     assert twin.identity != first
 
 
+SECRET = """
+from pathlib import Path
+from planted_net import Tiny
+from torch import nn
+
+class Swapping(nn.Module):  # as a file beside it says, where no probe of 224 pixels sees it
+    def __init__(self):
+        super().__init__()
+        self.inner, self.word = Tiny(), Path("secret.txt").read_text()
+    def forward(self, images):
+        if self.word == "swap" and images.shape[-1] != 224:
+            images = images.flip(1)
+        if self.word == "resize" and images.shape[-1] == 160:
+            images = nn.functional.interpolate(images, (96, 96))
+        return self.inner(images)
+
+def build():
+    return Swapping()
+"""
+
+
+def test_the_identity_tells_how_every_size_is_answered_and_the_order_of_colours(folder):
+    (folder / "planted_secret.py").write_text(SECRET)
+
+    def identity(word, *sides):
+        (folder / "secret.txt").write_text(word)
+        return custom.load("planted_secret:build", sides=sides).identity
+
+    assert identity("swap") == identity("plain")  # what only the probes can see
+    assert len({identity(word, 96, 160) for word in ("plain", "swap", "resize")}) == 3
+    assert identity("resize", 96) == identity("plain", 96)
+    assert identity("plain", 160, 96) == identity("plain", 96, 160)
+
+
+def test_the_identity_is_that_of_the_bytes(folder, monkeypatch):
+    """Also where no probe shows a difference: of a file, of the module, and of what it imports."""
+    (folder / "planted_user.py").write_text("from planted_part import Tiny\ndef build():\n    return Tiny()\n")
+    (folder / "planted_part.py").write_text("from planted_net import Tiny\n")
+    for file in ("planted_user.py", "planted_part.py"):
+        first = custom.load("planted_user:build").identity
+        assert custom.load("planted_user:build").identity == first
+        with open(folder / file, "a") as source:
+            source.write("# other\n")
+        with pytest.raises(UserError, match="planted_user:build changed since they were imported"):
+            custom.load("planted_user:build")
+        monkeypatch.setattr(custom, "_imported", {})  # as in another process
+        assert custom.load("planted_user:build").identity != first
+    torch.jit.save(torch.jit.load("net.pt"), "noted.pt", _extra_files={"note": "other bytes"})
+    (folder / "copy.pt").write_bytes((folder / "net.pt").read_bytes())
+    first, copy, noted = (custom.load(name).identity for name in ("net.pt", "copy.pt", "noted.pt"))
+    assert first == copy != noted
+
+
+def test_an_order_of_sums_does_not_change_the_identity(folder, monkeypatch):
+    first = custom.load("net.pt", sides=[96]).identity
+    forward = models.Network.forward
+    monkeypatch.setattr(models.Network, "forward", lambda network, images: forward(network, images) * (1 + 1e-6))
+    assert custom.load("net.pt", sides=[96]).identity == first
+    monkeypatch.setattr(models.Network, "forward", lambda network, images: forward(network, images) * 1.01)
+    assert custom.load("net.pt", sides=[96]).identity != first
+
+
+def test_a_size_that_is_refused_is_part_of_the_identity():
+    assert custom.load("small.pt2").identity == custom.load("small.pt2", sides=[96]).identity
+    assert custom.load("small.pt2", sides=[64]).identity != custom.load("small.pt2").identity
+
+
 @pytest.mark.parametrize(
     "source, message",
     [

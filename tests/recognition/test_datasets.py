@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from blurnb.errors import UserError
+from blurnb.recognition import contents
 from blurnb.recognition.datasets import load, sample, subset
 from blurnb.recognition.decoding import decode
 
@@ -80,7 +81,7 @@ def test_a_subset_keeps_images_with_their_labels(folder):
     assert part.ids == (whole.ids[5], whole.ids[9])
     assert part.labels == (whole.labels[5], whole.labels[9])
     assert torch.equal(part.load(1), whole.load(9))
-    assert part.source == whole.fingerprint != part.fingerprint
+    assert part.source == whole.source == whole.listed != part.listed
     assert part.fingerprint != subset(whole, [9, 5]).fingerprint
 
 
@@ -109,3 +110,43 @@ def test_the_fingerprint_changes_with_names_labels_and_sizes(folder):
     (folder / "a dog" / "renamed.png").unlink()
     seen.add(load("folder", folder).fingerprint)
     assert len(seen) == 5
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "ppm", "tif"])
+def test_other_photographs_of_the_same_names_and_sizes_are_another_set(tmp_path, suffix):
+    found = []
+    for place in ("first", "second", "third"):
+        for i in range(3):
+            paint(tmp_path / place / "cat" / f"{i}.{suffix}", seed=i + 10 * (place == "second"))
+        found.append(load("folder", tmp_path / place))
+    sizes = [[path.stat().st_size for (path,) in one.files.each] for one in found]
+    assert sizes[0] == sizes[1]
+    assert found[0].listed == found[1].listed
+    assert found[0].fingerprint != found[1].fingerprint
+    assert found[0].fingerprint == found[2].fingerprint  # wherever they lie
+    assert not set(found[0].keys) & set(found[1].keys)
+
+
+def test_only_the_images_that_are_drawn_are_read(folder, monkeypatch):
+    read = []
+    digest = contents.digest
+    monkeypatch.setattr(contents, "digest", lambda path: read.append(Path(path).name) or digest(path))
+    found = load("folder", folder, n_images=2)
+    assert not read
+    assert found.fingerprint
+    assert len(read) == 2
+    other = load("folder", folder, n_images=3)
+    unread = set(load("folder", folder).ids) - set(other.ids)
+    paint(folder / min(unread), 99)
+    assert load("folder", folder, n_images=3).fingerprint == other.fingerprint
+    paint(folder / other.ids[0], 99)
+    assert load("folder", folder, n_images=3).fingerprint != other.fingerprint
+
+
+def test_an_image_that_changes_while_it_is_answered_is_named(folder):
+    found = load("folder", folder)
+    assert found.digests
+    found.demand_same(0)
+    paint(folder / found.ids[0], 99)
+    with pytest.raises(UserError, match="photo 0 é.png changed while it was answered"):
+        found.demand_same(0)

@@ -168,6 +168,21 @@ def test_a_subset_keeps_images_with_their_maps(tmp_path):
     assert one.fingerprint != whole.fingerprint
 
 
+@pytest.mark.parametrize("changed", ["JPEGImages/2007_002.jpg", "SegmentationClass/2007_002.png"])
+def test_a_byte_of_an_image_or_of_its_map_makes_another_set(tmp_path, changed):
+    base = write_root(tmp_path)
+    before = {split: label_maps.load("camvid", tmp_path, split=split) for split in ("val", "train")}
+    prints = {split: found.fingerprint for split, found in before.items()}
+    with open(base / changed, "r+b") as file:
+        file.seek(-20, os.SEEK_END)
+        file.write(b"x")
+    after = {split: label_maps.load("camvid", tmp_path, split=split) for split in before}
+    assert after["val"].fingerprint != prints["val"]
+    assert after["train"].fingerprint == prints["train"]  # which lists other images
+    assert [a == b for a, b in zip(after["val"].keys, before["val"].keys)] == [False, True]
+    assert after["val"].source == before["val"].source
+
+
 def test_scenes_come_with_their_maps():
     found = label_maps.load("scenes", split="test", n_images=24)
     images, _, maps = scenes.scenes("test", [5])

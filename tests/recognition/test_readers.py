@@ -55,6 +55,24 @@ def test_the_class_list_agrees_with_torchvision():
     assert np.mean(same) > 0.9  # the names differ in spelling here and there; a shifted list would match nowhere
 
 
+def test_classes_of_one_name_are_told_apart(tmp_path):
+    paint(tmp_path / TENCH / "a.JPEG")
+    names = load("imagenet", tmp_path).classes
+    assert len(set(names)) == 1000
+    assert [name for name in names if name.startswith("crane")] == ["crane (n02012849)", "crane (n03126707)"]
+    assert names[0] == "tench"
+
+
+def test_two_folders_whose_names_read_alike_are_refused(tmp_path):
+    paint(tmp_path / "caf\\xe9" / "a.png")
+    try:
+        paint(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / "b.png")
+    except OSError:
+        pytest.skip("names here are text")
+    with pytest.raises(UserError, match=r"two class folders below .* read as caf.xe9; rename one"):
+        load("folder", tmp_path)
+
+
 @pytest.fixture(params=["", "val", "imagenet/val"])
 def tree(request, tmp_path):
     for place, (wnid, count) in enumerate([(TOILET_TISSUE, 2), (TENCH, 1), (GOLDFISH, 3)]):
@@ -125,6 +143,18 @@ def test_the_archive_and_its_unpacked_folder_agree(tiny, tmp_path, split, labels
         assert found.labels == labels
         for i in range(len(found)):
             assert torch.equal(found.load(i), packed.load(i))
+
+
+def test_a_byte_of_one_image_makes_another_set_packed_or_not(tiny, tmp_path):
+    def found(place):
+        packed = load("tiny-imagenet", pack(tiny, tmp_path / place))
+        return [one.fingerprint for one in (packed, load("tiny-imagenet", tiny))]
+
+    before = found("one")
+    assert found("two") == before
+    path = tiny / "val" / "images" / "val_1.JPEG"
+    path.write_bytes(path.read_bytes()[:-3] + b"x\xff\xd9")
+    assert not set(found("three")) & set(before)
 
 
 def test_tiny_imagenet_has_no_labelled_test_images(tiny, tmp_path):

@@ -8,12 +8,16 @@ import time
 import weakref
 from pathlib import Path
 
+import numpy as np
 import planted
 import pytest
 import torch
+from PIL import Image, ImageFile
 from planted import asked, conditions, images, network
 
+from blurnb import provenance
 from blurnb.errors import UserError
+from blurnb.recognition import datasets
 from blurnb.recognition.datasets import UnreadableImage, sample, subset
 from blurnb.study import answers, journal
 from blurnb.study.answers import Computing
@@ -215,6 +219,70 @@ def test_other_weights_data_and_protocols_are_computed_anew(tmp_path):
     ]:
         found = asked(given, conditions(), Classification({"sharp": network(body)}, protocol), tmp_path)
         assert found.circumstances["computed_images"] == len(given)
+
+
+def photographed(folder: Path, seed: int = 0) -> Path:
+    """Four photographs as BMP, whose files are of one size whatever they show; the last one is cut."""
+    (folder / "cat").mkdir(parents=True, exist_ok=True)
+    for i in range(4):
+        pixels = np.random.default_rng(10 * seed + i).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "cat" / f"{i}.bmp")
+    whole = (folder / "cat" / "3.bmp").read_bytes()
+    (folder / "cat" / "3.bmp").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_answers_are_those_to_what_the_files_hold(tmp_path):
+    def of(folder):
+        return asked(datasets.load("folder", folder), conditions(), asking(), tmp_path)
+
+    first, other = of(photographed(tmp_path / "a")), of(photographed(tmp_path / "b", seed=1))
+    assert first.circumstances["computed_images"] == other.circumstances["computed_images"] == 3
+    assert first.found != other.found
+    assert first.decided != other.decided
+    again = of(photographed(tmp_path / "c"))  # the same photographs elsewhere
+    assert again.circumstances["computed_images"] == 0
+    assert (again.found, again.decided) == (first.found, first.decided)
+    with open(tmp_path / "a" / "cat" / "1.bmp", "r+b") as file:
+        file.seek(1000)
+        file.write(b"xxx")
+    changed = of(tmp_path / "a")
+    assert changed.circumstances["computed_images"] == 1
+    assert changed.decided["selection"] != first.decided["selection"]
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_an_image_that_is_repaired_or_can_be_read_at_last_makes_another_run(tmp_path, monkeypatch):
+    folder = photographed(tmp_path / "a")
+    broken = asked(datasets.load("folder", folder), conditions(), asking(), tmp_path)
+    assert broken.decided["unreadable"] == ["cat/3.bmp"]
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as another version of the library may
+    lenient = asked(datasets.load("folder", folder), conditions(), asking(), tmp_path)
+    assert lenient.circumstances["computed_images"] == 1
+    assert "unreadable" not in lenient.decided
+    assert lenient.decided != broken.decided
+    (folder / "cat" / "3.bmp").write_bytes((folder / "cat" / "2.bmp").read_bytes())
+    repaired = asked(datasets.load("folder", folder), conditions(), asking(), tmp_path)
+    assert repaired.circumstances["computed_images"] == 1
+    assert len({provenance.address(one.decided) for one in (broken, lenient, repaired)}) == 3
+
+
+@pytest.mark.usefixtures("cached")
+def test_answers_to_what_was_written_meanwhile_are_not_kept(tmp_path):
+    found = datasets.load("folder", photographed(tmp_path / "a"))
+    assert found.digests
+    photographed(tmp_path / "a", seed=2)
+    with pytest.raises(UserError, match=r"0.bmp changed while it was answered"):
+        asked(found, conditions(), asking(), tmp_path)
+    assert not list((tmp_path / "answers").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("name", COUNTS)

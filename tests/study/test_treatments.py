@@ -162,7 +162,7 @@ def test_tuned_weights_lie_on_the_grid_and_are_found_only_once(tmp_path):
     assert weights["wiener", 0.01] > weights["wiener", 0.0]
     assert treatments.tuned_weights(**given) == weights
     assert asked == [0, 1], "images are loaded where something is missing, and once"
-    treatments.tuned_weights(**given | {"images": replace(images, fingerprint="others")})
+    treatments.tuned_weights(**given | {"images": replace(images, listed="others")})
     assert asked == [0, 1, 0, 1]
 
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import comparison, measures, parameters, treatments
+from blurnb.study import classification, comparison, measures, parameters, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
 
@@ -105,4 +106,6 @@ def _network(opened: Opened, parameters: Parameters) -> models.Network:
             "trained on them, or weights none for a random one"
         )
     given = {name: getattr(parameters, name) for name in ("mean", "std", "small_input")}
+    sides = {side for scale in opened.scales for side in labels.sides(scale)}
+    given["sides"] = [classification.looked_at(side, opened.protocol) for side in sides]
     return custom.load(pair.network, pair.weights, count, **given)

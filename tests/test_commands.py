@@ -1,15 +1,22 @@
 """The command line: a mistake is one line on stderr and exit code 2, and nothing starts before it is mended."""
 
+import contextlib
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import planted
 import pytest
 
 from blurnb import commands
 from blurnb.__main__ import main
 from blurnb.errors import UserError
+from blurnb.recognition import datasets
 from blurnb.study import sweeps
 
 NOTEBOOK = {
@@ -159,3 +166,79 @@ def test_an_answer_that_cannot_be_printed_is_one_line(tmp_path):
         answer = subprocess.run(command_line, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == ["error: <stdout>: No space left on device"]
+
+
+# ------------------------------------------------------------------------------------------------ how a process ends
+
+INTERRUPTED = "interrupted; what was computed is kept, run the same command to go on"
+NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+ENDS = {
+    "Ctrl-C": (KeyboardInterrupt(), 130, INTERRUPTED),
+    "a pipe that nobody reads": (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    "no memory": (MemoryError(), 2, "error: out of memory ()"),
+    "no memory for torch": (RuntimeError(NO_MEMORY), 2, f"error: out of memory ({NO_MEMORY})"),
+    "no memory for a library": (ImportError("x.so: failed to map segment from shared object"), 2, "error: out of mem"),
+    "no disk": (OSError(28, "No space left on device", "x"), 2, "error: x: No space left on device"),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_command_ends_as_the_shell_expects(way, monkeypatch, capfd):
+    raised, code, line = ENDS[way]
+
+    def end(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(datasets, "load", end)
+    found, lines, _ = call(monkeypatch, capfd, "data", "scenes")
+    assert found == code
+    assert "\n".join(lines).startswith(line)
+    assert len(lines) == bool(line)
+
+
+def test_a_fault_of_ours_is_not_taken_for_one_of_memory(monkeypatch, capfd):
+    def end(*_, **__):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(datasets, "load", end)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        call(monkeypatch, capfd, "data", "scenes")
+
+
+@pytest.mark.parametrize("name", ["\u00e9", "\udcff"])
+def test_letters_that_the_terminal_does_not_have_are_spelled_out(name, monkeypatch, capfd):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: planted.images(3))
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert call(monkeypatch, capfd, "data", name)[:2] == (0, [])
+    assert terminal.buffer.getvalue().startswith(name.encode("ascii", "backslashreplace") + b": 3 images")
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_leads_nowhere(closed, monkeypatch, capfd):
+    monkeypatch.setattr(sys, closed, None)
+    code, lines, _ = call(monkeypatch, capfd, "run", "absent.ipynb")
+    assert (code, len(lines)) == (2, closed != "stderr")
+    assert call(monkeypatch, capfd, "--help")[0] == 0
+    with contextlib.suppress(AttributeError):
+        getattr(sys, closed).close()
+
+
+def test_ctrl_c_while_a_notebook_runs_is_one_sentence_and_its_kernel_ends(tmp_path):
+    begun = tmp_path / "begun"
+    notebook = json.loads(json.dumps(NOTEBOOK))
+    notebook["cells"][1]["source"] = (
+        f"import os, pathlib, time\npathlib.Path({str(begun)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
+    )
+    (tmp_path / "slow.ipynb").write_text(json.dumps(notebook))
+    command_line = [sys.executable, "-m", "blurnb", "run", "slow.ipynb"]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command_line, cwd=tmp_path, **piped) as process:
+        while process.poll() is None and not (begun.is_file() and begun.read_text()):
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if line and not line.startswith("Executing: ")] == [INTERRUPTED]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)

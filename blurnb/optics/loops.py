@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
+
+from blurnb.optics.compilation import compiled
 
 VERSION = 1
 LANES = 32
@@ -33,14 +35,6 @@ class Taps(NamedTuple):
     weights: np.ndarray  # uint16, (n,) or (2 n,)
     groups: np.ndarray  # intp
     scales: np.ndarray  # float32
-
-
-def compiled(function):
-    """`function` compiled at its first call, outside the GIL, and kept on disk where a disk can be written."""
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # numba found no folder for its cache: compile once a process instead
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 # ------------------------------------------------------- a register of 32 pixels, in portable LLVM vectors

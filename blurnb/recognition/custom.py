@@ -2,13 +2,16 @@
 
 Loading any of these runs code that came with it (a TorchScript or exported file holds a program, a module is
 imported): load only what you trust. Checkpoints of plain tensors, which `models.load` reads, execute nothing.
+Whatever such code does wrong, when it is loaded or long after, ends at one gate in one line.
 """
 
+import contextlib
 import hashlib
 import importlib
+import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +25,73 @@ VERSION = 2
 EXPORTED = ".pt2"
 PROBE_SIDE = 224
 _imported: dict[str, dict[str, str]] = {}
+TOLERANCE = 1e-3
+"""By so much of an image's largest score its scores may differ when it is shown again, or beside others: the order of
+sums in float32 makes a hundredth of that."""
+
+
+@contextlib.contextmanager
+def _gate(failed: str, way_out: str) -> Iterator[None]:
+    """Others' code runs in here: what it raises becomes one line, what it changes for everybody is put back."""
+    settings = ((os.getcwd, os.chdir), (torch.get_default_dtype, torch.set_default_dtype))
+    settings += ((torch.get_default_device, torch.set_default_device),)
+    before = [read() for read, _ in settings]
+    try:
+        yield
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as error:  # sys.exit(0) would otherwise be a success without an answer
+        raise UserError(f"{failed} ({type(error).__name__}: {_first_line(error)}); {way_out}") from error
+    finally:
+        for was, (read, write) in zip(before, settings):
+            if read() != was:
+                write(was)
+
+
+class Guest(nn.Module):
+    """A network that is not ours: every call of it, at any time, goes through here.
+
+    Parameters
+    ----------
+    source : str
+        What the user called it.
+    body : nn.Module
+        (N, 3, H, W) to scores (N, classes), or (N, classes, h, w).
+    """
+
+    def __init__(self, source: str, body: nn.Module):
+        super().__init__()
+        self.source, self.class_count = source, 0
+        self.probe = body.probe if isinstance(body, _Exported) else (PROBE_SIDE, PROBE_SIDE)
+        self.body = body
+
+    def train(self, mode: bool = True) -> Self:
+        with _gate(f"{self.source} cannot be put into evaluation mode", "call super().__init__() in its class"):
+            return super().train(mode)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        shown = f"{len(images)} image{'s' * (len(images) > 1)} of {' x '.join(map(str, images.shape[-2:]))} pixels"
+        way_out = "use another scale, or view center-crop (a network made for 224 pixels wants scale 256)"
+        with _gate(f"{self.source} cannot answer {shown}", f"it must take (N, 3, H, W) float32; {way_out}"):
+            scores = self.body(images)
+            if wrong := _wrong(scores, images, self.class_count):
+                raise UserError(
+                    f"{self.source} answers {wrong} for {shown}; it must return scores (N, classes), "
+                    + (f"{self.class_count:,} classes as at first" if self.class_count else "two classes or more")
+                )
+            # a copy, as its memory is its own; what is narrower is widened to the same numbers
+            return scores.to(scores.dtype if scores.dtype == torch.float64 else torch.float32, copy=True)
+
+
+def _wrong(scores: object, images: torch.Tensor, class_count: int) -> str:
+    """What an answer to `images` is instead of scores; empty where it is scores."""
+    if not isinstance(scores, torch.Tensor):
+        return f"a {type(scores).__name__}"
+    if scores.layout != torch.strided or not scores.is_floating_point() or scores.device != images.device:
+        return f"{scores.dtype}, {scores.layout}, on {scores.device}"
+    shape = tuple(scores.shape)
+    is_right = len(shape) in (2, 4) and shape[0] == len(images) and shape[1] == (class_count or max(2, shape[1]))
+    return "" if is_right else str(shape)
 
 
 class _Exported(nn.Module):
@@ -94,24 +164,26 @@ def load(
         network = models.load(source, weights, class_count or 1000, **given)
     else:
         name = Path(source).name if Path(source).is_file() else source
-        network = models.Network(name, _body(source), class_count)
+        network = models.Network(name, Guest(source, _body(source)), class_count)
     if is_its_own:
         network.mean, network.std = (_channels(name, text, network) for name, text in (("mean", mean), ("std", std)))
     network = network.eval()
     if not ours:
-        network.class_count = _answered(network, source)
+        network.class_count = network.body.class_count = _answered(network, source)
     if class_count and network.class_count != class_count:
         raise UserError(
             f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
             "was trained on these folders, or the folders that it was trained on"
         )
+    if not ours:
+        _check_steady(network, source)
     if is_its_own:
         network.identity = _identity(network, {} if ours else _program(source), sides)
     return network
 
 
 def _body(source: str) -> nn.Module:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # which leaves the home of nobody as it is
     if path.is_file():
         return _exported(path) if path.suffix == EXPORTED else _scripted(path)
     if ":" in source:
@@ -124,58 +196,42 @@ def _body(source: str) -> nn.Module:
 
 
 def _scripted(path: Path) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # it says that torch.export is to be preferred
-            return torch.jit.load(str(path), map_location="cpu")
-    except Exception as error:  # a file of any kind can end anywhere in the reader
-        raise UserError(
-            f"{path} is not a TorchScript file ({type(error).__name__}); save it with torch.jit.save, or name the "
-            "architecture as network and give the file as weights"
-        ) from error
+    way_out = "save it with torch.jit.save, or name the architecture as network and give the file as weights"
+    with _gate(f"{path} is not a TorchScript file", way_out), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it says that torch.export is to be preferred
+        return torch.jit.load(str(path), map_location="cpu")
 
 
 def _exported(path: Path) -> nn.Module:
-    try:
-        program = torch.export.load(str(path))
-    except Exception as error:
-        raise UserError(
-            f"{path} is not a file of torch.export ({type(error).__name__}); save it with torch.export.save"
-        ) from error
-    return _Exported(program)
+    with _gate(f"{path} is not a file of torch.export", "save it with torch.export.save, with one input (N, 3, H, W)"):
+        return _Exported(torch.export.load(str(path)))
 
 
 def _built(module: str, function: str) -> nn.Module:
     here = str(Path.cwd())  # where a user's own module lies, as with python -m
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    way_out = "run where it lies, or put its folder on PYTHONPATH"
+    with _gate(f"module {module!r} cannot be imported", way_out):
         imported = importlib.import_module(module)
-    except Exception as error:  # whatever the module does when it is imported
-        raise UserError(
-            f"module {module!r} cannot be imported ({type(error).__name__}: {_first_line(error)}); run where it lies, "
-            "or put its folder on PYTHONPATH"
-        ) from error
-    make = getattr(imported, function, None)
+        make = getattr(imported, function, None)
     if not callable(make):
-        have = [name for name in vars(imported) if callable(getattr(imported, name)) and not name.startswith("_")]
+        have = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
         raise UserError(f"module {module!r} has no function {function!r}{nearest(function, have)}")
-    try:
-        with torch.random.fork_rng(devices=[]):  # a random network is the same one next time
-            torch.manual_seed(0)
-            body = make()
-    except Exception as error:
-        raise UserError(
-            f"{module}:{function}() failed ({type(error).__name__}: {_first_line(error)}); it is called without "
-            "arguments and must return an nn.Module"
-        ) from error
+    way_out = "it is called without arguments and must return an nn.Module"
+    with _gate(f"{module}:{function}() failed", way_out), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a random network is the same one next time
+        body = make()
     if not isinstance(body, nn.Module):
         raise UserError(f"{module}:{function}() returned {type(body).__name__}, not an nn.Module")
     return body
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:160]
+def _first_line(error: BaseException) -> str:
+    try:
+        return (str(error).splitlines() or [""])[0][:160]
+    except Exception:  # an exception of theirs that cannot be printed either
+        return ""
 
 
 def _channels(name: str, text: str, network: models.Network) -> torch.Tensor:
@@ -191,32 +247,45 @@ def _channels(name: str, text: str, network: models.Network) -> torch.Tensor:
     return torch.tensor(values * (3 if len(values) == 1 else 1)).view(1, 3, 1, 1)
 
 
-def _probe(network: models.Network, source: str) -> torch.Tensor:
-    """Scores for one fixed image; UserError where the network does not take or answer what it must."""
-    sides = getattr(network.body, "probe", ()) or (PROBE_SIDE, PROBE_SIDE)
-    image = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.inference_mode():
-            scores = network(image)
-    except Exception as error:
-        raise UserError(
-            f"{source} cannot answer an image of (1, 3, {sides[0]}, {sides[1]}) float32 "
-            f"({type(error).__name__}: {_first_line(error)}); it must take (N, 3, H, W) and return (N, classes)"
-        ) from error
-    return scores
-
-
 def _answered(network: models.Network, source: str) -> int:
-    """How many classes a custom network answers."""
-    scores = _probe(network, source)
-    if not isinstance(scores, torch.Tensor) or scores.ndim != 2 or scores.shape[0] != 1 or scores.shape[1] < 2:
-        shown = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-        raise UserError(f"{source} answers {shown} for one image; it must return scores (N, classes), two or more")
+    """How many classes a custom network answers; UserError where it answers no scores."""
+    with torch.inference_mode():
+        scores = network(_images(network)[:1])
     if not torch.isfinite(scores).all():
         raise UserError(f"{source} answers scores that are not finite; check its weights and mean and std")
     if scores.min() >= 0 and abs(float(scores.sum()) - 1) < 1e-3:
         raise UserError(f"{source} answers probabilities; return the scores before the softmax, or their logarithm")
     return scores.shape[1]
+
+
+def _images(network: models.Network) -> torch.Tensor:
+    """Three images of different brightness, of the size that the network is asked at first."""
+    noise = torch.rand(3, 3, *network.body.probe, generator=torch.Generator().manual_seed(0))
+    return noise * torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1, 1)
+
+
+@torch.inference_mode()
+def _check_steady(network: models.Network, source: str) -> None:
+    """Raise UserError for a network whose answer to an image depends on anything but the image."""
+    images = _images(network)
+    with _gate(f"the weights of {source} cannot be read", "its state_dict() must hold plain tensors"):
+        before = models.fingerprint(network)
+        together, again = network(images), network(images)
+        alone = torch.cat([network(image[None]) for image in images])
+        is_changed = models.fingerprint(network) != before
+    centred = together - together.mean(1, keepdim=True)
+    # beside scores that are large and alike, float32 itself has no more digits
+    allowed = TOLERANCE * centred.abs().amax(1) + 1e-6 * together.abs().amax(1)
+    way_out = "switch dropout and batch norm to evaluation in it (eval()), and keep nothing from call to call"
+    for other, seen in ((again, "when it is asked twice"), (alone, "alone and among others")):
+        apart = (other - together).abs().amax(1)
+        if not (apart <= allowed).all():
+            raise UserError(
+                f"{source} answers an image differently {seen} (scores move by up to {float(apart.max()):.2g}, "
+                f"{TOLERANCE:.1%} of the largest is allowed); {way_out}"
+            )
+    if is_changed:
+        raise UserError(f"{source} changes its own weights when it is asked; {way_out}")
 
 
 def _program(source: str) -> dict[str, str]:

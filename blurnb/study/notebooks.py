@@ -37,7 +37,7 @@ def run(
 
     Raises
     ------
-    UserError : `path` is no notebook, its kernel is not installed, or nothing can be written at `target`.
+    UserError : `path` is no notebook, its kernel is not installed or dies, or nothing can be written at `target`.
     """
     import papermill
     from filelock import FileLock
@@ -54,6 +54,7 @@ def run(
     try:
         with FileLock(target.with_name(f".{target.name}.lock")), _quiet(checked):
             told = {"progress_bar": log is None, "stdout_file": log, "stderr_file": log}
+            told["extra_arguments"] = ["--IPKernelApp.log_level=50"]  # a kernel that is interrupted dies noisily
             papermill.execute_notebook(str(path), str(begun), dict(parameters), cwd=folder, **told)
             begun.replace(target)
     except PapermillExecutionError as error:
@@ -63,6 +64,8 @@ def run(
         raise UserError(f"{path} is not a notebook") from error
     except NoSuchKernel as error:
         raise UserError(f"no Jupyter kernel {error.name!r} here; run: python -m ipykernel install --user") from error
+    except RuntimeError as error:  # the kernel did not start, or died
+        raise UserError(f"{path}: {error}; it had too little memory, perhaps: see {begun}") from error
     except OSError as error:
         raise UserError(
             f"cannot write {begun}: {error.strerror}; free some space or choose another --output"

@@ -52,7 +52,7 @@ def chapter(path: str | Path) -> Chapter:
     if question not in chapters.names():
         raise UserError(f"{path} does not say which question's parameters it takes; name it rq1_....ipynb")
     try:
-        return Chapter(question, path.name, path.read_text())
+        return Chapter(question, path.name, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path} ({type(error).__name__})") from error
 
@@ -93,8 +93,8 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
     with tempfile.TemporaryDirectory(prefix="blurnb-") as name:
         folder = Path(name)
         given, target, tables = folder / "given.ipynb", folder / chapter.name, folder / "records"
-        given.write_text(chapter.text)
-        with open(folder / "log.txt", "w") as log:
+        given.write_text(chapter.text, encoding="utf-8")
+        with open(folder / "log.txt", "w", encoding="utf-8") as log:
             own = {**parameters, "output_dir": str(tables)}
             place = here if Path(here).is_dir() else None
             reason = notebooks.run(given, target, own, folder=place, log=log, checked=True)

@@ -8,6 +8,7 @@ from torch import nn
 
 from blurnb.errors import UserError
 from blurnb.recognition import custom, models
+from faults import guests
 
 SOURCE = """
 import torch
@@ -52,7 +53,7 @@ def folder(tmp_path_factory):
     (folder / "planted_wreck.py").write_text("raise OSError('no disk')\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        body = custom.load("planted_net:build").body
+        body = custom.load("planted_net:build").body.body
         image = torch.rand(2, 3, 224, 224)
         torch.jit.save(torch.jit.trace(body, image), str(folder / "net.pt"))
         sizes = {2: torch.export.Dim("h", min=64, max=4096), 3: torch.export.Dim("w", min=64, max=4096)}
@@ -198,7 +199,7 @@ def test_a_size_that_is_refused_is_part_of_the_identity():
         ("planted_net:biuld", "module 'planted_net' has no function 'biuld'; did you mean build"),
         ("planted_net:word", "planted_net:word() returned str, not an nn.Module"),
         ("planted_net:broken", "planted_net:broken() failed (RuntimeError: no weights here)"),
-        ("planted_net:several", "cannot answer an image of (1, 3, 224, 224)"),
+        ("planted_net:several", "answers a tuple for 1 image of 224 x 224 pixels"),
         ("planted_net:flat", "answers 150,528 classes, the data has 7"),
         ("planted_net:sure", "answers probabilities; return the scores before the softmax"),
         ("planted_net:spoilt", "answers scores that are not finite"),
@@ -232,6 +233,43 @@ def test_state_dicts_execute_nothing(folder, tmp_path):
 
 
 def test_four_dimensional_scores_are_averaged_over_positions():
-    body = nn.Conv2d(3, 4, 1)
-    network = models.Network("dense", body, 4)
+    network = models.Network("dense", custom.Guest("dense", nn.Conv2d(3, 4, 1)), 4)
     assert custom._answered(network, "dense") == 4
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("name", guests.CASES)
+def test_a_network_that_misbehaves_ends_in_one_line_that_names_it(name, tmp_path):
+    if guests.CASES[name].must == "done":
+        guests.asked(tmp_path, name)  # which compares its answers with the plain network's
+        return
+    with pytest.raises(UserError) as caught:
+        guests.asked(tmp_path, name)
+    assert f"guest_{'_'.join(name.split())}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sums_in_another_order_are_no_misbehaviour():
+    """Scores far from zero, which move a little with how many images are asked at once, as float32 does."""
+
+    class Rounded(nn.Module):
+        def forward(self, images):
+            scores = images.flatten(2).cumsum(2)[..., -1] / images[0, 0].numel()
+            return 1000 + scores + 2e-4 * len(images) * scores.abs()  # what depends on the batch is small
+
+    network = models.Network("rounded", custom.Guest("rounded", Rounded()), 3)
+    custom._check_steady(network, "rounded")
+
+
+def test_an_interruption_is_no_mistake_of_the_guests():
+    class Patient(nn.Module):
+        def forward(self, images):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        custom.Guest("patient", Patient())(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_home_of_nobody_is_a_wrong_name():
+    with pytest.raises(UserError, match="is no known name"):
+        custom.load("~nobody-here/net.pt")

@@ -79,3 +79,9 @@ def test_what_cannot_be_run_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make the folder"):
         notebooks.run(tmp_path / "given.ipynb", tmp_path / "file" / "o.ipynb", {})
+
+
+def test_a_kernel_that_dies_is_told_in_one_line(tmp_path):
+    path = laid_out(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    with open(tmp_path / "log.txt", "w") as log, pytest.raises(UserError, match=r"given\.ipynb: Kernel died"):
+        notebooks.run(path, tmp_path / "o.ipynb", {}, log=log)

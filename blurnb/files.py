@@ -1,13 +1,18 @@
 """Files that appear whole or not at all, locks that a killed process lets go of, and the folder of what is kept."""
 
+import errno
 import glob
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from blurnb.errors import UserError
+
+MOST_TEXT = 16 << 20  # bytes of a list, which is read whole: of published ones the longest has 3 MB
 
 
 def cache_folder() -> Path:
@@ -21,13 +26,34 @@ def cache_folder() -> Path:
         raise UserError(f"BLURNB_CACHE={named}: there is no such home folder; give another") from error
 
 
+def opened(path: str | Path) -> BinaryIO:
+    """A regular file, to be read; OSError for a pipe or a device, which a plain `open` would wait for."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a list that a user hands in; UserError, saying `what` it should be, where it is none."""
+    try:
+        with opened(path) as file:
+            data = file.read(MOST_TEXT + 1)
+        if len(data) > MOST_TEXT:
+            raise ValueError(f"more than {MOST_TEXT >> 20} MB")
+        return data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path} ({reason}); {what}") from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
     name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-        _put(handle, content)
+        name = _beside(path, content)
         os.replace(name, path)
     except OSError as error:
         raise UserError(
@@ -35,7 +61,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         ) from error
     finally:
         if name:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
 
 
 def write_together(contents: Mapping[Path, str | bytes]) -> None:
@@ -47,7 +73,7 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
     where = Path()
     try:
         for where, content in contents.items():
-            _put(os.open(staged(where), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), content)
+            os.rename(_beside(where, content), staged(where))
     except OSError as error:
         for one in contents:
             staged(one).unlink(missing_ok=True)
@@ -63,13 +89,20 @@ def staged(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
-def _put(handle: int, content: str | bytes) -> None:
-    with os.fdopen(handle, "wb") as file:
-        # Names of files may hold bytes that are no text; they must come back as they were.
-        file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o644)
+def _beside(path: Path, content: str | bytes) -> Path:
+    """A new file on disk, by a name that nobody foresees: what lies at a name that is known may be another's link."""
+    name = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            # Names of files may hold bytes that are no text; they must come back as they were.
+            file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        return name
+    except BaseException:
+        name.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """One image file to float RGB in [0, 1], or refused by its name."""
 
-import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -8,12 +11,19 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from blurnb import files
 from blurnb.errors import UserError
 
-VERSION = 1
+VERSION = 2
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS += ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 """What a decoder is tried on, whatever a file is called. Pillow knows others: an EPS would be run by Ghostscript."""
 LARGEST_ASPECT = 16  # a 20,000 x 1 strip would become 10 million pixels wide in the frame
+MEGAPIXELS = 64  # of floats 0.8 GB, in every worker; $BLURNB_MEGAPIXELS says otherwise
+EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+WHITE = {**dict.fromkeys(EIGHT_BITS, 255.0), "I;16": 65535.0, "F": 1.0}
+"""What is white, in the modes that are read. Pillow's I is not one: whatever a file has is put there as it is."""
+LEAST_RANGE = 1 / 4  # of 16 bits: pixels that are all below it may as well have 10, 12 or 14
 
 
 class UnreadableImage(UserError):
@@ -23,7 +33,9 @@ class UnreadableImage(UserError):
 def decode(source: str | Path | bytes) -> torch.Tensor:
     """Decode an image, upright as its EXIF says.
 
-    Grey, palette, CMYK and 16-bit images become RGB; transparency is laid on white.
+    Grey, palette, CMYK and 16-bit images become RGB (16-bit colours to 8 bit); transparency is laid on white. Of an
+    animation it is the first image. What 1.0 is must be said by the file: pixels of 32 bits or with a sign, 16 bits of
+    which the upper two are not used, and floats outside [0, 1] are refused.
 
     Parameters
     ----------
@@ -38,45 +50,85 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
     Raises
     ------
     UnreadableImage
-        Naming the file: it cannot be decoded whole, is a strip of more than 16:1, is too large, or holds values that
-        are not finite.
+        Naming the file: it cannot be decoded whole, is no regular file, is a strip of more than 16:1, has more than 64
+        megapixels (or $BLURNB_MEGAPIXELS), or does not say how bright its pixels are.
     """
-    name = "image" if isinstance(source, bytes) else str(source)
+    with opened(source) as image:
+        white = _white(image)
+        deep = white == WHITE["I;16"] or ";16" in str(image.tile)
+        pixels = _rgb(ImageOps.exif_transpose(image), white, deep)
+    return torch.from_numpy(pixels)
+
+
+@contextmanager
+def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
+    """An image file whose header is good, not yet decoded; what goes wrong with it meanwhile is an UnreadableImage."""
+    name, most = "image" if isinstance(source, bytes) else str(source), _budget()
     try:
-        with _open(source) as image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise UnreadableImage(f"{name} is too large ({image.width} x {image.height} pixels); make it smaller")
+        with BytesIO(source) if isinstance(source, bytes) else files.opened(source) as file:
+            image = Image.open(file, formats=FORMATS)
+            width, height = image.size
+            if width * height > most * 1e6:
+                raise UserError(f"is too large ({width} x {height} pixels); make it smaller, or set BLURNB_MEGAPIXELS")
+            if max(width, height) > LARGEST_ASPECT * min(width, height):
+                raise UserError(f"is a strip of {width} x {height} pixels; crop it to at most {LARGEST_ASPECT}:1")
             if image.format == "PNG":  # its checksums, which reading passes over: a flipped bit would be other pixels
-                with _open(source) as again:
-                    again.verify()
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            pixels = _rgb(image)
-    except UnreadableImage:
-        raise
+                image.verify()
+                file.seek(0)
+                image = Image.open(file, formats=FORMATS)
+            yield image
+    except UserError as error:
+        raise UnreadableImage(f"{name} {error}") from error
     except FileNotFoundError as error:
         raise UnreadableImage(f"{name} is gone since the folder was listed") from error
     except Exception as error:  # a damaged file can end anywhere in a decoder
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnreadableImage(f"{name} is not a whole image ({reason[:120]})") from error
-    height, width = pixels.shape[:2]
-    if max(height, width) > LARGEST_ASPECT * min(height, width):
-        raise UnreadableImage(f"{name} is a strip of {width} x {height} pixels; crop it to at most {LARGEST_ASPECT}:1")
-    if not np.isfinite(pixels).all():
-        raise UnreadableImage(f"{name} has pixels that are not finite; save it as 8 or 16 bit")
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _open(source: str | Path | bytes) -> Image.Image:
-    return Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+def _budget() -> float:
+    given = os.environ.get("BLURNB_MEGAPIXELS") or MEGAPIXELS
+    try:
+        return float(given)
+    except ValueError as error:
+        raise UserError(
+            f"BLURNB_MEGAPIXELS={given}: give a number, the most megapixels that an image may have"
+        ) from error
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion clips 16-bit greys to white
-        grey = np.asarray(image, dtype=np.float32) / (65535.0 if image.mode.startswith("I") else 1.0)
-        return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
+def orientation(image: Image.Image) -> int:
+    """How a viewer turns an image that is not yet decoded: 2 to 8 as EXIF has it, 1 for not at all."""
+    said = image.getexif().get(0x0112)
+    return said if said in range(2, 9) else 1
+
+
+def _white(image: Image.Image) -> float:
+    mode, tags = image.mode, getattr(image, "tag_v2", {})
+    deep = mode.startswith(("I", "F")) or ";16" in str(image.tile)
+    white = WHITE["I;16"] if (image.format, mode) == ("PPM", "I") else WHITE.get(mode)
+    signed, inverted = 2 in tags.get(339, ()), deep and tags.get(262) == 0  # SampleFormat, and 0 for white: passed over
+    if not white or signed or inverted or (deep and "transparency" in image.info):
+        how = "signed" if signed else "inverted" if inverted else "partly transparent" if white else "unscaled"
+        raise UserError(f"has {how} pixels of mode {mode}, whose white is not known; save it as 8 bit")
+    return white
+
+
+def _rgb(image: Image.Image, white: float, deep: bool) -> np.ndarray:
+    """(3, H, W) in [0, 1]."""
+    low, top = 0.0, 1.0
+    if white != 255:
+        grey = np.asarray(image, dtype=np.float32) / np.float32(white)
+        low, top = grey.min(), grey.max()
+    elif deep:
+        top = max(high for _, high in image.convert("RGB").getextrema()) / 255
+    if not (low >= -1e-3 and top <= 1 + 1e-3):  # so that what is not finite is refused
+        raise UserError(f"has float pixels from {low:g} to {top:g}; scale them to 0 to 1, all finite")
+    if deep and 0 < top < LEAST_RANGE:
+        raise UserError(f"uses {top:.1%} of its 16 bits, as cameras of 10 to 14 bits do; save it as 8 bit, or scaled")
+    if white != 255:
+        return np.repeat(np.clip(grey, 0, 1)[None], 3, axis=0)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    planes = np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    return np.divide(planes, np.float32(white), dtype=np.float32)

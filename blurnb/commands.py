@@ -3,6 +3,7 @@
 import keyword
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from blurnb.errors import UserError, nearest, shown
 
+NOTEBOOKS = Path("notebooks")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Pairs = Annotated[list[str] | None, typer.Option("-p", help="a parameter, NAME=VALUE; repeat for more")]
@@ -33,15 +35,20 @@ def pairs(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def typed(texts: dict[str, str]) -> dict:
-    """The texts as the numbers, booleans and lists that they spell, as papermill reads its -p."""
-    import yaml
+def typed(texts: Mapping[str, str], idle: Mapping[str, str] = {}) -> dict:
+    """The texts as the numbers, booleans and lists that they spell (`values.spelled`).
+
+    `idle` are parameters that the command has no use for, or takes as an option, each with why.
+    """
+    from blurnb.study import values
 
     found = {}
     for name, text in texts.items():
+        if name in idle:
+            raise UserError(f"-p {name}={text[:160]} would change nothing: {idle[name]}")
         try:
-            found[name] = yaml.safe_load(text)
-        except Exception as error:  # 2020-99-99, !!bool x, [[[[..., 5,000 digits: each ends elsewhere in the parser
+            found[name] = values.spelled(text)
+        except ValueError as error:
             raise UserError(f"-p {name}={text[:160]} is not a number, text or list") from error
         if found[name] is None:
             raise UserError(f"-p {name}= has no value; leave it out for the profile's default")
@@ -53,6 +60,8 @@ def located(chapter: str, folder: Path) -> Path:
     from blurnb.study import chapters
 
     path = Path(chapter)
+    if path.suffix == ".ipynb" and folder != NOTEBOOKS:
+        raise UserError(f"--folder {folder} would change nothing: {path} says itself where it lies")
     if path.suffix != ".ipynb":
         notebooks = {name: folder / f"{module}.ipynb" for name, module in chapters.names().items()}
         known = {name: path for name, path in notebooks.items() if path.is_file()}
@@ -75,14 +84,17 @@ def run(
     chapter: ChapterName,
     parameters: Pairs = None,
     output: Annotated[Path | None, typer.Option(help="where the executed notebook goes")] = None,
-    folder: Folder = Path("notebooks"),
+    folder: Folder = NOTEBOOKS,
     shard: Annotated[str, typer.Option(help="2/5: answer only the second fifth of the images, without notebook")] = "",
 ) -> None:
     """Check the parameters, then run a chapter with papermill; nothing starts when one of them is wrong."""
     from blurnb.study import chapters, notebooks, sweeps
 
     path = located(chapter, folder)
-    given, name = typed(pairs(parameters)), chapters.short(path.stem)
+    if shard and output:
+        raise UserError(f"--output {output} would change nothing: a shard is answered without a notebook")
+    idle = dict.fromkeys(("output_dir", "dose_blurs", "dose_scales"), "it is of the run that records") if shard else {}
+    given, name = typed(pairs(parameters), idle), chapters.short(path.stem)
     if shard:
         for facts, answers in sweeps.answer(name, given, *sweeps.part(shard)):
             print(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
@@ -106,11 +118,13 @@ def sweep(
     scheduler: Annotated[str, typer.Option(help="local, or a Dask scheduler such as tcp://host:8786")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="how many on this machine; 0: one a processor")] = 0,
     shards: Annotated[int, typer.Option(min=1, help="cut the images of each run into so many parts (rq1)")] = 1,
-    folder: Folder = Path("notebooks"),
+    folder: Folder = NOTEBOOKS,
 ) -> None:
     """Run a chapter for every combination of parameters on Dask workers; a rerun does what failed or is missing."""
     from blurnb.study import grids, sweeps
 
+    if workers and scheduler != "local":
+        raise UserError(f"--workers {workers} would change nothing: {scheduler} has the workers that joined it")
     read = grids.read(file) if file else {}
     grid = {name: grids.values(name, text) for name, text in pairs(parameters).items()}
     given = grids.sets({**read, **grid}) if isinstance(read, dict) else grids.sets(grid, read)
@@ -140,6 +154,11 @@ def _told(runs, output: Path, each: bool = False) -> None:
         raise typer.Exit(1)
 
 
+ASKED = ("seed", "n_images", "scales", "blurs", "view", "flip", "rounding", "batch", "workers", "strict", "output_dir",
+         "layer_blurs", "layer_images", "frozen")  # fmt: skip
+"""Parameters of RQ2 that only its evaluation reads."""
+
+
 @app.command()
 def finetune(
     parameters: Pairs = None,
@@ -152,7 +171,8 @@ def finetune(
     from blurnb.study import networks
     from blurnb.study.chapters import rq2_fine_tuning
 
-    checked = rq2_fine_tuning.Parameters.validate(typed(pairs(parameters)))
+    given = typed(pairs(parameters), dict.fromkeys(ASKED, "nothing is evaluated here"))
+    checked = rq2_fine_tuning.Parameters.validate(given)
     wanted = [(name, seed) for name, seed in checked.trainings() if mix in ("", name)]
     if not wanted:
         raise UserError(f"--mix {mix!r} is not among the chapter's mixes: {', '.join(checked.mixes)}")
@@ -184,7 +204,10 @@ def card(
 
     given = {"profile": "photographs", "network": network, "weights": weights, "dataset": "auto", "data_root": data}
     given |= {"n_images": n_images, "blurs": blurs, "scales": scales, "mean": mean, "std": std, "strict": strict}
-    given |= {"output_dir": str(output)} | typed(pairs(parameters))
+    given |= {"output_dir": str(output)}
+    names = {"data_root": "data", "output_dir": "output", "n_images": "n-images"}
+    options = {name: f"give it as --{names.get(name, name)}" for name in given if name not in ("profile", "dataset")}
+    given |= typed(pairs(parameters), options)
     found = chapter.run(chapter.Parameters.validate(given))
 
     from blurnb.report import card as report
@@ -203,7 +226,9 @@ def rounding(parameters: Pairs = None) -> None:
     """Answer RQ1's conditions with and without rounding to 8 bits; writes rounding.csv to the output_dir."""
     from blurnb.study.chapters import rq1_degradation
 
-    checked = rq1_degradation.Parameters.validate(typed(pairs(parameters)))
+    idle = {"rounding": "every one is tried", "precision": "float32 and bf16 are tried"}
+    idle |= dict.fromkeys(("dose_blurs", "dose_scales"), "doses are the chapter's")
+    checked = rq1_degradation.Parameters.validate(typed(pairs(parameters), idle))
     found = rq1_degradation.run_rounding(checked)
     print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rounding.csv'}")
 
@@ -217,6 +242,10 @@ def data(
     """Open (where possible download) a data set and say what is in it."""
     from blurnb.recognition import datasets
 
+    if root and name in datasets.NO_FOLDER:
+        raise UserError(f"--root {root} would change nothing: {name} needs no folder")
+    if split in ("train", "test") and name in datasets.NO_SPLIT:
+        raise UserError(f"--split {split} would change nothing: {name} is one set, without splits")
     found = datasets.load(name, root or None, split=split)
     print(f"{name}: {len(found):,} images of {len(set(found.labels)):,} classes, fingerprint {found.fingerprint}")
 

@@ -20,7 +20,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBL
 
 from blurnb import files  # noqa: E402
 
-from . import chapters, damage, disturb, guests, inputs, mirrors, pages  # noqa: E402
+from . import chapters, damage, disturb, guests, inputs, mirrors, outside, pages  # noqa: E402
 from .ledger import FAILURES, Ledger  # noqa: E402
 
 
@@ -45,7 +45,7 @@ def parts(rounds: int, seed: int, brief: bool) -> dict[str, Callable[[Ledger], N
         found["outside guests"] = guests.misbehaving
     found["input images"] = inputs.images
     found["input"] = partial(feed, seed=seed, brief=brief)
-    return found
+    return found | outside.sections(brief, seed)
 
 
 MOMENTS = {

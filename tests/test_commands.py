@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from inspect import signature
 from pathlib import Path
 
 import planted
@@ -82,6 +83,27 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["data", "imagenet"], "data_root is needed for dataset 'imagenet'"),
         (["data", "imagenet", "--root", "absent"], "data_root 'absent' is not a folder"),
         (["data", "foolbox20", "--split", "exam"], "split 'exam' is unknown"),
+        (["data", "foolbox20", "--split", "train"], "--split train would change nothing"),
+        (["data", "scenes", "--root", "x"], "--root x would change nothing"),
+        (["run", "rq1", "-p", "data_root=/nonexistent", "-p", "profile=smoke"], "would change nothing: scenes and"),
+        (["run", "rq1", "--shard", "1/2", "--output", "x.ipynb"], "--output x.ipynb would change nothing"),
+        (["run", "rq1", "--shard", "1/2", "-p", "output_dir=x"], "-p output_dir=x would change nothing"),
+        (["run", "rq1", "--shard", "1/2", "-p", "dose_blurs=D8"], "-p dose_blurs=D8 would change nothing"),
+        (["run", "notebooks/rq1_degradation.ipynb", "--folder", "x"], "--folder x would change nothing"),
+        (["run", "rq1", "-p", "frame=0o17"], "frame='0o17'"),
+        (["run", "rq1", "-p", "n_images=1:30"], "n_images='1:30'"),
+        (["sweep", "rq1", "-p", "frame=0x200"], "frame='0x200'"),
+        (["sweep", "rq1", "-p", "seed=1", "--scheduler", "tcp://x:1", "--workers", "2"], "--workers 2 would change"),
+        (["finetune", "-p", "profile=smoke", "-p", "blurs=D8"], "-p blurs=D8 would change nothing"),
+        (["rounding", "-p", "profile=smoke", "-p", "rounding=8-bit"], "-p rounding=8-bit would change nothing"),
+        (["card", "--network", "resnet18", "--data", "x", "-p", "output_dir=y"], "give it as --output"),
+        (["card", "--network", "resnet18", "--data", "x", "-p", "n_images=3"], "give it as --n-images"),
+        (["card", "--network", "nets:build", "--data", "x", "--weights", "y.pth"], "'y.pth' is no file"),
+        (
+            ["card", "--network", "nets:build", "--data", "x", "--weights", "none"],
+            "weights='none' would change nothing",
+        ),
+        (["card", "--network", "nets:build", "--data", "x", "-p", "small_input=zero-pad"], "small_input='zero-pad'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(chapters, monkeypatch, capfd, arguments, message):
@@ -242,3 +264,79 @@ def test_ctrl_c_while_a_notebook_runs_is_one_sentence_and_its_kernel_ends(tmp_pa
     assert [line for line in said.splitlines() if line and not line.startswith("Executing: ")] == [INTERRUPTED]
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.read_text()), 0)
+
+
+# What every option of every command is changed to, beside which arguments: it must arrive where the work is done, or be
+# refused. What each parameter of -p does is held by test_effects.
+BESIDE = {
+    "run": ["rq1", "-p", "profile=smoke"],
+    "sweep": ["rq1", "-p", "profile=smoke", "-p", "seed=0"],
+    "status": ["."],
+    "finetune": ["-p", "profile=smoke"],
+    "card": ["--network", "resnet18", "--data", "."],
+    "rounding": ["-p", "profile=smoke"],
+    "data": ["imagenette"],
+    "doctor": [],
+}
+OPTIONS = {
+    "run": {
+        "chapter": ["other/rq1_x.ipynb"], "parameters": ["-p", "frame=0256"], "output": ["--output", "x.ipynb"],
+        "folder": ["--folder", "other"], "shard": ["--shard", "1/2"],
+    },
+    "sweep": {
+        "chapter": ["other/rq1_x.ipynb"], "parameters": ["-p", "frame=64"], "file": ["-f", "sets.yml"],
+        "output": ["--output", "x"], "scheduler": ["--scheduler", "tcp://x:1"], "workers": ["--workers", "2"],
+        "shards": ["--shards", "2"], "folder": ["--folder", "other"],
+    },
+    "status": {"output": ["other"]},
+    "finetune": {"parameters": ["-p", "epochs=7"], "mix": ["--mix", "shake"]},
+    "card": {
+        "network": ["--network", "resnet50"], "data": ["--data", "other"], "weights": ["--weights", "none"],
+        "output": ["--output", "x"], "n_images": ["--n-images", "3"], "blurs": ["--blurs", "D3"],
+        "scales": ["--scales", "64"], "mean": ["--mean", "none"], "std": ["--std", "none"], "strict": ["--strict"],
+        "parameters": ["-p", "f_number=8"],
+    },
+    "rounding": {"parameters": ["-p", "border=circular"]},
+    "data": {"name": ["tiny-imagenet"], "root": ["--root", "other"], "split": ["--split", "train"]},
+    "doctor": {"data_root": ["--data-root", "x"], "output_dir": ["--output-dir", "x"]},
+}  # fmt: skip
+
+
+def test_the_table_holds_every_option_of_every_command():
+    told = {one.callback.__name__: set(signature(one.callback).parameters) for one in commands.app.registered_commands}
+    assert told == {name: set(options) for name, options in OPTIONS.items()}
+
+
+class _Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize("command, option", [(name, one) for name, options in OPTIONS.items() for one in options])
+def test_every_option_arrives_where_the_work_is_done(chapters, monkeypatch, capfd, command, option):
+    (chapters / "other").mkdir()
+    for name in ("rq1_degradation", "rq1_x"):
+        (chapters / "other" / f"{name}.ipynb").write_text(json.dumps(NOTEBOOK | {"metadata": {}}))
+    (chapters / "sets.yml").write_text("border: [circular]")
+    told = []
+
+    def tells(what):
+        def work(*given, **more):
+            told.append((what, [*map(str, given)], sorted(f"{name}={value}" for name, value in more.items())))
+            raise _Enough
+
+        return work
+
+    from blurnb.recognition import datasets
+    from blurnb.study import doctor, networks, notebooks
+    from blurnb.study.chapters import card, rq1_degradation
+
+    for module, name in (
+        *((notebooks, "run"), (sweeps, "run"), (sweeps, "answer"), (sweeps, "status"), (networks, "tuned")),
+        *((card, "run"), (rq1_degradation, "run_rounding"), (datasets, "load"), (doctor, "examine")),
+    ):
+        monkeypatch.setattr(module, name, tells(name))
+    position = BESIDE[command][:1] if option in ("chapter", "name") or command == "status" else []
+    for arguments in (BESIDE[command], BESIDE[command][len(position) :] + OPTIONS[command][option]):
+        with pytest.raises(_Enough):
+            call(monkeypatch, capfd, command, *arguments)
+    assert told[0] != told[1]

@@ -28,7 +28,8 @@ from blurnb.study import chapters, confusion
 class Effect(NamedTuple):
     """What is changed to what, beside what (`given`, on top of the chapter's BASE), and what it moves.
 
-    `moves`: numbers, columns (of records), decided or circumstances (of manifests), nothing, or refused.
+    A mapping as the value changes several at once, where one alone would be refused. `moves`: numbers, columns (of
+    records), decided or circumstances (of manifests), nothing, or refused.
     """
 
     value: object
@@ -49,6 +50,7 @@ TRAINED = SMALL | {
     "train_images": 8, "train_batch": 4, "mixes": "sharp,mix", "base_epochs": 1, "epochs": 1, "train_seeds": 0,
     "optimizer": "sgd", "augmentation": "flip", "weight_decay": 0.01, "warmup": 0.1,
 }  # fmt: skip
+AS_IS = dict.fromkeys(set(TRAINED) - set(SMALL)) | {"trained": "as-is"}
 PHOTOS = {"dataset": "folder", "data_root": "{one}", "scales": "64", "frame": 64}
 MAPS = {"dataset": "voc-layout", "data_root": "{maps one}", "scales": "32", "crop_width": 32, "n_images": 4}
 BASE = {
@@ -61,6 +63,8 @@ BASE = {
     "card": SMALL,
 }  # fmt: skip
 
+FEW = AS_IS | {"methods": None, "tuning_images": None}
+"""What photographs leave of RQ4's BASE."""
 EVALUATED = {
     "profile": to("embedded", "columns"),
     "data_root": to("{two}", **PHOTOS),
@@ -69,7 +73,7 @@ EVALUATED = {
     "precision": to("bf16"),
     "output_dir": to("{elsewhere}", "file"),
     "strict": to(True, "refused", **PHOTOS | {"data_root": "{torn}", "seed": 1}),
-    "dataset": to("folder", **PHOTOS | {"dataset": "scenes", "scales": "96"}),
+    "dataset": to({"dataset": "folder", "data_root": "{one}"}, frame=64, scales="64"),
     "network": to("vgg_mini"),
     "weights": to("{weights}"),
     "n_images": to(5),
@@ -120,13 +124,14 @@ EFFECTS = {
     "rq3": TRAINING | {"train_scales": to("64,96", scales="64,64+96", train_scales=[])},
     "rq4": TRAINING
     | {
-        "data_root": to("{two}", **PHOTOS, trained="as-is"),
-        "strict": to(True, "refused", **PHOTOS | {"data_root": "{torn}", "seed": 1}, trained="as-is"),
+        "data_root": to("{two}", **PHOTOS, **FEW),
+        "strict": to(True, "refused", **PHOTOS | FEW | {"data_root": "{torn}", "seed": 1}),
+        "dataset": to({"dataset": "folder", "data_root": "{one}"} | FEW, frame=64, scales="64"),
         "mixes": to("sharp"),
         "rounding": to("8-bit", "refused"),  # one of `captures` here
-        "trained": to("as-is"),
+        "trained": to(AS_IS),
         "methods": to("richardson_lucy"),
-        "photograph_methods": to("richardson_lucy", **PHOTOS, trained="as-is", photograph_methods="wiener"),
+        "photograph_methods": to("richardson_lucy", **PHOTOS, **FEW, photograph_methods="wiener"),
         "wrong_kernels": to("wiener"),
         "captures": to("noise 0.01,8-bit"),
         "tuning_images": to(2),
@@ -136,7 +141,7 @@ EFFECTS = {
     | {
         "data_root": to("{maps two}", **MAPS),
         "strict": to(True, "refused", seed=1, **MAPS | {"data_root": "{torn maps}"}),
-        "dataset": to("voc-layout", **MAPS | {"dataset": "scenes", "scales": "96"}),
+        "dataset": to({"dataset": "voc-layout", "data_root": "{maps one}", "crop_width": 32}, scales="32"),
         "weights": to("{1000 classes}"),
         "view": to("center-crop", "refused"),  # a crop has no label for the rest
         "small_input": to("zero-pad", "decided"),  # of four images the numbers may agree, not of the weights
@@ -300,7 +305,8 @@ def test_every_parameter_does_something(chapter, name, places):
     given = BASE[chapter] | effect.given
     before = seen(chapter, effect.run, given, places)
     assert "refused" not in before, before
-    after = seen(chapter, effect.run, given | {name: effect.value}, places)
+    changed = effect.value if isinstance(effect.value, dict) else {name: effect.value}
+    after = seen(chapter, effect.run, given | changed, places)
     if "refused" in after:
         said = name == "strict" or name in after["refused"] or str(effect.value) in after["refused"]
         assert said, f"refused, and no word of it: {after['refused']}"

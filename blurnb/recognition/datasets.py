@@ -17,6 +17,8 @@ from blurnb.recognition.decoding import UnreadableImage
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
 
 NAMES = ("scenes", *readers.READERS)
+NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
+NO_SPLIT = ("foolbox20", "imagenet-sample", "folder")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
 

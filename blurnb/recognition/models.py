@@ -155,6 +155,11 @@ def small_input(network: nn.Module) -> str:
     return next((part.small_input for part in network.modules() if hasattr(part, "small_input")), "")
 
 
+def takes_small_input(name: str) -> bool:
+    """Whether `small_input` means anything to a network of that name."""
+    return hasattr(families.homes().get(name), "DenseVGG")
+
+
 def activations(network: Network) -> dict[str, nn.Module]:
     """The modules whose outputs are the network's hidden activations, shallow to deep, by the name of their layer.
 

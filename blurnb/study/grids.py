@@ -9,17 +9,16 @@ from typing import Any
 
 from blurnb import provenance
 from blurnb.errors import UserError
+from blurnb.study.values import spelled
 
 Grid = dict[str, list]
 
 
 def values(name: str, text: str) -> list:
     """What `name` takes, one value for each run: ``vgg16,resnet50`` is two; ``[sharp,D8]`` is one, a list."""
-    import yaml
-
     try:
-        found = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
+        found = spelled(f"[{text}]")
+    except ValueError:
         found = [{}]
     if not found or any(value is None or isinstance(value, Mapping) for value in found):
         raise UserError(
@@ -31,14 +30,12 @@ def values(name: str, text: str) -> list:
 
 def read(path: str | Path) -> Grid | list[dict]:
     """A grid (a mapping: a list is one run for each entry) or a list of parameter sets (mappings) from a YAML file."""
-    import yaml
-
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        found = spelled(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())[:120]})") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not YAML ({error})") from error
     if isinstance(found, list) and found and all(isinstance(one, dict) and one for one in found):
         return found
     if not isinstance(found, dict) or not found:

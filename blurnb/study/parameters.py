@@ -3,86 +3,27 @@
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StrictInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
 from blurnb import files, labels
 from blurnb.errors import UserError, nearest, shown
 from blurnb.optics import transforms
-from blurnb.recognition import datasets, models
+from blurnb.recognition import datasets, models, scenes
 from blurnb.study import profiles, recipes
 from blurnb.study.protocol import Protocol
+from blurnb.study.values import Some, Text, WholeNumbers, is_file, listed, one_of, where, whole_numbers
 
 SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
 """Weights that are known by name: the sharp network of a block of `profiles.toml`."""
 WEIGHTS = ("imagenet", "none", "hed", *SCENES)
+NATIVE = {"scenes": scenes.SIDE, "tiny-imagenet": 64}
+"""Data sets of small images, by their side in pixels; all others are photographs."""
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
-
-# -- what a value may be, as notebooks and papermill give it
-
-
-def listed(value: Any) -> Any:
-    """papermill's -p gives one text or number where a list is meant: "sharp,D8" or 256."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, list | tuple):
-        return [_text(part) if isinstance(part, int) else part for part in value]
-    return [_text(value)] if isinstance(value, int | float) else value
-
-
-def whole_numbers(value: Any) -> Any:
-    """As `listed`, for whole numbers: "64,3" or 64."""
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}( *, *[0-9]{1,18})*", value.strip(" ,")):
-        return [int(part) for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _text(number: float) -> Any:
-    try:
-        return str(number)
-    except ValueError:  # Python refuses to print so many digits; the type refuses what is no text
-        return number
-
-
-def distinct(value: tuple) -> tuple:
-    """Each entry once, in the order in which they come."""
-    return tuple(dict.fromkeys(value))
-
-
-def one_of(*words: str, unless: Callable[[str], bool] = lambda word: False) -> AfterValidator:
-    """The validator of a text that is one of `words`, or for which `unless` holds."""
-
-    def known(word: str) -> str:
-        if word not in words and not unless(word):
-            meant = nearest(word[:80], words) or "; known: " + ", ".join(words[:12])
-            raise ValueError(f"{shown(word)} is unknown{meant}")
-        return word
-
-    return AfterValidator(known)
-
-
-def where(holds: Callable[[Any], object], words: str = "") -> AfterValidator:
-    """The validator of a value for which `holds`, which may raise an error of its own; else `words` say what to do."""
-
-    def checked(value: Any) -> Any:
-        if not holds(value):
-            raise ValueError(words)
-        return value
-
-    return AfterValidator(checked)
-
-
-def is_file(name: str) -> bool:
-    """Whether there is such a file, whatever was given."""
-    try:
-        return Path(name).expanduser().is_file()
-    except (OSError, RuntimeError):  # a name too long, a folder that may not be entered, the home of nobody
-        return False
 
 
 def parts(mix: str) -> str | list[str]:
@@ -90,13 +31,9 @@ def parts(mix: str) -> str | list[str]:
     return mix.split("+") if "+" in mix else mix
 
 
-Item = TypeVar("Item")
-Listed = Annotated[tuple[Item, ...], BeforeValidator(listed), AfterValidator(distinct)]
-Some = Annotated[Listed[Item], Field(min_length=1)]
-WholeNumbers = Annotated[tuple[Annotated[Item, Strict()], ...], BeforeValidator(whole_numbers)]
-Blurs = Some[Annotated[str, AfterValidator(lambda label: labels.parse(label).label)]]
-Mixes = Some[Annotated[str, where(lambda mix: transforms.parse_mix(parts(mix)))]]
-Scales = Some[Annotated[str, where(lambda scale: scale == "native" or labels.sides(scale))]]
+Blurs = Some[Annotated[Text, AfterValidator(lambda label: labels.parse(label).label)]]
+Mixes = Some[Annotated[Text, where(lambda mix: transforms.parse_mix(parts(mix)))]]
+Scales = Some[Annotated[Text, AfterValidator(lambda s: s if s == "native" else "+".join(map(str, labels.sides(s))))]]
 Rounding = Literal["none", "8-bit", "8-bit blur"]
 
 
@@ -134,6 +71,21 @@ class Pair(BaseModel):
     n_images: Annotated[StrictInt, where(lambda count: count >= 0, "use 0 for all images")]
     frame: recipes.Frame = labels.FRAME
     scales: Scales
+
+    @model_validator(mode="after")
+    def _whose_weights(self):
+        own = profiles.block(SCENES[self.weights])["pairs"][0]["network"] if self.weights in SCENES else self.network
+        if own != self.network:
+            raise UserError(f"weights {self.weights!r} are those of {own}, not of {self.network}; give network {own}")
+        return self
+
+
+def is_enlarged(scales: Iterable[str], side: int) -> bool:
+    """Whether small images of that side are asked for at scales that would show a network nothing new, so that they
+    get their own side alone."""
+    given = set(scales)
+    own = "native" in given or any(max(labels.sides(scale)) > 2 * side for scale in given)
+    return own and not given <= {"native", str(side)}
 
 
 class Evaluated(BaseModel):
@@ -215,12 +167,30 @@ class Evaluated(BaseModel):
         said = {name for one in (defaults, *pairs) for name in one} - {"pairs"}
         recipes.check_names(sorted(said), [*cls.names(), *cls.unused], f"profiles.toml, [{block}]: ")
         try:
-            return cls.built(defaults, explicit)
-        except (RecursionError, OverflowError) as error:
-            why = f"too deep or too large ({type(error).__name__})"
-            raise UserError(f"parameters {', '.join(explicit)}: {why}") from None
+            checked = cls.built(defaults, explicit)
+            for name, why in checked.idle().items():
+                others = {other: value for other, value in explicit.items() if other != name}
+                if name in explicit and cls.built(defaults, others) != checked:
+                    raise UserError(f"parameter {name}={shown(explicit[name])} would change nothing: {why}")
+            return checked
         except ValidationError as error:
             raise recipes.refusal(error, {**dict(*pairs[:1]), **defaults, **explicit}, "parameter ") from None
+        except UserError:
+            raise
+        except (RecursionError, OverflowError, ValueError) as error:  # ValueError: a number of 5,000 digits
+            why = f"too deep or too large ({type(error).__name__})"
+            raise UserError(f"parameters {', '.join(explicit)}: {why}") from None
+
+    def idle(self) -> dict[str, str]:
+        """What nothing listens to among these parameters, each with why: to give it is a mistake."""
+        sets, found = list(dict.fromkeys(pair.dataset for pair in self.pairs)), {}
+        if set(sets) <= set(datasets.NO_FOLDER):
+            found["data_root"] = f"{' and '.join(sets)} need no folder"
+        if not any(models.takes_small_input(pair.network) for pair in self.pairs):
+            found["small_input"] = "among the networks is no VGG whose window can be larger than an image"
+        if all(is_enlarged(pair.scales, NATIVE.get(pair.dataset, 10**9)) for pair in self.pairs):
+            found["scales"] = f"{sets[0]} has small images of {NATIVE[sets[0]]} pixels, shown at twice that at most"
+        return found
 
     @classmethod
     def names(cls) -> list[str]:
@@ -316,6 +286,24 @@ class Trained(Evaluated):
         return [(mix, first) for mix in self.mixes] + [
             (mix, seed) for seed in others for mix in ("sharp", "mix") if mix in self.mixes
         ]
+
+    def learning(self) -> list[Pair]:
+        """The pairs whose networks are trained."""
+        return list(self.pairs)
+
+    def idle(self) -> dict[str, str]:
+        found, pairs, trainings = super().idle(), self.learning(), self.trainings()
+        if not pairs:
+            own = [name for name in Trained.model_fields if name not in Evaluated.model_fields]
+            return found | dict.fromkeys(own, "no network is trained")
+        if not self.base_epochs:
+            found |= dict.fromkeys(("base_learning_rate", "base_frozen"), "base_epochs is 0")
+        if not any(pair.dataset in NATIVE for pair in pairs):
+            found["max_shift"] = "photographs are cropped, not shifted"
+        for name, used in (("mixes", {one[0] for one in trainings}), ("train_seeds", {one[1] for one in trainings})):
+            if surplus := [one for one in getattr(self, name) if one not in used]:
+                found[name] = f"nothing is trained with {surplus[0]}"
+        return found
 
     def recipe(self, pair: Pair | None = None, *, base: bool = False, **changed) -> recipes.Recipe:
         """How a network is trained on a pair's images (by default the only pair's), but for what is `changed`.

@@ -8,12 +8,12 @@ from typing import NamedTuple, Self
 
 import pandas as pd
 
-from blurnb import intervals, labels, provenance, records
+from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets
 from blurnb.study import measures
 from blurnb.study.answers import Computing
-from blurnb.study.parameters import Evaluated, Pair
+from blurnb.study.parameters import Evaluated, Pair, is_enlarged
 from blurnb.study.protocol import Protocol
 
 WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
@@ -150,9 +150,8 @@ def scales_for(images, scales: Iterable[str]) -> tuple[str, ...]:
     meant: enlarging a 64-pixel image to 512 shows a network nothing new."""
     scales = tuple(scales)
     if images.native_side:
-        native = (str(images.native_side),)
-        small = [s for s in scales if s != "native" and max(labels.sides(s)) <= 2 * images.native_side]
-        return native if "native" in scales or len(small) < len(scales) else scales
+        own = "native" in scales or is_enlarged(scales, images.native_side)
+        return (str(images.native_side),) if own else scales
     if "native" in scales:
         raise UserError(
             f"scale 'native' means nothing for {images.name}, whose photographs differ in size; give a side"

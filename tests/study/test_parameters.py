@@ -220,7 +220,7 @@ def test_a_single_seed_is_a_list_of_one():
         ("rq1", {"device": "cpu:\u00b2"}, "device='cpu:\u00b2'"),
         ("rq1", {"device": "cuda:99999999"}, "device="),
         ("rq1", {"seed": 10**5000}, "seed=a int too large to print"),
-        ("rq1", {"scales": 10**5000}, "scales="),
+        ("rq1", {"scales": 10**5000}, "parameters scales, profile: too"),
         ("rq1", {"profile": 10**5000}, "is unknown"),
         ("rq1", {3: 4}, "parameter 3 is unknown"),
     ],
@@ -292,7 +292,9 @@ def test_a_recipe_says_what_the_parameters_say():
     given |= {"border": "circular", "frame": 128, "precision": "float32", "learning_rate": 0.02}
     found = validate("rq2", {**given, "train_batch": 16}).recipe(mix="D8+G4", epochs=3, seed=7)
     assert found == recipes.Recipe(**given, batch=16, mix=["D8", "G4"], epochs=3, seed=7)
-    own = validate("rq5", {"crop_width": 64, "backbone_share": 0.5}).recipe(mix="sharp", scale=64, start="further")
+    photographs = {"dataset": "voc2012", "network": "vgg16", "weights": "imagenet"}
+    pixels = validate("rq5", {**photographs, "crop_width": 64, "backbone_share": 0.5})
+    own = pixels.recipe(mix="sharp", scale=64, start="further")
     assert isinstance(own, recipes.SegmentationRecipe)
     assert (own.crop_width, own.backbone_share, own.scale, own.start) == (64, 0.5, 64, "further")
 
@@ -434,3 +436,82 @@ def test_chapters_are_found_by_what_lies_in_their_folder():
     for name, module in chapters.names().items():
         assert chapters.found(name) is chapters.found(module)
         assert chapters.found(name).Parameters.experiment == name
+
+
+PHOTOGRAPHS = {"dataset": "imagenet", "network": "vgg16", "weights": "imagenet", "scales": "256"}
+MAPS = {"dataset": "voc2012", "network": "vgg16", "weights": "imagenet", "scales": "256"}
+AS_IS = {"dataset": "scenes", "network": "vgg_mini", "weights": "scenes", "scales": "native", "trained": "as-is"}
+GUEST = {"network": "nets:build", "dataset": "folder", "data_root": "x"}
+
+
+@pytest.mark.parametrize(
+    "chapter, given, name, value",
+    [
+        ("rq1", {"dataset": "scenes"}, "data_root", "/nonexistent"),
+        ("rq1", {}, "data_root", "/nonexistent"),  # scenes and photographs of a package
+        ("rq5", {}, "data_root", "/nonexistent"),
+        ("card", {}, "data_root", "/nonexistent"),
+        ("rq1", {"network": "efficientnet_lite0", "dataset": "foolbox20"}, "small_input", "zero-pad"),
+        ("rq1", {"network": "resnet18", "dataset": "foolbox20"}, "small_input", "upsample"),
+        ("rq5", {}, "small_input", "zero-pad"),
+        ("card", GUEST, "small_input", "zero-pad"),
+        ("card", GUEST, "weights", "none"),
+        ("rq1", {"dataset": "scenes"}, "scales", "512"),
+        ("rq1", {"dataset": "scenes"}, "scales", "96,512"),
+        ("rq1", {"dataset": "scenes"}, "scales", "native,128"),
+        ("rq1", {}, "dose_scales", "512"),
+        ("rq5", {}, "scales", "256"),
+        ("rq2", {"base_epochs": 0}, "base_learning_rate", 0.5),
+        ("rq2", {"base_epochs": 0}, "base_frozen", 1),
+        ("rq2", PHOTOGRAPHS, "max_shift", 3),
+        ("rq2", {"mixes": "D8"}, "train_seeds", "0,1"),
+        ("rq2", {"mixes": "D8"}, "layer_blurs", "G8"),
+        ("rq2", {"mixes": "D8"}, "layer_images", 9),
+        ("rq2", {"mixes": "sharp"}, "frozen", 1),
+        ("rq3", {"mixes": "sharp"}, "train_scales", "96,128,160"),
+        ("rq3", {"scales": "96"}, "train_scales", "128"),
+        ("rq4", {}, "mixes", "sharp,D8"),
+        ("rq4", {}, "train_seeds", "0,1"),
+        ("rq4", {}, "photograph_methods", "tv"),
+        ("rq4", {"methods": "wiener"}, "wrong_kernels", "tv"),
+        ("rq4", PHOTOGRAPHS, "methods", "tv"),
+        ("rq4", PHOTOGRAPHS, "tuning_images", 3),
+        ("rq4", AS_IS, "mixes", "sharp"),
+        ("rq4", AS_IS, "epochs", 7),
+        ("rq4", AS_IS, "wrong_kernels", "krishnan_fergus"),
+        ("rq4", AS_IS | {"tuning_images": 0}, "train_images", 7),
+        ("rq5", {}, "crop_width", 64),
+        ("rq5", {"features": "frozen"}, "backbone_share", 0.5),
+        ("rq5", MAPS, "max_shift", 3),
+        ("rq5", MAPS, "base_frozen", 1),
+    ],
+)
+def test_what_would_change_nothing_is_refused(chapter, given, name, value):
+    assert validate(chapter, given)
+    with pytest.raises(UserError) as caught:
+        validate(chapter, {**given, name: value})
+    assert name in str(caught.value)
+    assert "would change nothing: " in str(caught.value) or "is unknown" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "chapter, given",
+    [
+        ("rq1", {"data_root": "", "small_input": "adaptive"}),  # what it is anyway
+        ("rq1", {"dataset": "scenes,imagenet", "data_root": "x", "scales": "512"}),
+        ("rq1", {"dataset": "scenes", "network": "vgg16", "weights": "none", "small_input": "zero-pad"}),
+        ("rq1", {"dataset": "scenes", "scales": "96,128,96+128"}),
+        ("rq4", {"mixes": "mix", "wrong_kernels": "wiener"}),
+        ("rq4", AS_IS | {"tuning_images": 2, "train_images": 7}),
+        ("rq5", MAPS | {"small_input": "zero-pad", "crop_width": 64, "data_root": "x"}),
+        ("card", GUEST | {"weights": "imagenet", "mean": 0.5}),
+    ],
+)
+def test_what_changes_something_is_not_refused(chapter, given):
+    assert validate(chapter, given)
+
+
+def test_weights_of_our_own_training_are_of_its_network():
+    with pytest.raises(UserError, match="weights 'scenes' are those of vgg_mini, not of vgg16"):
+        validate("rq1", {"dataset": "scenes", "network": "vgg16", "weights": "scenes"})

@@ -57,7 +57,8 @@ def test_a_pair_brings_the_columns_that_its_rows_share(tmp_path):
 
 def test_what_is_the_users_own_is_called_by_its_name_alone(tmp_path):
     (tmp_path / "net.safetensors").touch()
-    given = parameters(tmp_path, weights=str(tmp_path / "net.safetensors"), data_root=str(tmp_path / "my photos, x"))
+    given = parameters(tmp_path, weights=str(tmp_path / "net.safetensors"))
+    given = given.model_copy(update={"data_root": str(tmp_path / "my photos, x")})
     opened = runs.opened(given, "rq1", given.pairs[0], planted.images(3, 64, name="folder"))
     assert opened.columns["weights"] == "own"
     assert opened.columns["folder"] == "my photos, x"

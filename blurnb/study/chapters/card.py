@@ -1,38 +1,30 @@
 """How robust is one network, anybody's: its answers to one's own photographs, from which a card is drawn."""
 
 from collections import Counter
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, models
-from blurnb.study import classification, comparison, measures, parameters, treatments
+from blurnb.study import classification, comparison, measures, parameters, treatments, values
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
 
 
 def _is_custom(network: str) -> bool:
     """Whether it is no name but a place; what is there, and whether it loads, is seen later."""
-    return ":" in network or parameters.is_file(network)
+    return ":" in network or values.is_file(network)
 
 
 class Pair(parameters.Pair):
     """`network` is a name, a TorchScript or torch.export file, or module:function; `dataset` "auto" is imagenet where
     every class folder is a WordNet id, else folder; an n_images beyond the set means all."""
 
-    dataset: Annotated[str, parameters.one_of("auto", *datasets.NAMES)]
-    network: Annotated[str, parameters.one_of(*models.names(), unless=_is_custom)]
-
-
-def _written(value: Any) -> Any:
-    """papermill's -p makes a number of 0.5."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-_Written = Annotated[str, BeforeValidator(_written)]
+    dataset: Annotated[str, values.one_of("auto", *datasets.NAMES)]
+    network: Annotated[str, values.one_of(*models.names(), unless=_is_custom)]
 
 
 class Parameters(parameters.Evaluated):
@@ -44,16 +36,20 @@ class Parameters(parameters.Evaluated):
     pairs: tuple[Pair, ...]
     blurs: Annotated[
         parameters.Blurs,
-        AfterValidator(lambda blurs: parameters.distinct(("sharp", *blurs))),
-        parameters.where(lambda blurs: len(blurs) > 1, "give at least one blur beside sharp"),
+        AfterValidator(lambda blurs: values.distinct(("sharp", *blurs))),
+        values.where(lambda blurs: len(blurs) > 1, "give at least one blur beside sharp"),
     ]
-    mean: _Written = ""
-    std: _Written = ""
+    mean: values.Text = ""
+    std: values.Text = ""
     focal_length_mm: float = Field(50, gt=0, le=1e5)
     f_number: float = Field(1.8, gt=0, le=1e4)
     focus_distance_m: float = Field(1.0, gt=0, le=1e9)
     sensor_height_mm: float = Field(24, gt=0, le=1e4)
     exposure_s: float = Field(0.02, gt=0, le=1e5)
+
+    def idle(self) -> dict[str, str]:
+        own = self.pair.network in models.names()
+        return super().idle() | ({} if own else {"weights": "a network that is a file or a function has its own"})
 
 
 TRAINING = "as given"

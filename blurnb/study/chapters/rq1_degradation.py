@@ -43,6 +43,12 @@ class Parameters(parameters.Evaluated):
     dose_blurs: parameters.Blurs
     dose_scales: parameters.Scales
 
+    def idle(self) -> dict[str, str]:
+        found, side = super().idle(), parameters.NATIVE.get(self.pairs[0].dataset)
+        if side and parameters.is_enlarged(self.dose_scales, side):
+            found["dose_scales"] = f"the small images of {self.pairs[0].dataset} are shown at {2 * side} pixels at most"
+        return found
+
 
 def run(parameters: Parameters) -> Run:
     """Evaluate every pair of data set and network; writes ``<output_dir>/rq1.csv`` and its manifests."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from blurnb import labels
 from blurnb.recognition import datasets
-from blurnb.study import networks, parameters, recipes, similarity, specimens, stores
+from blurnb.study import networks, parameters, recipes, similarity, specimens, stores, values
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
 
@@ -20,7 +20,13 @@ class Parameters(parameters.Trained):
 
     layer_blurs: parameters.Blurs
     layer_images: int = Field(256, ge=8)
-    frozen: parameters.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
+    frozen: values.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
+
+    def idle(self) -> dict[str, str]:
+        found, asked = super().idle(), {"sharp", "mix"} & set(self.mixes)
+        if not asked:
+            found |= dict.fromkeys(("layer_blurs", "layer_images"), "layers are compared of sharp and mix alone")
+        return found if "mix" in asked else found | {"frozen": "blocks are kept while the mix is learnt"}
 
 
 def run(parameters: Parameters) -> Run:

@@ -9,7 +9,7 @@ from blurnb import labels, provenance
 from blurnb.errors import UserError
 from blurnb.optics import resampling
 from blurnb.recognition import models
-from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing
+from blurnb.study import measures, networks, parameters, similarity, specimens, stores, timing, values
 from blurnb.study.classification import probabilities
 from blurnb.study.comparison import Comparison, Trained
 from blurnb.study.runs import Opened, Recorder, Run
@@ -21,16 +21,25 @@ class Parameters(parameters.Trained):
 
     experiment: ClassVar[str] = "rq3"
 
-    train_scales: parameters.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
+    train_scales: values.WholeNumbers[Annotated[int, Field(ge=labels.SMALLEST_SIDE, le=labels.LARGEST_SIDE)]] = ()
+
+    @property
+    def averaged(self) -> set[int]:
+        """The sides that some scale averages."""
+        return {side for scale in self.pair.scales if "+" in scale for side in labels.sides(scale)}
 
     @model_validator(mode="after")
     def _averaged(self):
-        scales = self.pair.scales
-        sides = {side for scale in scales if "+" in scale for side in labels.sides(scale)}
-        missing = sorted(sides - set(self.train_scales)) if self.train_scales else []
+        missing = sorted(self.averaged - set(self.train_scales)) if self.train_scales else []
         if missing:
+            scales = self.pair.scales
             raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={scales} average")
         return self
+
+    def idle(self) -> dict[str, str]:
+        surplus = set(self.train_scales) - (self.averaged if "mix" in self.mixes else set())
+        why = f"no average of a mix network in scales={','.join(self.pair.scales)} has {min(surplus, default=0)}"
+        return super().idle() | ({"train_scales": why} if surplus else {})
 
 
 REPEATS = 9

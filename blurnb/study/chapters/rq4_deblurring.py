@@ -13,14 +13,12 @@ from blurnb import files, intervals, labels
 from blurnb.errors import shown
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
-from blurnb.study import comparison, measures, networks, parameters, runs, specimens, stores, timing, treatments
+from blurnb.study import comparison, measures, networks, parameters, runs, specimens, stores, timing, treatments, values
 from blurnb.study.classification import Classification, probabilities
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.treatments import Condition, Treatment
 
-SMALL = ("scenes", "tiny-imagenet")
-"""Data sets of small images; all others are photographs."""
-Method = Annotated[str, parameters.one_of(*deblurring.METHODS)]
+Method = Annotated[str, values.one_of(*deblurring.METHODS)]
 
 
 class Capture(NamedTuple):
@@ -46,12 +44,12 @@ class Pair(parameters.Pair):
     on sharp. Wrong kernels are for pairs with a mix network, which needs no kernel to be compared with.
     """
 
-    trained: Annotated[str, parameters.one_of("rq2", "as-is")]
-    methods: parameters.Listed[str]
-    wrong_kernels: parameters.Listed[str]
+    trained: Annotated[str, values.one_of("rq2", "as-is")]
+    methods: values.Listed[str]
+    wrong_kernels: values.Listed[str]
 
 
-_UNROUNDED = parameters.where(
+_UNROUNDED = values.where(
     lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
 )
 
@@ -68,18 +66,38 @@ class Parameters(parameters.Trained):
 
     pairs: tuple[Pair, ...]
     rounding: Annotated[parameters.Rounding, _UNROUNDED] = "none"
-    methods: parameters.Some[Method]
-    photograph_methods: parameters.Some[Method]
-    wrong_kernels: parameters.Listed[Method] = ()
-    captures: parameters.Some[Annotated[Capture, BeforeValidator(_capture)]]
+    methods: values.Some[Method]
+    photograph_methods: values.Some[Method]
+    wrong_kernels: values.Listed[Method] = ()
+    captures: values.Some[Annotated[Capture, BeforeValidator(_capture)]]
     tuning_images: int = Field(8, ge=0, le=1000)
     repeats: int = Field(7, ge=1, le=1000)
 
     @classmethod
     def completed(cls, pair: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
         """The pair with the methods for its images, and with wrong kernels where it has a mix network."""
-        methods = shared["methods" if pair["dataset"] in SMALL else "photograph_methods"]
+        methods = shared["methods" if pair["dataset"] in parameters.NATIVE else "photograph_methods"]
         return pair | {"methods": methods, "wrong_kernels": shared["wrong_kernels"] if pair["trained"] == "rq2" else ()}
+
+    def trainings(self) -> list[tuple]:
+        """(mix, seed) of the sharp network and, where it is among the mixes, of the mix network."""
+        return [(mix, self.train_seeds[0]) for mix in ("sharp", "mix") if mix == "sharp" or mix in self.mixes]
+
+    def learning(self) -> list[parameters.Pair]:
+        return [pair for pair in self.pairs if pair.trained == "rq2"]
+
+    def idle(self) -> dict[str, str]:
+        found, sets = super().idle(), {pair.dataset for pair in self.pairs}
+        if not sets & set(parameters.NATIVE):
+            found |= dict.fromkeys(("methods", "tuning_images"), "there are no small images")
+        elif sets <= set(parameters.NATIVE):
+            found["photograph_methods"] = "there are no photographs"
+            if self.tuning_images:
+                found.pop("train_images", None)  # the weights of the methods are tuned on them
+        known = {method for pair in self.learning() for method in pair.methods}
+        if surplus := [method for method in self.wrong_kernels if method not in known]:
+            found["wrong_kernels"] = f"{surplus[0]} is none of the methods of a pair with a mix network"
+        return found
 
 
 FIRST_KEPT_OUT = 900
@@ -130,9 +148,7 @@ def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
 def _asked(opened: Opened, parameters: Parameters) -> dict[str, tuple]:
     """The networks of a pair by training, each with what is known of its weights."""
     if opened.pair.trained == "rq2":
-        first = parameters.train_seeds[0]
-        wanted = [mix for mix in ("sharp", "mix") if mix == "sharp" or mix in parameters.mixes]
-        return {mix: networks.tuned(opened.pair, parameters, mix, first) for mix in wanted}
+        return {mix: networks.tuned(opened.pair, parameters, mix, seed) for mix, seed in parameters.trainings()}
     return {"sharp": networks.ready(opened, parameters)}
 
 

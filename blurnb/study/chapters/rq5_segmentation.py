@@ -19,6 +19,7 @@ from blurnb.study import (
     segmenting,
     specimens,
     treatments,
+    values,
 )
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
@@ -29,7 +30,7 @@ from blurnb.study.treatments import Condition, Treatment
 class Pair(parameters.Pair):
     """A set of labelled pixels with the backbone below its head, and one scale."""
 
-    dataset: Annotated[str, parameters.one_of(*label_maps.NAMES)]
+    dataset: Annotated[str, values.one_of(*label_maps.NAMES)]
 
 
 class Parameters(parameters.Trained):
@@ -49,7 +50,7 @@ class Parameters(parameters.Trained):
     view: Literal["dense"] = "dense"
     small_input: Literal["adaptive", "zero-pad"] = "adaptive"  # an enlarged image would be labelled at another place
     mixes: parameters.Mixes = ("sharp", "mix")
-    features: parameters.Some[Annotated[str, parameters.one_of("trained", "frozen")]] = ("trained", "frozen")
+    features: values.Some[Annotated[str, values.one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
     crop_width: recipes.CropWidth = 336
@@ -65,6 +66,14 @@ class Parameters(parameters.Trained):
             for feature in self.features
             for mix in self.mixes
         ]
+
+    def idle(self) -> dict[str, str]:
+        found = super().idle()
+        if self.pair.dataset in parameters.NATIVE:
+            found["crop_width"] = "small images are learnt whole"
+        if "trained" not in self.features:
+            found["backbone_share"] = "no backbone is trained"
+        return found
 
     def recipe(self, pair: parameters.Pair | None = None, **changed) -> recipes.Recipe:
         """As for every chapter that trains, with what a head takes beside; `scale` is the side it is trained at."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -38,6 +39,13 @@ def is_sealed(notes: Mapping) -> bool:
 def versions(*modules: ModuleType) -> dict[str, int]:
     """{module: its VERSION}, for what is hashed: a change of any of them makes new numbers."""
     return {module.__name__.removeprefix("blurnb."): module.VERSION for module in modules}
+
+
+def all_versions() -> dict[str, int]:
+    """{file of the package: its VERSION}, of all that have one; nothing is imported."""
+    here, stated = Path(__file__).parent, re.compile(r"^VERSION = (\d+)$", re.MULTILINE)
+    found = {one: stated.search(one.read_text()) for one in here.rglob("*.py")}
+    return {str(one.relative_to(here)): int(version[1]) for one, version in found.items() if version}
 
 
 def manifest(decided: Mapping, **circumstances) -> dict:

@@ -134,7 +134,8 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         what = ", ".join(str(one[c]) for c in ("experiment", "network", "scale", "blur", "metric") if one[c])
         raise UserError(
             f"two different values for one record ({what}, run {one['run_id']}: {b:g} of {other['n']}, {a:g} of "
-            f"{one['n']}); they cannot both be true, remove the wrong file"
+            f"{one['n']}); delete the {one['experiment']}.csv with the wrong one and the .json beside it and run again "
+            "(finished answers are kept), or choose another output_dir"
         )
 
 

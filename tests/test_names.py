@@ -67,9 +67,9 @@ def answered(planted, monkeypatch, tmp_path):
     monkeypatch.setitem(vgg_mini.NETWORKS, "vgg_mini", vgg_mini.NETWORKS["vgg_mini"]._replace(build=_built))
     families.find.cache_clear()
 
-    def run(chapter: str, name: str):
+    def run(chapter: str, name: str, other: str = "another"):
         module = chapters.found(chapter)
-        classes = (name, "another" if name != "another" else "a third")
+        classes = (name, other if name != other else "a third")
         monkeypatch.setattr(datasets, "load", lambda *_, **__: replace(images, classes=classes))
         monkeypatch.setattr(label_maps, "load", lambda *_, **__: replace(maps, classes=classes))
         monkeypatch.setattr(runs, "folder_name", lambda root: name)
@@ -183,6 +183,17 @@ def test_rq1_tells_classes_by_any_name(answered, name):
     harmless(accuracy.by_blur(back))
     if name == FORK:
         assert figures.segmentation.most_affected(back)
+
+
+@pytest.mark.parametrize("chapter", ["rq1", "rq5"])
+@pytest.mark.parametrize("names", [("b vs c", "b v c"), ("cat vs", "vs dog"), ("a vs sharp image", "a")], ids=str)
+def test_names_that_look_like_comparisons_are_two_classes(answered, chapter, names):
+    back, _ = answered(chapter, *names)
+    of_classes = back[(back["part_kind"] == "class").to_numpy()]
+    assert set(of_classes["part"]) == set(names)
+    counts = of_classes.groupby("part").size()
+    assert counts[names[0]] == counts[names[1]]
+    assert set(segmentation.class_table(back)["class"] if chapter == "rq1" else counts.index) == set(names)
 
 
 @hypothesis.settings(some, max_examples=6)

@@ -224,7 +224,7 @@ def test_an_unknown_metric_is_refused(tmp_path):
 
 def test_two_values_for_one_key_are_refused(written):
     before = written.read_bytes()
-    with pytest.raises(UserError, match="two different values"):
+    with pytest.raises(UserError, match=r"two different values.*delete the rq1\.csv.*or choose another output_dir$"):
         records.write(written, [rows(1)[0] | {"value": 0.9}], {"run": NOTES})
     assert written.read_bytes() == before
 

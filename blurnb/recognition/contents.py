@@ -1,7 +1,6 @@
 """What files hold, by digest: read once, and known again by their size and times until one of these moves."""
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -9,7 +8,7 @@ import sys
 import sysconfig
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from modulefinder import ModuleFinder
@@ -25,7 +24,6 @@ from blurnb.errors import UserError
 SETTLED = 2 * 10**9
 """Nanoseconds for which a file must have been left alone: within one tick of a clock its times do not tell a change."""
 BATCH = 64  # files that a thread reads at a time; handing over one takes longer than reading it
-_blake = functools.partial(hashlib.blake2b, digest_size=16)
 
 
 class Files(NamedTuple):
@@ -33,10 +31,6 @@ class Files(NamedTuple):
 
     base: Path
     each: Sequence[tuple[Path, ...]]
-
-    def at(self, chosen: Iterable[int]) -> "Files":
-        """Those of the images at `chosen`."""
-        return Files(self.base, [self.each[i] for i in chosen])
 
     def digests(self) -> tuple[str, ...]:
         """The `digest` of each image's files, one after the other."""
@@ -48,7 +42,7 @@ def digest(path: str | Path) -> str:
     """32 hex digits of the bytes in a file, or "unreadable"."""
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, _blake).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
     except OSError:
         return "unreadable"
 
@@ -113,7 +107,7 @@ def of_program(source: str) -> dict[str, str]:
         return found | {"file": digest(file)}
     installed = "site-packages", "dist-packages", sysconfig.get_path("stdlib")
     finder = ModuleFinder([os.getcwd(), *(place for place in sys.path if not any(one in place for one in installed))])
-    with contextlib.suppress(ImportError, SyntaxError):
+    with contextlib.suppress(ImportError, SyntaxError, ValueError):
         finder.import_hook(source.rpartition(":")[0])
     for name in {name.partition(".")[0] for name in (source.rpartition(":")[0], *finder.badmodules)}:
         with contextlib.suppress(metadata.PackageNotFoundError, ValueError):

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -118,14 +118,7 @@ class _Exported(nn.Module):
 
 
 def load(
-    source: str,
-    weights: str = "none",
-    class_count: int = 0,
-    *,
-    mean: str = "",
-    std: str = "",
-    sides: Iterable[int] = (),
-    **given: str,
+    source: str, weights: str = "none", class_count: int = 0, *, mean: str = "", std: str = "", sides=(), **given: str
 ) -> models.Network:
     """The network that `source` names, in evaluation mode.
 
@@ -142,7 +135,7 @@ def load(
     mean, std : str
         It is given ``(x - mean) / std`` of pixels in [0, 1]: one number or three with commas, by default ImageNet's,
         or "none" for a network that normalises its input itself.
-    sides
+    sides : iterable of int
         Shorter sides in pixels of the images that it will be asked: its `identity` tells how it answers each.
     given
         What else `models.load` takes, for a name; a network of one's own has no use for it.
@@ -295,7 +288,7 @@ def _program(source: str) -> dict[str, str]:
     return found
 
 
-def _identity(network: models.Network, program: dict, sides: Iterable[int]) -> str:
+def _identity(network: models.Network, program: dict, sides) -> str:
     """Digest of the program, the weights, the normalisation and, roughly, the answers: what neither of them tells, such
     as a file that the program reads, shows in these."""
     own = getattr(network.body, "probe", ()) or (PROBE_SIDE, PROBE_SIDE)

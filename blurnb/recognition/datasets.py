@@ -99,7 +99,8 @@ def subset(dataset, indices: Sequence[int]):
     chosen = tuple(int(i) for i in indices)
     ids = tuple(dataset.ids[i] for i in chosen)
     own = {"labels": tuple(dataset.labels[i] for i in chosen)} if isinstance(dataset, Dataset) else {}
-    own |= {"files": dataset.files.at(chosen)} if dataset.files else {}
+    if dataset.files:
+        own["files"] = dataset.files._replace(each=[dataset.files.each[i] for i in chosen])
     load = partial(_load_at, dataset.load, chosen)
     return replace(dataset, ids=ids, load=load, listed=fingerprint(dataset.listed, ids), **own)
 

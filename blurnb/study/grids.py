@@ -1,14 +1,19 @@
 """Parameter sets: from `-p network=vgg16,resnet50` and files to one dict a run, checked before anything starts."""
 
+import contextlib
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from blurnb import provenance
 from blurnb.errors import UserError
+from blurnb.recognition import contents
+from blurnb.study import runs
 from blurnb.study.values import spelled
 
 Grid = dict[str, list]
@@ -56,21 +61,35 @@ def sets(grid: Mapping[str, Sequence], base: Sequence[Mapping[str, Any]] = ({},)
 def plan(question: str, notebook: str, given: Sequence[Mapping[str, Any]]) -> dict[str, dict]:
     """Address -> parameters of every distinct set, all of them checked.
 
-    The address is that of the checked parameters, of the notebook's code and of weights that are files, so that a
-    rerun finds what it finished and nothing else. Raises UserError for the first set that the chapter refuses.
+    The address is that of the checked parameters and the notebook's code, of what the weights, networks and images that
+    they name hold, as far as they are on this machine, and of the package's VERSIONs: a rerun finds what it finished
+    and nothing else. Raises UserError for the first set that the chapter refuses.
     """
     from blurnb.study import chapters
 
-    found = {}
+    found, fingerprints = {}, {}
     for one in given:
         if "output_dir" in one:
             raise UserError("output_dir is where the sweep puts its records; give it as --output")
         checked = chapters.found(question).Parameters.validate(one)
         facts = {"notebook": _code(notebook), "parameters": checked.model_dump(mode="json", exclude={"output_dir"})}
-        for file in (Path(pair.weights) for pair in checked.pairs):
-            if file.is_file():
-                facts[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
+        facts |= {"versions": provenance.all_versions(), "held": []}
+        for pair in checked.pairs:
+            data = checked.data_root, checked.seed, pair.dataset, pair.n_images, getattr(checked, "train_images", None)
+            if data not in fingerprints:
+                fingerprints[data] = _fingerprints(chapters.found(question), checked, pair)
+            weights = contents.digest(os.path.expanduser(pair.weights))
+            facts["held"] += [weights, contents.of_program(pair.network), fingerprints[data]]
         found.setdefault(provenance.address(facts), dict(one))
+    return found
+
+
+def _fingerprints(chapter: ModuleType, checked, pair) -> dict[str, str]:
+    """Of a pair's images in a folder of the user's, by split; those that are not on this machine are left out."""
+    opened, found = getattr(chapter, "opened_images", runs.opened_images), {}
+    for split in ("", "train") if checked.data_root else ():
+        with contextlib.suppress(UserError, AttributeError):  # AttributeError: a chapter that does not train
+            found[split] = opened(checked, pair, split).fingerprint
     return found
 
 

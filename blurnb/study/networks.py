@@ -7,7 +7,7 @@ from blurnb.recognition import datasets, models
 from blurnb.study import finetuning
 from blurnb.study import parameters as chapter
 from blurnb.study.parameters import Evaluated, Pair, Trained
-from blurnb.study.runs import Opened
+from blurnb.study.runs import Opened, opened_images
 
 
 def ready(opened: Opened, parameters: Evaluated, class_count: int = 0) -> tuple[models.Network, dict]:
@@ -38,8 +38,7 @@ def check_classes(opened: Opened) -> None:
 
 def training_images(pair: Pair, parameters: Trained) -> datasets.Dataset:
     """The images that networks learn from: the training split of a pair's data set."""
-    root = parameters.data_root or None
-    return datasets.load(pair.dataset, root, split="train", n_images=parameters.train_images, seed=0)
+    return opened_images(parameters, pair, "train")
 
 
 def sharp(pair: Pair, parameters: Trained, seed: int) -> tuple[models.Network, dict]:

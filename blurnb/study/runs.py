@@ -132,12 +132,13 @@ def _without_paths(origin: Mapping) -> dict:
     }
 
 
-def opened_images(parameters: Evaluated, pair: Pair) -> datasets.Dataset:
-    """The images of a pair: test scenes, or the validation photographs below `data_root`."""
-    split = "test" if pair.dataset == "scenes" else "val"
-    return datasets.load(
-        pair.dataset, parameters.data_root or None, split=split, n_images=pair.n_images, seed=parameters.seed
-    )
+def opened_images(parameters: Evaluated, pair: Pair, split: str = "", load: Callable | None = None):
+    """The images of a pair, as `load` opens them: test scenes, or the validation photographs below `data_root`; with
+    the split "train" those that networks learn from."""
+    count, seed = (parameters.train_images, 0) if split == "train" else (pair.n_images, parameters.seed)
+    split = split or ("test" if pair.dataset == "scenes" else "val")
+    load = load or datasets.load
+    return load(pair.dataset, parameters.data_root or None, split=split, n_images=count, seed=seed)
 
 
 def folder_name(root: str) -> str:

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from blurnb import provenance
 from blurnb.errors import UserError
+from blurnb.recognition import decoding, families
 from blurnb.study import grids
 
 NOTEBOOK = json.dumps({"cells": [{"cell_type": "code", "source": "a = 1"}, {"cell_type": "markdown", "source": "x"}]})
@@ -80,6 +82,63 @@ def test_sets_that_mean_the_same_are_one_run_and_the_code_is_part_of_the_address
     first = grids.plan("rq1", NOTEBOOK, [GIVEN | {"weights": str(weights)}])
     weights.write_bytes(b"two")
     assert first.keys() != grids.plan("rq1", NOTEBOOK, [GIVEN | {"weights": str(weights)}]).keys()
+
+
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """A folder with photographs and a network of one's own, and a function that plans a card of them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    for split in ("train", "val"):
+        for wnid in ("n01440764", "n01443537"):
+            (tmp_path / "data" / split / wnid).mkdir(parents=True)
+            for i in range(2):
+                (tmp_path / "data" / split / wnid / f"{i}.bmp").write_bytes(b"%d" % i * 100)
+    (tmp_path / "planted_guest.py").write_text("from planted_layers import Net\n")
+    (tmp_path / "planted_layers.py").write_text("raise SystemExit\n")
+    (tmp_path / "w.pt").write_bytes(b"one")
+    card = {"profile": "smoke", "dataset": "auto", "data_root": "data", "network": "planted_guest:build"}
+    rq1 = {"profile": "smoke", "dataset": "imagenet", "data_root": "data", "network": "resnet18", "weights": "w.pt"}
+    return {"card": card, "rq1": rq1, "rq2": rq1 | {"train_images": 0}}
+
+
+BYTES = {
+    "planted_layers.py": {"card"},
+    "planted_guest.py": {"card"},
+    "w.pt": {"rq1", "rq2"},
+    "data/val/n01443537/1.bmp": {"card", "rq1", "rq2"},
+    "data/train/n01443537/1.bmp": {"rq2"},
+}
+
+
+def test_a_run_is_known_by_what_its_parameters_name_holds(named, tmp_path):
+    def addresses():
+        found = {chapter: grids.plan(chapter, NOTEBOOK, [given, given]) for chapter, given in named.items()}
+        assert all(len(plan) == 1 for plan in found.values())
+        return found
+
+    before = addresses()
+    assert addresses() == before
+    for name, chapters in BYTES.items():
+        with open(tmp_path / name, "r+b") as file:
+            file.write(b"#")
+        after = addresses()
+        assert {chapter for chapter in named if after[chapter] != before[chapter]} == chapters, name
+        before = after
+
+
+def test_a_run_is_known_by_the_versions_of_the_package(named, monkeypatch):
+    first = grids.plan("rq1", NOTEBOOK, [GIVEN])
+    told = provenance.all_versions()
+    assert told["recognition/decoding.py"] == decoding.VERSION
+    assert told["recognition/families/__init__.py"] == families.VERSION
+    monkeypatch.setattr(provenance, "all_versions", lambda: told | {"recognition/decoding.py": 99})
+    assert grids.plan("rq1", NOTEBOOK, [GIVEN]).keys() != first.keys()
+
+
+def test_images_that_another_machine_has_are_planned_for(named):
+    given = named["rq1"] | {"data_root": "elsewhere"}
+    assert grids.plan("rq1", NOTEBOOK, [given]) == grids.plan("rq1", NOTEBOOK, [given])
 
 
 def test_a_set_is_described_by_what_varies():

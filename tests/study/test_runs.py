@@ -9,6 +9,7 @@ from pathlib import Path
 
 import planted
 import pytest
+from PIL import Image
 
 from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
@@ -99,6 +100,25 @@ def test_an_error_on_the_way_leaves_no_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_repaired_image_makes_another_run_beside_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    for place, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.effect_noise((56, 48), 40 + 10 * i + place).save(tmp_path / "photos" / name / f"{i}.bmp")
+    spoilt = tmp_path / "photos" / "dog" / "1.bmp"
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(b"xx" + whole[2:])
+    given = {"dataset": "folder", "data_root": str(tmp_path / "photos"), "weights": "none", "n_images": 0}
+    given = parameters(tmp_path / "out", **given, frame=48, scales="48", blurs="sharp,D16")
+    with pytest.warns(UserWarning, match=r"skipped: .*1.bmp is not a whole image"):
+        first = rq1_degradation.run(given)
+    spoilt.write_bytes(whole)
+    second = rq1_degradation.run(given)
+    assert [set(run.rows["n"]) for run in (first, second)] == [{3}, {4}]
+    assert set(records.read(tmp_path / "out" / "rq1.csv")["run_id"]) == {*first.manifests, *second.manifests}
 
 
 def test_where_weights_lie_on_this_machine_is_left_out(tmp_path):

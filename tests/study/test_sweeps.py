@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,6 +175,27 @@ def test_every_table_that_a_run_wrote_is_gathered_and_merged(short, monkeypatch)
     sweeps._merge(Path("out"), {"0": {}, "1": {}})
     for name in TABLES:
         assert sorted(records.read(f"out/{name}.csv")["run_id"]) == [f"{name} 0", f"{name} 1"]
+
+
+def test_only_what_changed_is_run_again(short, monkeypatch):
+    worked = []
+
+    def work(client, chapter, plan, output, count):
+        worked.extend(one["weights"] for one in plan.values())
+        for address, one in plan.items():
+            sweeps._keep(output / "runs" / address, one, {"reason": "", "seconds": 1.0, "worker": "", "files": {}})
+
+    monkeypatch.setattr(sweeps, "_work", work)
+    monkeypatch.setattr(sweeps, "_client", lambda *_: nullcontext())
+    given = [GIVEN | {"weights": name} for name in ("a.pt", "b.pt")]
+    for name in ("a.pt", "b.pt"):
+        Path(name).write_bytes(b"weights")
+    sweeps.run(short, given, "out")
+    sweeps.run(short, given, "out")
+    assert worked == ["a.pt", "b.pt"]
+    Path("b.pt").write_bytes(b"Weights")
+    assert sweeps.run(short, given, "out")["state"].tolist() == ["done", "done"]
+    assert worked == ["a.pt", "b.pt", "b.pt"]
 
 
 def kept(folder: Path, state: str = "") -> None:

@@ -58,7 +58,7 @@ CAMERA = ("focal_length_mm", "f_number", "focus_distance_m", "sensor_height_mm",
 
 def run(parameters: Parameters) -> Run:
     """Evaluate the network under every blur and scale; writes ``<output_dir>/card.csv`` and its manifest."""
-    with Recorder(parameters, "card", _opened_images) as recorder:
+    with Recorder(parameters, "card", opened_images) as recorder:
         (opened,) = recorder.pairs
         network = _network(opened, parameters)
         task = Classification({TRAINING: network}, opened.protocol, recorder.computing.batch)
@@ -78,7 +78,7 @@ def run(parameters: Parameters) -> Run:
     return recorder.run
 
 
-def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
+def opened_images(parameters: Parameters, pair, split: str = "") -> datasets.Dataset:
     """Of the photographs below `data_root` so many as are asked for; "auto" is imagenet where every class folder is a
     WordNet id, else folder."""
     root = parameters.data_root or None

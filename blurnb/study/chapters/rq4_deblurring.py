@@ -112,7 +112,7 @@ def run(parameters: Parameters) -> Run:
     Images are restored once for all networks, at the size at which they were blurred, and only then brought to the
     scale. The mix network is spared wrong kernels: the claim is about the sharp one.
     """
-    with Recorder(parameters, "rq4", _opened_images) as recorder:
+    with Recorder(parameters, "rq4", opened_images) as recorder:
         for opened in recorder.pairs:
             known = _asked(opened, parameters)
             methods = _methods(opened.pair)
@@ -135,10 +135,10 @@ def run(parameters: Parameters) -> Run:
     return recorder.run
 
 
-def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
+def opened_images(parameters: Parameters, pair, split: str = "") -> datasets.Dataset:
     """The test images of a pair, without those that the weights of the methods were tuned on."""
-    if pair.dataset == "scenes":
-        return runs.opened_images(parameters, pair)
+    if pair.dataset == "scenes" or split:
+        return runs.opened_images(parameters, pair, split)
     found = runs.opened_images(parameters, pair.model_copy(update={"n_images": 0}))
     if len(found.classes) == 1000:
         found = datasets.subset(found, [i for i, label in enumerate(found.labels) if label < FIRST_KEPT_OUT])
@@ -266,7 +266,7 @@ def examples(parameters: Parameters) -> tuple[list[list[np.ndarray]], list[str],
     Columns: blurred as it is, each restoration with the true kernel, the sharp image; rounded to 8 bits, as they would
     be stored. Captions are the sharp network's answers, those of the mix network in brackets where it is asked too.
     """
-    opened = runs.to_look_at(parameters, 0, _opened_images)
+    opened = runs.to_look_at(parameters, 0, opened_images)
     images, protocol, methods = opened.images, opened.protocol, _methods(opened.pair)
     known = {training: network.eval() for training, (network, _) in _asked(opened, parameters).items()}
     weights = _weights(opened, parameters.model_copy(update={"captures": (("8-bit blur", 0.0),)}), methods)

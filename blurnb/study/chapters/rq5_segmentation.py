@@ -86,7 +86,7 @@ def run(parameters: Parameters) -> Run:
     All networks go on from one head trained on sharp images and take the same number of further steps: `sharp` and
     `mix` with the backbone trained too, as RQ2 trains whole networks, and both again with the backbone frozen.
     """
-    with Recorder(parameters, "rq5", _opened_maps) as recorder:
+    with Recorder(parameters, "rq5", opened_images) as recorder:
         (opened,) = recorder.pairs
         maps, (scale,) = opened.images, opened.scales
         known: dict[Trained, dict] = {}
@@ -122,18 +122,14 @@ def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]
             yield rival, same
 
 
-def _opened_maps(parameters: Parameters, pair, split: str = "") -> label_maps.LabelMaps:
+def opened_images(parameters: Parameters, pair, split: str = "") -> label_maps.LabelMaps:
     """The test images, or those of the training split."""
-    root = parameters.data_root or None
-    if split == "train":
-        return label_maps.load(pair.dataset, root, split="train", n_images=parameters.train_images, seed=0)
-    split = "test" if pair.dataset == "scenes" else "val"
-    return label_maps.load(pair.dataset, root, split=split, n_images=pair.n_images, seed=parameters.seed)
+    return runs.opened_images(parameters, pair, split, label_maps.load)
 
 
 def _trained_networks(opened: Opened, parameters: Parameters) -> Iterator[tuple[Trained, zoomout.Zoomout, dict]]:
     """(training, network, what is known of its weights) of each network of the chapter, trained if need be."""
-    maps = _opened_maps(parameters, opened.pair, "train")
+    maps = opened_images(parameters, opened.pair, "train")
     started: dict[int, tuple[zoomout.Zoomout, dict]] = {}
     for mix, seed, whole in parameters.trainings():
         if seed not in started:
@@ -164,7 +160,7 @@ def _recipe(opened: Opened, parameters: Parameters, **changed):
 def examples(parameters: Parameters, blur: str = "D8", count: int = 2) -> dict:
     """What a gallery shows: `classes`, `columns` (the networks' names) and `rows`, each a dict of `title`, `blur`,
     `image` (H, W, 3), `truth` and `answers` (maps, one a column); every image sharp and under `blur`."""
-    opened = runs.to_look_at(parameters, 0, _opened_maps)
+    opened = runs.to_look_at(parameters, 0, opened_images)
     maps, (scale,), first = opened.images, opened.scales, parameters.train_seeds[0]
     shown = {
         name.training: Segmenting(network, name.training, opened.protocol, scale)

@@ -130,11 +130,11 @@ def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_pat
         Image.new("RGB", (8, 8)).save(tmp_path / "val" / wnid / "x.JPEG")
     given = {"data_root": str(tmp_path), "profile": "photographs"}
     parameters = chapter.Parameters.validate(given)
-    opened = runs.to_look_at(parameters, 0, chapter._opened_images)
+    opened = runs.to_look_at(parameters, 0, chapter.opened_images)
     assert (opened.images.name, len(opened.images.classes)) == ("imagenet", 1000)
     assert len(opened.images) == 2
     plain = chapter.Parameters.validate(given | {"dataset": "folder", "data_root": str(tmp_path / "val")})
-    assert chapter._opened_images(plain, plain.pair).classes == ("n01440764", "n01443537")
+    assert chapter.opened_images(plain, plain.pair).classes == ("n01440764", "n01443537")
 
 
 def test_the_study_has_rows_of_what_was_asked_and_a_camera(smoke):

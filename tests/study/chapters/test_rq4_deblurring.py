@@ -57,11 +57,11 @@ def test_photographs_that_the_weights_were_tuned_on_are_not_judged(monkeypatch):
     monkeypatch.setattr(datasets, "load", load)
     parameters = Parameters.validate({"profile": "photographs"})
     pair = parameters.pairs[1]
-    kept = chapter._opened_images(parameters, pair.model_copy(update={"n_images": 0}))
+    kept = chapter.opened_images(parameters, pair.model_copy(update={"n_images": 0}))
     assert len(kept) == 450
     assert max(kept.labels) < chapter.FIRST_KEPT_OUT
-    assert set(chapter._opened_images(parameters, pair).ids) <= set(kept.ids)
-    assert len(chapter._opened_images(parameters, pair)) == pair.n_images
+    assert set(chapter.opened_images(parameters, pair).ids) <= set(kept.ids)
+    assert len(chapter.opened_images(parameters, pair)) == pair.n_images
 
 
 def test_epll_is_left_out_where_its_prior_is_not(monkeypatch, tmp_path, capsys):

@@ -20,7 +20,7 @@ Case = tuple[str, bytes, "np.ndarray | str"]
 """A name, the file, and its pixels (H, W, 3) in [0, 1], or words of the one line that refuses it."""
 
 WIDTH, HEIGHT = 24, 16
-UNCLEAR, RANGE, NO_IMAGE = "white is not known", "of its 16 bits", "not a whole image"
+UNCLEAR, RANGE, NO_IMAGE = "white or clear is not known", "of its 16 bits", "not a whole image"
 TURNS = (None, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
@@ -119,7 +119,7 @@ def pngs() -> Iterator[Case]:
 
 
 def tiff(samples: np.ndarray, bits: int, form: int = 1, inverted: bool = False, order: str = "<", photometric=None,
-         extra: tuple[int, ...] = (), turn: int | None = None, planes: bool = False) -> bytes:  # fmt: skip
+         extra: tuple[int, ...] = (), turn: int | None = None, planes: bool = False, more=()) -> bytes:  # fmt: skip
     """One strip, uncompressed; `form` is SampleFormat: 1 whole, 2 with a sign, 3 real."""
     height, width, bands = samples.shape
     if bits in (8, 16, 32, 64):
@@ -135,7 +135,7 @@ def tiff(samples: np.ndarray, bits: int, form: int = 1, inverted: bool = False, 
             (262, "H", (photometric,)), (273, "I", tuple(8 + size * k for k in range(bands if planes else 1))),
             (274, "H", (turn or 1,)), (277, "H", (bands,)), (278, "H", (height,)),
             (279, "I", (size,) * (bands if planes else 1)), (284, "H", (1 + planes,)),
-            *([(338, "H", extra)] if extra else []), (339, "H", (form,) * bands)]  # fmt: skip
+            *more, *([(338, "H", extra)] if extra else []), (339, "H", (form,) * bands)]  # fmt: skip
     offset = 8 + len(data)
     where = offset + 2 + 12 * len(tags) + 4
     body = struct.pack(f"{order}H", len(tags))

@@ -80,6 +80,12 @@ def test_a_disk_that_fills_up_costs_none_of_them(tmp_path, monkeypatch):
     assert (one.read_text(), other.read_text(), len(os.listdir(tmp_path))) == ("1", "2", 2)
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    (tmp_path / ".a.csv.0123456789abcdef.new").write_text("half")
+    files.write_together({tmp_path / "a.csv": "1"})
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
 def test_a_crash_between_two_renames_leaves_the_rest_where_a_reader_finds_it(tmp_path, monkeypatch):
     one, other, replace = tmp_path / "a.csv", tmp_path / "a.json", os.replace
 

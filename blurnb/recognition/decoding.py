@@ -53,7 +53,7 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
         megapixels (or $BLURNB_MEGAPIXELS), or does not say how bright its pixels are.
     """
     with opened(source) as image:
-        deep = image.mode.startswith(("I", "F")) or ";16" in str(image.tile)
+        deep = image.mode.startswith(("I", "F")) or ";16" in str(image.tile[:1])
         white = _white(image, deep)
         pixels = _rgb(ImageOps.exif_transpose(image), white, deep)
     return torch.from_numpy(pixels)
@@ -68,9 +68,10 @@ def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
     try:
         with BytesIO(source) if isinstance(source, bytes) else files.opened(source) as file:
             image = Image.open(file, formats=FORMATS)
-            width, height = image.size
-            if width * height > int(most) * 1e6:  # 64 megapixels are 0.8 GB of floats, in every worker
-                raise UserError(f"is too large ({width} x {height} pixels); make it smaller, or set BLURNB_MEGAPIXELS")
+            (width, height), tags = image.size, getattr(image, "tag_v2", {})
+            tile = tags.get(322, 0) * tags.get(323, 0)  # which is made whole for the smallest TIFF
+            if max(width * height, tile) > int(most) * 1e6:  # 64 megapixels are 0.8 GB of floats, in every worker
+                raise UserError(f"is too large ({width} x {height} pixels); make it smaller or set BLURNB_MEGAPIXELS")
             if max(width, height) > LARGEST_ASPECT * min(width, height):
                 raise UserError(f"is a strip of {width} x {height} pixels; crop it to at most {LARGEST_ASPECT}:1")
             if image.format == "PNG":  # its checksums, which reading passes over: a flipped bit would be other pixels
@@ -80,10 +81,9 @@ def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
             yield image
     except UserError as error:
         raise UnreadableImage(f"{name} {error}") from error
-    except FileNotFoundError as error:
-        raise UnreadableImage(f"{name} is gone since the folder was listed") from error
     except Exception as error:  # a damaged file can end anywhere in a decoder
-        reason = (str(error).partition(" <")[0].splitlines() or [type(error).__name__])[0]  # no address in memory
+        told = getattr(error, "strerror", None) or str(error).partition(" <")[0]  # without an address in memory
+        reason = (told.splitlines() or [type(error).__name__])[0]
         raise UnreadableImage(f"{name} is not a whole image ({reason[:120]})") from error
 
 
@@ -97,10 +97,11 @@ def _white(image: Image.Image, deep: bool) -> float:
     mode, tags = image.mode, getattr(image, "tag_v2", {})
     white = WHITE["I;16"] if (image.format, mode) == ("PPM", "I") else WHITE.get(mode)
     signed, inverted = 2 in tags.get(339, ()), deep and tags.get(262) == 0  # SampleFormat, and 0 for white: passed over
-    rescaled = mode != "P" and ";" in str(image.tile) and "transparency" in image.info  # but not the colour named clear
+    rescaled = (
+        mode != "P" and ";" in str(image.tile[:1]) and "transparency" in image.info
+    )  # but not the colour named clear
     if not white or signed or inverted or rescaled:
-        how = "signed" if signed else "inverted" if inverted else "partly transparent" if rescaled else "unscaled"
-        raise UserError(f"has {how} pixels of mode {mode}, whose white is not known; save it as 8 bit")
+        raise UserError(f"has pixels of mode {mode}, whose white or clear is not known; save it as 8 bit")
     return white
 
 

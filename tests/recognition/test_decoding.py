@@ -52,7 +52,9 @@ def test_pixels_of_which_the_file_does_not_say_what_is_white_are_refused():
     for values in (whole.astype(np.int32), (whole // 2).astype(np.int16), whole.astype(np.uint32)):
         samples = values[..., None]
         kind = 2 if values.dtype.kind == "i" else 1
-        with pytest.raises(UnreadableImage, match="pixels of mode I, whose white is not known; save it as 8 bit"):
+        with pytest.raises(
+            UnreadableImage, match="pixels of mode I, whose white or clear is not known; save it as 8 bit"
+        ):
             decode(formats.tiff(samples, values.itemsize * 8, kind))
     for camera in (1023, 4095, 16383):
         deep = Image.fromarray((whole * camera / 65535).astype(np.uint16))
@@ -211,6 +213,9 @@ def test_an_image_beyond_the_budget_is_refused_by_its_header(tmp_path, monkeypat
     (tmp_path / "a.png").write_bytes(pictures.png_of(9000, 8000))
     with pytest.raises(UnreadableImage, match=r"a.png is too large \(9000 x 8000 pixels\).*BLURNB_MEGAPIXELS"):
         decode(tmp_path / "a.png")
+    tile = [(322, "I", (60_000,)), (323, "I", (60_000,))]  # made whole, were the image a pixel
+    with pytest.raises(UnreadableImage, match="too large"):
+        decode(formats.tiff(formats.ramp(255), 8, more=tile))
     monkeypatch.undo()
     noise = saved(Image.fromarray(np.zeros((1100, 1000), np.uint8)))
     assert decode(noise).shape == (3, 1100, 1000)

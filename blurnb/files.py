@@ -48,19 +48,24 @@ def read_text(path: Path, what: str) -> str:
         raise UserError(f"cannot read {path} ({reason}); {what}") from error
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        remedy = "free some space or choose another folder (output_dir, BLURNB_CACHE)"
+        raise UserError(f"cannot write {path}: {reason}; {remedy}") from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
-    name = None
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = _beside(path, content)
-        os.replace(name, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free some space or choose another folder for it"
-        ) from error
-    finally:
-        if name:
+        try:
+            os.replace(name, path)
+        finally:
             name.unlink(missing_ok=True)
 
 
@@ -70,16 +75,15 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
     All are on disk before the first takes its place: a disk that fills up costs none, and a crash between two renames
     leaves what was not yet renamed at `staged`, where a reader finds it.
     """
-    where = Path()
     try:
         for where, content in contents.items():
-            os.rename(_beside(where, content), staged(where))
-    except OSError as error:
+            with _told(where):
+                forget_unfinished(where)
+                os.rename(_beside(where, content), staged(where))
+    except UserError:
         for one in contents:
             staged(one).unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {where}: {error.strerror}; free some space or choose another output_dir"
-        ) from error
+        raise
     for where in contents:
         os.replace(staged(where), where)
 
@@ -111,14 +115,9 @@ def locked(path: Path) -> Iterator[None]:
     from filelock import FileLock
 
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UserError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; free some space or choose another "
-            "folder (output_dir, BLURNB_CACHE)"
-        ) from error
     try:
         yield
     finally:

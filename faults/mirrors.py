@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from blurnb.recognition import datasets, readers
+from blurnb.recognition import datasets, downloads, readers
 
 from .disturb import expect_one_line, folder
 from .ledger import Ledger
@@ -40,7 +40,7 @@ def archive(count: int = 6) -> bytes:
 
 
 class Liar(http.server.BaseHTTPRequestHandler):
-    """Serves ``/good``, ``/wrong``, ``/half``, ``/slow``, ``/stalled``, ``/error``, ``/page`` and ``/circle``."""
+    """Serves what it is asked for: ``/good`` is right, the other kinds that `lie` asks for are as they are called."""
 
     whole = b""
     protocol_version = "HTTP/1.1"
@@ -48,9 +48,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         kind = self.path.strip("/").split("/")[0]
         body = {"wrong": self.whole[:-1] + b"?", "page": b"<html>come in"}.get(kind, self.whole)
-        if kind == "circle":
+        if kind in ("circle", "elsewhere"):
             self.send_response(302)
-            self.send_header("Location", self.path)
+            self.send_header("Location", self.path if kind == "circle" else "file:///etc/hostname")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -63,6 +63,12 @@ class Liar(http.server.BaseHTTPRequestHandler):
             if kind == "stalled":
                 self.wfile.write(body[:100])
                 time.sleep(4)
+                return
+            if kind == "drip":
+                for byte in body[:200]:
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    time.sleep(0.05)
                 return
             if kind == "half":
                 self.wfile.write(body[: len(body) // 2])
@@ -99,10 +105,8 @@ def mirror() -> Iterator[tuple[str, bytes]]:
 
 def fetch(place: Path, url: str, digest: str) -> None:
     """Open Tiny ImageNet from `url` and read all of it."""
-    import pooch
-
     os.environ["BLURNB_CACHE"] = str(place / "cache")
-    pooch.downloaders.DEFAULT_TIMEOUT = 1
+    downloads.TIMEOUT, downloads.PATIENCE = 1, 3
     readers.TINY_URL, readers.TINY_SHA256 = url, digest
     found = datasets.load("tiny-imagenet")
     digests = [hashlib.sha256(found.load(i).numpy().tobytes()).hexdigest() for i in range(len(found))]
@@ -111,11 +115,8 @@ def fetch(place: Path, url: str, digest: str) -> None:
 
 def sample(place: Path, url: str, digest: str) -> None:
     """Open a sample of two photographs from `url`, both the bytes of the archive: only their hash is looked at."""
-    import pooch
-
     os.environ["BLURNB_CACHE"] = str(place / "cache")
-    pooch.downloaders.DEFAULT_TIMEOUT = 1
-    time.sleep = lambda seconds: None  # pooch waits between its tries
+    downloads.TIMEOUT, downloads.PATIENCE = 1, 3
     readers.SAMPLE_URL = url
     readers.imagenet_classes = lambda: (("n01440764", "tench", digest), ("n01443537", "goldfish", digest))
     if len(datasets.load("imagenet-sample")) != 2:
@@ -130,7 +131,7 @@ def lie(ledger: Ledger) -> None:
             ledger.failed("tracebacks", f"a good mirror: {outcome.text[-1000:]}")
             return
         expected = (good / "seen.txt").read_text().splitlines()
-        for kind in ("wrong", "half", "slow", "stalled", "error", "page", "circle"):
+        for kind in ("wrong", "half", "slow", "stalled", "drip", "error", "page", "circle", "elsewhere"):
             for job in (fetch, sample):
                 with folder() as place:
                     fault = f"{kind} mirror, {job.__name__}"

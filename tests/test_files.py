@@ -80,6 +80,12 @@ def test_a_disk_that_fills_up_costs_none_of_them(tmp_path, monkeypatch):
     assert (one.read_text(), other.read_text(), len(os.listdir(tmp_path))) == ("1", "2", 2)
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    (tmp_path / ".a.csv.0123456789abcdef.new").write_text("half")
+    files.write_together({tmp_path / "a.csv": "1"})
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
 def test_a_crash_between_two_renames_leaves_the_rest_where_a_reader_finds_it(tmp_path, monkeypatch):
     one, other, replace = tmp_path / "a.csv", tmp_path / "a.json", os.replace
 
@@ -143,3 +149,55 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
         files.cache_folder()
     monkeypatch.delenv("BLURNB_CACHE")
     assert files.cache_folder().name == "blurnb"
+
+
+def test_a_file_has_the_rights_that_the_user_asks_for(tmp_path):
+    before = os.umask(0o077)
+    try:
+        files.write_whole(tmp_path / "mine", "x")
+        files.write_together({tmp_path / "a": "1", tmp_path / "b": "2"})
+        os.umask(0o002)
+        files.write_whole(tmp_path / "ours", "x")
+    finally:
+        os.umask(before)
+    assert {p.name: oct(stat.S_IMODE(p.stat().st_mode)) for p in tmp_path.iterdir()} == {
+        "mine": "0o600", "a": "0o600", "b": "0o600", "ours": "0o664"
+    }  # fmt: skip
+
+
+def test_nothing_is_written_through_a_link_that_waits_where_a_file_is_to_be(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for path in (tmp_path / "a.csv", tmp_path / "a.json"):
+        files.staged(path).symlink_to(victim)
+        path.symlink_to(victim)
+    files.write_together({tmp_path / "a.csv": "1", tmp_path / "a.json": "2"})
+    files.write_whole(tmp_path / "a.csv", "3")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "a.csv").read_text() == "3"
+    assert not (tmp_path / "a.json").is_symlink()
+
+
+def test_temporary_names_cannot_be_foreseen_and_take_nothing_that_is_there(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(os, "open", lambda *given, _open=os.open: made.append(given[:2]) or _open(*given))
+    for _ in range(2):
+        files.write_whole(tmp_path / "x", "1")
+        files.write_together({tmp_path / "x": "1"})
+    assert len({name for name, _ in made}) == 4
+    assert all(flags & os.O_EXCL and flags & os.O_NOFOLLOW for _, flags in made)
+
+
+def test_a_list_is_text_of_a_bounded_size_from_a_regular_file(tmp_path, monkeypatch):
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfa\xc3\xa9\n")
+    assert files.read_text(tmp_path / "list", "") == "aé\n"
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "long").write_bytes(bytes(100))
+    monkeypatch.setattr(files, "MOST_TEXT", 99)
+    said = {"latin": "not UTF-8", "pipe": "not a regular file", "endless": "not a regular file", "long": "more than",
+            "absent": "No such file", ".": "not a regular file", "a\0b": "null byte"}  # fmt: skip
+    for name, reason in said.items():
+        with pytest.raises(UserError, match=f"cannot read .*{reason}.*; it names things"):
+            files.read_text(tmp_path / name, "it names things")

@@ -262,29 +262,28 @@ def imagenette(folder: Path) -> Path:
 
 
 def test_a_half_unpacked_data_set_never_passes_for_a_whole_one(site, tmp_path, monkeypatch):
-    from torchvision.datasets import Imagenette
-    from torchvision.datasets import imagenette as module
-
     folder, address = site
     archive = imagenette(folder)
-    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(Imagenette, "_ARCHIVES", {"full": (address + archive.name, md5)})
+    monkeypatch.setattr(readers, "IMAGENETTE_URL", address + archive.name)
+    monkeypatch.setattr(readers, "IMAGENETTE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
     monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
-    unpack = module.download_and_extract_archive
+    unpack = tarfile.TarFile.extractall
 
-    def torn(url, root, **options):
-        unpack(url, root, **options)
+    def torn(self, root, **options):
+        unpack(self, root, **options)
         for image in list(Path(root).rglob("val/*/*.JPEG"))[3:]:
             image.unlink()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "download_and_extract_archive", torn)
-    with pytest.raises(UserError, match="cannot read or download Imagenette"):
+    monkeypatch.setattr(tarfile.TarFile, "extractall", torn)
+    with pytest.raises(UserError, match="cannot unpack .*imagenette2.tgz"):
         datasets.load("imagenette")
-    monkeypatch.setattr(module, "download_and_extract_archive", unpack)
+    monkeypatch.setattr(tarfile.TarFile, "extractall", unpack)
     assert len(datasets.load("imagenette")) == 10
     archive.unlink()  # the second time nothing is asked for
     assert len(datasets.load("imagenette")) == 10
+    with pytest.raises(UserError, match="no imagenette2/test in"):
+        datasets.load("imagenette", split="test")
 
 
 def test_members_with_paths_that_climb_are_only_names(tmp_path, monkeypatch):

@@ -19,9 +19,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 FORMATS += ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 """What a decoder is tried on, whatever a file is called. Pillow knows others: an EPS would be run by Ghostscript."""
 LARGEST_ASPECT = 16  # a 20,000 x 1 strip would become 10 million pixels wide in the frame
-MEGAPIXELS = 64  # of floats 0.8 GB, in every worker; $BLURNB_MEGAPIXELS says otherwise
-EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-WHITE = {**dict.fromkeys(EIGHT_BITS, 255.0), "I;16": 65535.0, "F": 1.0}
+WHITE = {"I;16": 65535.0, "I;16B": 65535.0, "F": 1.0}
+WHITE |= dict.fromkeys(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"), 255.0)
 """What is white, in the modes that are read. Pillow's I is not one: whatever a file has is put there as it is."""
 LEAST_RANGE = 1 / 4  # of 16 bits: pixels that are all below it may as well have 10, 12 or 14
 
@@ -54,8 +53,8 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
         megapixels (or $BLURNB_MEGAPIXELS), or does not say how bright its pixels are.
     """
     with opened(source) as image:
-        white = _white(image)
-        deep = white == WHITE["I;16"] or ";16" in str(image.tile)
+        deep = image.mode.startswith(("I", "F")) or ";16" in str(image.tile[:1])
+        white = _white(image, deep)
         pixels = _rgb(ImageOps.exif_transpose(image), white, deep)
     return torch.from_numpy(pixels)
 
@@ -63,13 +62,16 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
 @contextmanager
 def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
     """An image file whose header is good, not yet decoded; what goes wrong with it meanwhile is an UnreadableImage."""
-    name, most = "image" if isinstance(source, bytes) else str(source), _budget()
+    name, most = "image" if isinstance(source, bytes) else str(source), os.environ.get("BLURNB_MEGAPIXELS") or "64"
+    if not most.isdecimal():
+        raise UserError(f"BLURNB_MEGAPIXELS={most}: give the most megapixels of an image, a whole number")
     try:
         with BytesIO(source) if isinstance(source, bytes) else files.opened(source) as file:
             image = Image.open(file, formats=FORMATS)
-            width, height = image.size
-            if width * height > most * 1e6:
-                raise UserError(f"is too large ({width} x {height} pixels); make it smaller, or set BLURNB_MEGAPIXELS")
+            (width, height), tags = image.size, getattr(image, "tag_v2", {})
+            tile = tags.get(322, 0) * tags.get(323, 0)  # which is made whole for the smallest TIFF
+            if max(width * height, tile) > int(most) * 1e6:  # 64 megapixels are 0.8 GB of floats, in every worker
+                raise UserError(f"is too large ({width} x {height} pixels); make it smaller or set BLURNB_MEGAPIXELS")
             if max(width, height) > LARGEST_ASPECT * min(width, height):
                 raise UserError(f"is a strip of {width} x {height} pixels; crop it to at most {LARGEST_ASPECT}:1")
             if image.format == "PNG":  # its checksums, which reading passes over: a flipped bit would be other pixels
@@ -79,21 +81,10 @@ def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
             yield image
     except UserError as error:
         raise UnreadableImage(f"{name} {error}") from error
-    except FileNotFoundError as error:
-        raise UnreadableImage(f"{name} is gone since the folder was listed") from error
     except Exception as error:  # a damaged file can end anywhere in a decoder
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        told = getattr(error, "strerror", None) or str(error).partition(" <")[0]  # without an address in memory
+        reason = (told.splitlines() or [type(error).__name__])[0]
         raise UnreadableImage(f"{name} is not a whole image ({reason[:120]})") from error
-
-
-def _budget() -> float:
-    given = os.environ.get("BLURNB_MEGAPIXELS") or MEGAPIXELS
-    try:
-        return float(given)
-    except ValueError as error:
-        raise UserError(
-            f"BLURNB_MEGAPIXELS={given}: give a number, the most megapixels that an image may have"
-        ) from error
 
 
 def orientation(image: Image.Image) -> int:
@@ -102,14 +93,15 @@ def orientation(image: Image.Image) -> int:
     return said if said in range(2, 9) else 1
 
 
-def _white(image: Image.Image) -> float:
+def _white(image: Image.Image, deep: bool) -> float:
     mode, tags = image.mode, getattr(image, "tag_v2", {})
-    deep = mode.startswith(("I", "F")) or ";16" in str(image.tile)
     white = WHITE["I;16"] if (image.format, mode) == ("PPM", "I") else WHITE.get(mode)
     signed, inverted = 2 in tags.get(339, ()), deep and tags.get(262) == 0  # SampleFormat, and 0 for white: passed over
-    if not white or signed or inverted or (deep and "transparency" in image.info):
-        how = "signed" if signed else "inverted" if inverted else "partly transparent" if white else "unscaled"
-        raise UserError(f"has {how} pixels of mode {mode}, whose white is not known; save it as 8 bit")
+    rescaled = (
+        mode != "P" and ";" in str(image.tile[:1]) and "transparency" in image.info
+    )  # but not the colour named clear
+    if not white or signed or inverted or rescaled:
+        raise UserError(f"has pixels of mode {mode}, whose white or clear is not known; save it as 8 bit")
     return white
 
 
@@ -123,7 +115,7 @@ def _rgb(image: Image.Image, white: float, deep: bool) -> np.ndarray:
         top = max(high for _, high in image.convert("RGB").getextrema()) / 255
     if not (low >= -1e-3 and top <= 1 + 1e-3):  # so that what is not finite is refused
         raise UserError(f"has float pixels from {low:g} to {top:g}; scale them to 0 to 1, all finite")
-    if deep and 0 < top < LEAST_RANGE:
+    if deep and white > 1 and 0 < top < LEAST_RANGE:
         raise UserError(f"uses {top:.1%} of its 16 bits, as cameras of 10 to 14 bits do; save it as 8 bit, or scaled")
     if white != 255:
         return np.repeat(np.clip(grey, 0, 1)[None], 3, axis=0)

@@ -1,18 +1,19 @@
 """Photographs whose every pixel is labelled: VOC2012, anything in its layout, and the procedural scenes."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
-from PIL import Image
+from PIL import ImageOps
 
 from blurnb import files
 from blurnb.errors import UserError, nearest
-from blurnb.recognition import contents, datasets, decoding, scenes
+from blurnb.recognition import contents, datasets, decoding, downloads, readers, scenes
 
 VOID = 255
 """The label of pixels that no class is claimed for; they are neither learnt from nor counted."""
@@ -113,16 +114,15 @@ def _scene_at(split: str, seed: int, index: int) -> tuple[torch.Tensor, torch.Te
 def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
     base = _base(name, root)
     listing = base / "ImageSets" / "Segmentation" / f"{split}.txt"
-    try:
-        ids = tuple(listing.read_text().split())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"cannot read {listing} ({reason}); it lists the images of the split, an id a line") from error
+    ids = tuple(files.read_text(listing, "it lists the images of the split, an id a line").split())
     if not ids:
         raise UserError(f"{listing} lists no image; an id a line is needed")
+    odd = next((one for one, count in Counter(ids).items() if count > 1 or Path(one).name != one), None)
+    if odd:
+        raise UserError(f"{listing} lists {odd} twice, or it is a path; each line must be an id of its own")
     pairs = tuple((_image(base, one, listing), base / "SegmentationClass" / f"{one}.png") for one in ids)
     for _, file in pairs:
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
     classes = _classes(name, base)
     print_of, own = datasets.fingerprint(name, classes, ids), contents.Files(base, pairs)
@@ -132,49 +132,36 @@ def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
 def _base(name: str, root: str | Path | None) -> Path:
     """The folder with ImageSets, JPEGImages and SegmentationClass."""
     if root:
-        given = Path(root).expanduser()
+        given = readers.data_folder(root, name)
         for folder in (given, given / "VOC2012", given / "VOCdevkit" / "VOC2012"):
-            if (folder / "ImageSets" / "Segmentation").is_dir():
+            if os.path.isdir(folder / "ImageSets" / "Segmentation"):
                 return folder
         raise UserError(
             f"data_root {str(root)!r} holds no VOCdevkit/VOC2012/ImageSets/Segmentation; give the folder with VOCdevkit"
         )
     if name != "voc2012":
         raise UserError(f"data_root is needed for dataset {name!r}: a folder in VOC2012's layout, with classes.txt")
-    return _downloaded() / "VOCdevkit" / "VOC2012"
-
-
-def _downloaded() -> Path:
-    """The folder where VOC2012 is unpacked, downloaded from the first mirror that has it whole."""
-    folder = files.cache_folder()
-    untar = pooch.Untar(extract_dir="voc2012")
-    reasons = []
-    for url in VOC_MIRRORS:
-        try:
-            pooch.retrieve(url, f"sha256:{VOC_SHA256}", VOC_ARCHIVE, folder, processor=untar, progressbar=True)
-            return folder / "voc2012"
-        except Exception as error:  # pooch lets every kind of network error through
-            reasons.append(f"{url.split('/')[2]}: {type(error).__name__}")
-    raise UserError(
-        f"cannot download {VOC_ARCHIVE} ({', '.join(reasons)}); give data_root, a folder with VOCdevkit/VOC2012"
-    )
+    otherwise = "give data_root, a folder with VOCdevkit/VOC2012"
+    folder = downloads.unpacked(VOC_MIRRORS, VOC_SHA256, VOC_ARCHIVE, "voc2012", otherwise)
+    return folder / "VOCdevkit" / "VOC2012"
 
 
 def _image(base: Path, one: str, listing: Path) -> Path:
     for suffix in SUFFIXES:
         file = base / "JPEGImages" / f"{one}{suffix}"
-        if file.is_file():
+        if os.path.isfile(file):
             return file
     raise UserError(f"{base / 'JPEGImages' / one}.jpg is missing, though {listing} lists it; add it or drop the line")
 
 
 def _classes(name: str, base: Path) -> tuple[str, ...]:
     file = base / "classes.txt"
-    if not file.is_file():
+    if not os.path.isfile(file):
         if name == "voc2012":
             return VOC_CLASSES
         raise UserError(f"{file} is missing; it names the classes, one a line, the first being label 0")
-    classes = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    lines = files.read_text(file, "it names the classes, one a line").splitlines()
+    classes = tuple(line.strip() for line in lines if line.strip())
     if name == "voc2012" and classes != VOC_CLASSES:
         raise UserError(f"{file} names other classes than VOC2012's; use dataset voc-layout")
     if not 2 <= len(classes) <= VOID or len(set(classes)) < len(classes):
@@ -185,13 +172,23 @@ def _classes(name: str, base: Path) -> tuple[str, ...]:
 def _pair_at(pairs: Sequence[tuple[Path, Path]], count: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     image_file, map_file = pairs[index]
     image = decoding.decode(image_file)
+    with decoding.opened(image_file) as opened:
+        upright = decoding.orientation(opened)
     try:
-        with Image.open(map_file, formats=decoding.FORMATS) as opened:
-            mode, labels = opened.mode, np.array(opened)
-    except Exception as error:  # a damaged file can end anywhere in a decoder
-        raise UserError(f"{map_file} is not a whole image ({type(error).__name__}); fetch it again") from error
-    if mode not in ("P", "L"):
-        raise UserError(f"{map_file} is an image of mode {mode}; a label map holds an index of 8 bits a pixel (P or L)")
+        with decoding.opened(map_file) as opened:
+            form, mode, depth, turned = opened.format, opened.mode, str(opened.tile), decoding.orientation(opened)
+            labels = np.array(ImageOps.exif_transpose(opened))
+    except decoding.UnreadableImage as error:  # of an image it is one fewer; a map that is damaged ends the run
+        raise UserError(f"{error}; fetch it again") from error
+    if mode not in ("P", "L") or "L;" in depth or form == "JPEG":
+        raise UserError(
+            f"{map_file} is an image of mode {mode} ({form}); a label map holds an index of 8 bits a pixel (P or L)"
+        )
+    if turned != upright:
+        raise UserError(
+            f"{image_file} is turned by its EXIF (orientation {upright}), its map {map_file} is not (orientation "
+            f"{turned}); save both upright, without that tag"
+        )
     height, width = image.shape[-2:]
     if labels.shape != (height, width):
         size = f"{labels.shape[1]} x {labels.shape[0]} pixels"

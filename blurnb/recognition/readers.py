@@ -6,32 +6,34 @@ there without decoding any of it. A new data set is a reader, its address and it
 
 import os
 import re
-import tempfile
+import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-import pooch
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from blurnb import files
 from blurnb.errors import UserError, shown
-from blurnb.recognition import scenes
+from blurnb.recognition import downloads, scenes
 from blurnb.recognition.contents import Files
-from blurnb.recognition.decoding import UnreadableImage, decode
+from blurnb.recognition.decoding import FORMATS, UnreadableImage, decode
 
-SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+SUFFIXES = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
 WNID = re.compile(r"n\d{8}")
 SAMPLE_COMMIT = "bc69043e2862758a1906c6a24a792bb28c6bb2ff"
 SAMPLE_URL = f"https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/{SAMPLE_COMMIT}/"
 SAMPLE_HASHES = "imagenet_classes.txt"  # a SHA-256 and a file a line
+IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz"
+IMAGENETTE_SHA256 = "6cbfac238434d89fe99e651496f0812ebc7a10fa62bd42d6874042bf01de4efd"
 TINY_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TINY_LISTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
@@ -71,9 +73,24 @@ def data_folder(root: str | Path | None, dataset: str) -> Path:
     raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
 
 
-def images(folder: Path) -> list[Path]:
-    """The image files in a folder, in sorted order."""
-    return _entries(folder, lambda path: path.suffix.lower() in SUFFIXES and path.is_file())
+def images(base: Path, folders: Iterable[Path]) -> list[Path]:
+    """The image files in folders below `base`, in sorted order; what else lies there is counted by kind and said."""
+    passed: Counter = Counter()
+
+    def wanted(path: Path) -> bool:
+        kind = path.suffix.lower() if path.is_file() else "folder" if path.is_dir() else "link to nothing or pipe"
+        passed[kind or "without a suffix"] += kind not in SUFFIXES and not path.name.startswith(".")
+        return kind in SUFFIXES
+
+    found = [path for folder in folders for path in _entries(folder, wanted)]
+    _passed_over(base, +passed, "convert what is a photograph")
+    return found
+
+
+def _passed_over(base: Path, kinds: Counter, remedy: str) -> None:
+    if kinds:
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(12))
+        warnings.warn(str(UserError(f"passed over below {base}: {told}; {remedy}")), stacklevel=2)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -151,45 +168,33 @@ def _told_apart(names: dict[str, str]) -> list[str]:
     return [f"{name} ({wnid})" if count[name] > 1 else name for wnid, name in names.items()]
 
 
-def _wnid_index() -> dict[str, int]:
-    return {wnid: index for index, (wnid, _, _) in enumerate(imagenet_classes())}
-
-
 def _imagenet(root, split: str) -> Listing:
     base = data_folder(root, "imagenet")
     for candidate in (base / "imagenet" / split, base / split, base):
         if os.path.isdir(candidate) and any(WNID.fullmatch(p.name) for p in subfolders(candidate)):
-            base = candidate
-            break
-    else:
-        raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
-    index = _wnid_index()
-    folders = subfolders(base)
-    for folder in folders:
-        if folder.name not in index:
+            return _by_wnid("imagenet", candidate, candidate)
+    raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
+
+
+def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
+    index = {wnid: place for place, (wnid, _, _) in enumerate(imagenet_classes())}
+    folders = subfolders(folder)
+    for one in folders:
+        if one.name not in index:
             raise UserError(
-                f"folder {folder} is not one of the 1,000 ImageNet classes; remove it, or use dataset 'folder'"
+                f"folder {one} is not one of the 1,000 ImageNet classes; remove it, or use dataset 'folder'"
             )
-    found = [path for folder in folders for path in images(folder)]
-    return of_files("imagenet", _imagenet_names(), found, [index[path.parent.name] for path in found], base)
+    found = images(folder, folders)
+    return of_files(name, _imagenet_names(), found, [index[path.parent.name] for path in found], base)
 
 
 def _imagenet_sample(root, split: str) -> Listing:
     """One photograph a class: from `root` when given, else downloaded; every file checked against its SHA-256."""
     folder = data_folder(root, "imagenet-sample") if root else files.cache_folder() / "imagenet-sample"
     registry = {f"{wnid}_{name.replace(' ', '_')}.JPEG": digest for wnid, name, digest in imagenet_classes()}
-    fetcher = pooch.create(folder, SAMPLE_URL, registry=registry, retry_if_failed=3)
-    found = []
-    for file in tqdm(sorted(registry), "imagenet-sample", unit="file", leave=False, mininterval=1):
-        try:
-            found.append(Path(fetcher.fetch(file)))
-        except ValueError as error:
-            raise UserError(f"{folder / file} does not match its SHA-256; delete it and fetch it again") from error
-        except Exception as error:  # pooch lets every kind of network error through
-            raise UserError(
-                f"cannot download {file} ({type(error).__name__}); connect to the network, or give data_root, "
-                "a folder with the photographs of github.com/EliSchwartz/imagenet-sample-images"
-            ) from error
+    otherwise = "give data_root, a folder with the photographs of github.com/EliSchwartz/imagenet-sample-images"
+    named = tqdm(sorted(registry.items()), "imagenet-sample", unit="file", leave=False, mininterval=1)
+    found = [downloads.fetch([SAMPLE_URL + file], digest, file, otherwise, folder) for file, digest in named]
     return of_files("imagenet-sample", _imagenet_names(), found, list(range(len(found))), folder)
 
 
@@ -205,34 +210,14 @@ def _foolbox20(root, split: str) -> Listing:
 
 
 def _imagenette(root, split: str) -> Listing:
-    """Imagenette through torchvision (its archive is checked by torchvision); labels are ImageNet's class indices."""
-    from torchvision.datasets import Imagenette
-
-    base = data_folder(root, "imagenette") if root else files.cache_folder() / "imagenette"
-    try:
-        if not root and not os.path.isdir(base / "imagenette2"):
-            _download_imagenette(base)
-        listed = Imagenette(str(base), split=split, size="full")
-    except Exception as error:
-        raise UserError(
-            f"cannot read or download Imagenette in {base} ({type(error).__name__}); "
-            "give data_root, a folder with the unpacked imagenette2"
-        ) from error
-    index = _wnid_index()
-    found = [Path(path) for path, _ in listed._samples]
-    labels = [index[path.parent.name] for path in found]
-    return of_files("imagenette", _imagenet_names(), found, labels, base)
-
-
-def _download_imagenette(base: Path) -> None:
-    """Fetch and unpack beside `base`, then rename: a killed download must not pass for a small data set."""
-    from torchvision.datasets import Imagenette
-
-    base.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base.parent, prefix=f".{base.name}.", suffix=".new") as unpacked:
-        Imagenette(unpacked, split="val", size="full", download=True)
-        base.mkdir(exist_ok=True)
-        Path(unpacked, "imagenette2").rename(base / "imagenette2")
+    otherwise = "give data_root, a folder with the unpacked imagenette2"
+    if root:
+        base = data_folder(root, "imagenette")
+    else:
+        base = downloads.unpacked([IMAGENETTE_URL], IMAGENETTE_SHA256, "imagenette2.tgz", "imagenette", otherwise)
+    if not os.path.isdir(base / "imagenette2" / split):
+        raise UserError(f"no imagenette2/{split} in {base}; {otherwise}")
+    return _by_wnid("imagenette", base / "imagenette2" / split, base)
 
 
 def _tiny_imagenet(root, split: str) -> Listing:
@@ -240,7 +225,9 @@ def _tiny_imagenet(root, split: str) -> Listing:
     if split == "test":
         raise UserError("split 'test' of tiny-imagenet was published without labels; use val")
     if not root:
-        return _tiny_archive(split, _download_tiny())
+        file = "tiny-imagenet-200.zip"
+        otherwise = f"give data_root, a folder with {file}"
+        return _tiny_archive(split, downloads.fetch([TINY_URL], TINY_SHA256, file, otherwise))
     base = data_folder(root, "tiny-imagenet")
     if os.path.isfile(base / "tiny-imagenet-200.zip"):
         return _tiny_archive(split, base / "tiny-imagenet-200.zip")
@@ -250,42 +237,38 @@ def _tiny_imagenet(root, split: str) -> Listing:
     return _tiny_tree(split, folder)
 
 
-def _download_tiny() -> Path:
-    file, cache = "tiny-imagenet-200.zip", files.cache_folder()
-    try:
-        return Path(pooch.retrieve(TINY_URL, f"sha256:{TINY_SHA256}", file, cache, progressbar=True))
-    except Exception as error:
-        raise UserError(
-            f"cannot download {TINY_URL} ({type(error).__name__}); give data_root, a folder with {file}"
-        ) from error
-
-
-def _tiny_members(present: Sequence[str], lists: Sequence[str], split: str) -> tuple[list[str], list[str], list[int]]:
+def _tiny_members(
+    where: Path, present: Sequence[str], lists: Sequence[str], split: str
+) -> tuple[list[str], list[str], list[int]]:
     """(names of the classes; files of the split among those that are there, and their labels) by TINY_LISTS' texts."""
-    (wnids, words, annotations), there = lists, set(present)
+    wnids, words, annotations = lists
     index = {wnid: i for i, wnid in enumerate(wnids.split())}
     named = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
     names = _told_apart({wnid: named.get(wnid, wnid).split(",")[0] for wnid in index})
+    if len(index) < len(wnids.split()) or not all(map(WNID.fullmatch, index)):
+        raise UserError(f"wnids.txt in {where} is damaged (a class twice, or none); unpack the archive again")
     if split == "train":
         members = sorted(n for n in present if n.startswith("train/") and n.endswith(".JPEG"))
         for member in members:
             if member.split("/")[1] not in index:
                 raise UserError(f"wnids.txt of tiny-imagenet-200 does not name the class of {member}; remove it")
         return names, members, [index[n.split("/")[1]] for n in members]
-    rows = sorted(line.split("\t")[:2] for line in annotations.splitlines())
-    rows = [(f"val/images/{file}", index[wnid]) for file, wnid in rows if wnid in index]
-    rows = [row for row in rows if row[0] in there]
-    return names, [file for file, _ in rows], [label for _, label in rows]
+    rows = [line.split("\t") for line in annotations.splitlines()]
+    label = {f"val/images/{row[0]}": row[1] for row in rows if len(row) > 1 and WNID.fullmatch(row[1])}
+    there = {name for name in present if name.startswith("val/images/") and name.endswith(".JPEG")}
+    if len(label) < len(rows) or there - label.keys():
+        odd = min(there - label.keys(), default="an image twice, or without a class")
+        raise UserError(f"val/val_annotations.txt in {where} is damaged ({odd}); unpack the archive again")
+    members = sorted(file for file, wnid in label.items() if wnid in index and file in there)
+    lacking = Counter({"lines of val_annotations.txt without a file or a class": len(label) - len(members)})
+    _passed_over(where, +lacking, "unpack the archive again if this should be all of Tiny ImageNet")
+    return names, members, [index[label[file]] for file in members]
 
 
 def _tiny_tree(split: str, folder: Path) -> Listing:
-    try:
-        lists = [(folder / name).read_text() for name in TINY_LISTS]
-    except (OSError, UnicodeDecodeError) as error:
-        named = getattr(error, "filename", None) or f"a list in {folder}"
-        raise UserError(f"{named} of tiny-imagenet-200 is missing or damaged; unpack the archive again") from error
+    lists = [files.read_text(folder / name, "unpack the archive of tiny-imagenet-200 again") for name in TINY_LISTS]
     paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
-    names, members, labels = _tiny_members(paths, lists, split)
+    names, members, labels = _tiny_members(folder, paths, lists, split)
     return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
@@ -296,7 +279,7 @@ def _jpegs_below(folder: Path) -> list[Path]:
         raise UserError(f"cannot list {error.filename}: {error.strerror}; check its permissions") from error
 
     found = os.walk(folder, onerror=refuse)
-    return [Path(place, name) for place, _, names in found for name in names if name.endswith(".JPEG")]
+    return [Path(place, name) for place, *names in found for name in sum(names, []) if name.endswith(".JPEG")]
 
 
 def _tiny_archive(split: str, archive: Path) -> Listing:
@@ -304,17 +287,27 @@ def _tiny_archive(split: str, archive: Path) -> Listing:
         with zipfile.ZipFile(archive) as zipped:
             prefix = "tiny-imagenet-200/"
             infos = {i.filename.removeprefix(prefix): i for i in zipped.infolist()}
-            lists = [zipped.read(prefix + name).decode() for name in TINY_LISTS]
+            if len(infos) < len(zipped.infolist()):
+                raise zipfile.BadZipFile("a name is there twice")
+            lists = [_member(zipped, prefix + name).decode() for name in TINY_LISTS]
     except DAMAGED as error:
         raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
-    names, members, labels = _tiny_members(list(infos), lists, split)
+    names, members, labels = _tiny_members(archive, list(infos), lists, split)
     load = partial(_decode_member, str(archive), tuple(prefix + m for m in members))
     return Listing(names, members, labels, load, 64, (members, labels, [infos[m].CRC for m in members]))
 
 
+def _member(zipped: zipfile.ZipFile, name: str) -> bytes:
+    """A file of the archive, of a size that it states and by the method that the published one uses."""
+    info = zipped.getinfo(name)
+    if info.file_size > files.MOST_TEXT or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{name} has {info.file_size:,} bytes, packed by method {info.compress_type}")
+    return zipped.read(info)
+
+
 def _decode_member(archive: str, members: tuple[str, ...], index: int) -> torch.Tensor:
     try:
-        return decode(_opened(archive, os.getpid()).read(members[index]))
+        return decode(_member(_opened(archive, os.getpid()), members[index]))
     except UnreadableImage as error:
         raise UnreadableImage(f"{archive}: {members[index]}: {error}") from error
     except DAMAGED as error:
@@ -332,8 +325,9 @@ def _folders(root, split: str) -> Listing:
     folders = subfolders(base)
     if not folders:
         raise UserError(f"{base} has no class sub-folders; dataset 'folder' needs <class>/<image>")
-    pairs = [(path, label) for label, folder in enumerate(folders) for path in images(folder)]
-    return of_files("folder", [f.name for f in folders], [p for p, _ in pairs], [label for _, label in pairs], base)
+    place = {folder: label for label, folder in enumerate(folders)}
+    found = images(base, folders)
+    return of_files("folder", [f.name for f in folders], found, [place[path.parent] for path in found], base)
 
 
 READERS: dict[str, Callable[[str | Path | None, str], Listing]] = {

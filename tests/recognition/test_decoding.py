@@ -1,6 +1,7 @@
 """Every kind of image file is decoded, upright and in range, or named in one line."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from blurnb.errors import UserError
 from blurnb.recognition.decoding import UnreadableImage, decode
+from faults import formats, pictures, strangers
 
 
 def saved(image: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -34,13 +37,50 @@ def test_sixteen_bit_grey_keeps_its_values():
     assert len(found.unique()) > 256
 
 
-def test_float_pixels_stay_in_range():
-    grey = np.linspace(-0.5, 1.5, 48 * 64, dtype=np.float32).reshape(48, 64)
-    found = decode(saved(Image.fromarray(grey), "TIFF"))
-    assert np.allclose(found[2].numpy(), grey.clip(0, 1))
-    grey[3, 4] = np.nan
-    with pytest.raises(UnreadableImage, match="finite"):
-        decode(saved(Image.fromarray(grey), "TIFF"))
+def test_float_pixels_are_those_from_0_to_1(tmp_path):
+    grey = np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    assert np.array_equal(decode(saved(Image.fromarray(grey), "TIFF"))[2].numpy(), grey)
+    for strange in (grey * 255, grey * 3 - 1, np.where(grey < 0.5, grey, np.nan), np.where(grey < 0.5, grey, np.inf)):
+        for form in ("TIFF", "PPM"):
+            Image.fromarray(strange.astype(np.float32)).save(tmp_path / "a", form)
+            with pytest.raises(UnreadableImage, match="a has float pixels from .*; scale them to 0 to 1, all finite"):
+                decode(tmp_path / "a")
+
+
+def test_pixels_of_which_the_file_does_not_say_what_is_white_are_refused():
+    whole = np.linspace(0, 65535, 48 * 64).reshape(48, 64)
+    for values in (whole.astype(np.int32), (whole // 2).astype(np.int16), whole.astype(np.uint32)):
+        samples = values[..., None]
+        kind = 2 if values.dtype.kind == "i" else 1
+        with pytest.raises(
+            UnreadableImage, match="pixels of mode I, whose white or clear is not known; save it as 8 bit"
+        ):
+            decode(formats.tiff(samples, values.itemsize * 8, kind))
+    for camera in (1023, 4095, 16383):
+        deep = Image.fromarray((whole * camera / 65535).astype(np.uint16))
+        for form in ("PNG", "TIFF"):
+            with pytest.raises(UnreadableImage, match="of its 16 bits, as cameras of 10 to 14 bits do"):
+                decode(saved(deep, form))
+    assert decode(saved(Image.fromarray(np.zeros((9, 9), np.uint16)))).max() == 0  # black is black in any range
+
+
+def test_every_format_depth_colour_model_and_orientation_is_decoded_right_or_refused_by_name():
+    cases = list(formats.cases())
+    assert len(cases) > 500
+    assert [wrong for case in cases if (wrong := strangers.wrong_pixels(case))] == []
+
+
+def test_damage_in_any_of_them_is_refused_or_stays_in_range():
+    sample = [data for _, data, _ in list(formats.cases())[::9]]
+    found = [strangers.wrong_after_damage(data, len(data) * part // 7) for data in sample for part in (2, 4, 6)]
+    assert [wrong for wrong in found if wrong] == []
+
+
+def test_wrong_pixels_would_be_seen():
+    name, data, pixels = next(iter(formats.cases()))
+    assert strangers.wrong_pixels((name, data, 1 - pixels)).endswith("other pixels")
+    assert strangers.wrong_pixels((name, data, "refused")).endswith("accepted")
+    assert "refused, " in strangers.wrong_pixels((name, data[:50], pixels))
 
 
 def test_bilevel_pixels():
@@ -166,3 +206,41 @@ def test_every_kind_of_file_is_tried_wherever_it_stands_in_the_list(tmp_path):
         file = tmp_path / f"a.{suffix}"
         Image.new("RGB", (20, 20), "red").save(file, **options)
         assert decode(file)[:, 3, 3].tolist() == [1, 0, 0]
+
+
+def test_an_image_beyond_the_budget_is_refused_by_its_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("pixels were made"))
+    (tmp_path / "a.png").write_bytes(pictures.png_of(9000, 8000))
+    with pytest.raises(UnreadableImage, match=r"a.png is too large \(9000 x 8000 pixels\).*BLURNB_MEGAPIXELS"):
+        decode(tmp_path / "a.png")
+    tile = [(322, "I", (60_000,)), (323, "I", (60_000,))]  # made whole, were the image a pixel
+    with pytest.raises(UnreadableImage, match="too large"):
+        decode(formats.tiff(formats.ramp(255), 8, more=tile))
+    monkeypatch.undo()
+    noise = saved(Image.fromarray(np.zeros((1100, 1000), np.uint8)))
+    assert decode(noise).shape == (3, 1100, 1000)
+    monkeypatch.setenv("BLURNB_MEGAPIXELS", "1")
+    with pytest.raises(UnreadableImage, match="too large"):
+        decode(noise)
+    monkeypatch.setenv("BLURNB_MEGAPIXELS", "many")
+    with pytest.raises(UserError, match="BLURNB_MEGAPIXELS=many: give") as caught:
+        decode(noise)
+    assert not isinstance(caught.value, UnreadableImage)  # a mistake in the parameter skips no image
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zeros.png").symlink_to("/dev/zero")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for path in tmp_path.iterdir():
+        with pytest.raises(UnreadableImage, match=path.name):
+            decode(path)
+
+
+def test_what_is_said_of_a_file_is_the_same_each_time():
+    said = set()
+    for _ in range(2):
+        with pytest.raises(UnreadableImage) as caught:
+            decode(b"no image at all" * 9)
+        said.add(str(caught.value))
+    assert said == {"image is not a whole image (cannot identify image file)"}

@@ -12,7 +12,8 @@ from PIL import Image
 from torchvision.datasets import VOCSegmentation
 
 from blurnb.errors import UserError
-from blurnb.recognition import label_maps, scenes
+from blurnb.recognition import decoding, label_maps, scenes
+from faults import formats
 
 DATA = os.environ.get("BLURNB_DATA")
 
@@ -131,7 +132,7 @@ def read_all(root):
         (break_label, r"2007_000\.png holds label 3, the classes end at 2"),
         (break_mode, r"2007_000\.png is an image of mode RGB"),
         (break_file, r"2007_000\.png is not a whole image"),
-        (disguise_map, r"2007_000\.png is not a whole image \(UnidentifiedImageError\)"),
+        (disguise_map, r"2007_000\.png is not a whole image \(cannot identify image file\)"),
         (break_split, r"cannot read .*val\.txt"),
         (empty_split, r"val\.txt lists no image"),
         (break_classes, r"classes\.txt is missing"),
@@ -194,37 +195,88 @@ def test_scenes_come_with_their_maps():
     assert found.native_side == scenes.SIDE
 
 
-def test_every_mirror_is_tried_before_giving_up(tmp_path, monkeypatch):
-    asked = []
+def write_pair(base, name: str, **exif):
+    """An image and its map, each with the orientation given for it (`photograph`, `drawn`)."""
+    tags = {part: Image.Exif() for part in exif}
+    for part, turn in exif.items():
+        tags[part][0x0112] = turn
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(base / "JPEGImages" / f"{name}.png", exif=tags.get("photograph"))
+    labels = np.arange(40 * 60).reshape(40, 60) // 800
+    Image.fromarray(labels.astype(np.uint8)).save(base / "SegmentationClass" / f"{name}.png", exif=tags.get("drawn"))
+    (base / "ImageSets/Segmentation/val.txt").write_text(f"{name}\n")
+    return pixels, labels
 
-    def refuse(url, known_hash, *_, **__):
-        asked.append((url, known_hash))
-        raise ConnectionError("out of reach")
 
-    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path))
-    monkeypatch.setattr(pooch, "retrieve", refuse)
-    with pytest.raises(UserError, match="cannot download VOCtrainval.*data_root") as caught:
-        label_maps.load("voc2012")
-    assert [url for url, _ in asked] == list(label_maps.VOC_MIRRORS)
-    assert {known for _, known in asked} == {"sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"}
-    assert "\n" not in str(caught.value)
+def test_a_map_is_turned_with_its_photograph_or_refused(tmp_path):
+    base = write_root(tmp_path)
+    for turn, turned in ((3, lambda p: p[::-1, ::-1]), (6, lambda p: np.rot90(p, -1)), (8, np.rot90)):
+        pixels, labels = write_pair(base, "both", photograph=turn, drawn=turn)
+        image, found = label_maps.load("voc-layout", tmp_path).load(0)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), turned(pixels) / np.float32(255))
+        assert np.array_equal(found.numpy(), turned(labels))
+        for given in ({"photograph": turn}, {"drawn": turn}, {"photograph": turn, "drawn": 2}):
+            write_pair(base, "one", **given)
+            with pytest.raises(UserError, match="one.png is turned by its EXIF .*, its map .* is not") as caught:
+                read_all(tmp_path)
+            assert not isinstance(caught.value, decoding.UnreadableImage)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_grey_maps_of_few_bits_are_refused_for_reading_stretches_them(tmp_path, depth):
+    base = write_root(tmp_path, classes=[f"class {number}" for number in range(200)])
+    file = base / "SegmentationClass" / "2007_002.png"
+    file.write_bytes(formats.png(np.ones((48, 48, 1), int), depth, 0))
+    with pytest.raises(UserError, match="2007_002.png is an image of mode L .*8 bits a pixel"):
+        read_all(tmp_path)
+    file.write_bytes(formats.png(np.ones((48, 48, 1), int), depth, 3, bytes(range(12))))
+    assert read_all(tmp_path)[0][1].unique().tolist() == [1]  # of a palette it is the index
+
+
+def test_a_map_with_loss_is_refused(tmp_path):
+    base = write_root(tmp_path)
+    Image.fromarray(np.ones((48, 48), np.uint8)).save(base / "SegmentationClass" / "2007_002.png", "JPEG")
+    with pytest.raises(UserError, match=r"2007_002.png is an image of mode L \(JPEG\)"):
+        read_all(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["2007_000", "../JPEGImages/2007_001", "/etc/hostname"])
+def test_a_list_names_each_image_once_and_no_place(tmp_path, line):
+    base = write_root(tmp_path)
+    (base / "ImageSets/Segmentation/val.txt").write_text(f"2007_000\n{line}\n")
+    with pytest.raises(UserError, match="lists .* twice, or it is a path"):
+        read_all(tmp_path)
+
+
+def test_lists_that_are_no_text_and_roots_that_are_no_place_are_one_line(tmp_path):
+    base = write_root(tmp_path)
+    (base / "classes.txt").write_bytes(b"caf\xe9\ntree\n")
+    with pytest.raises(UserError, match=r"classes.txt \(not UTF-8\); it names the classes"):
+        read_all(tmp_path)
+    for root in ("~nobody-here/x", "a" * 5000, "zero\0byte"):
+        with pytest.raises(UserError, match="data_root"):
+            label_maps.load("voc-layout", root)
 
 
 def test_a_downloaded_archive_is_unpacked_and_read(tmp_path, monkeypatch):
-    """The real path through pooch, with an archive of our own served from a file instead of the mirrors."""
     write_root(tmp_path / "made", classes=None)
     archive = shutil.make_archive(str(tmp_path / "voc"), "tar", tmp_path / "made")
     monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(label_maps, "VOC_SHA256", pooch.file_hash(archive))
-    local = Path(archive)
+    asked = []
 
-    def fetch(url, output_file, _):
+    def retrieve(url, known_hash, name, folder, **_):
+        asked.append((url, known_hash))
         if "thor" not in url:
-            raise ConnectionError
-        shutil.copy(local, output_file)
+            raise ConnectionError("out of reach")
+        Path(folder).mkdir(exist_ok=True)
+        return shutil.copy(archive, Path(folder) / name)
 
-    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: fetch)
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert len(label_maps.load("voc2012")) == 2
+    assert [url for url, _ in asked] == list(label_maps.VOC_MIRRORS[:2])
+    assert {known for _, known in asked} == {"sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"}
+    assert len(label_maps.load("voc2012", split="train")) == 2
+    assert len(asked) == 2  # the second time nothing is asked for
 
 
 @pytest.mark.skipif(not DATA, reason="BLURNB_DATA does not name a folder with VOCdevkit")

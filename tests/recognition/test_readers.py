@@ -20,6 +20,7 @@ from blurnb.optics import blur
 from blurnb.recognition import readers
 from blurnb.recognition.datasets import load
 from blurnb.recognition.decoding import UnreadableImage, decode
+from faults import strangers
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"
 
@@ -254,17 +255,71 @@ def test_the_sample_is_downloaded_once_and_checked(sample_site, tmp_path):
 
 
 def test_a_wrong_download_is_one_line(sample_site, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # pooch waits between its tries
     paint(sample_site / f"{GOLDFISH}_goldfish.JPEG", 99)
-    with pytest.raises(UserError, match=f"{GOLDFISH}_goldfish.JPEG does not match its SHA-256"):
+    with pytest.raises(UserError, match=f"cannot download {GOLDFISH}_goldfish.JPEG .*does not match its SHA-256"):
         load("imagenet-sample")
 
 
 def test_a_sample_without_network_is_one_line(sample_site, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(readers, "SAMPLE_URL", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="cannot download .*give data_root"):
         load("imagenet-sample")
+
+
+# ------------------------------------------------------------------------------------------------ whole, or said
+
+
+def wrong(cases, step: int, start: int = 0) -> list[str]:
+    return [found for case in list(cases)[start::step] if (found := case())]
+
+
+def test_what_lies_in_a_folder_is_read_or_said(tmp_path):
+    assert wrong(strangers.odd_folders(tmp_path), 2) == []
+
+
+def test_a_list_that_was_cut_or_changed_leaves_nothing_out_in_silence(tmp_path):
+    assert wrong(strangers.odd_lists(tmp_path, 9), 1) == []
+
+
+def test_an_archive_that_was_cut_or_changed_leaves_nothing_out_in_silence(tmp_path):
+    cases = list(strangers.odd_archives(tmp_path / "archive"))
+    assert wrong(cases[:-18], 16) + wrong(cases[-18:], 1) == []
+
+
+def test_a_smaller_set_in_silence_would_be_seen(tmp_path):
+    root = strangers.classes(tmp_path)
+    look = lambda: strangers.read("folder", root)  # noqa: E731
+    (root / TENCH / "0.png").rename(root / TENCH / ".hidden")
+    whole = {f"{TENCH}/0.png": (1, []), **look()[0]}
+    nothing = lambda: None  # noqa: E731
+    assert "without a word" in strangers.wrong_reading(whole, look, nothing, nothing, "planted")
+    other = {one: (1 - label, pixels) for one, (label, pixels) in look()[0].items()}
+    assert "read as another" in strangers.wrong_reading(other, look, nothing, nothing, "planted")
+
+
+def test_what_is_passed_over_is_counted_by_kind_and_said_once(tmp_path):
+    for wnid in (TENCH, GOLDFISH):
+        for name in ("a.png", "a.GIF", "a.jfif", "a.jpe", "a.webp"):
+            paint(tmp_path / wnid / name, format=None if name != "a.jpe" and name != "a.jfif" else "JPEG")
+        (tmp_path / wnid / "a.heic").touch()
+        (tmp_path / wnid / "b.HEIC").touch()
+        (tmp_path / wnid / ".DS_Store").touch()
+        (tmp_path / wnid / "gone.jpg").symlink_to("nothing")
+        (tmp_path / wnid / "sub").mkdir()
+    with pytest.warns(UserWarning, match="passed over") as said:
+        found = load("folder", tmp_path)
+    assert len(found) == 10
+    assert [str(one.message).partition(": ")[2] for one in said] == [
+        "4 .heic, 2 folder, 2 link to nothing or pipe; convert what is a photograph"
+    ]
+
+
+def test_lines_of_tiny_imagenet_without_a_file_or_a_class_are_said(tiny, tmp_path):
+    (tiny / "wnids.txt").write_text(f"{TENCH}\n")
+    (tiny / "val" / "images" / "val_0.JPEG").unlink()
+    for root in (tiny, pack(tiny, tmp_path / "zip")):
+        with pytest.warns(UserWarning, match="3 lines of val_annotations.txt without a file or a class; unpack"):
+            assert len(load("tiny-imagenet", root)) == 1
 
 
 # ------------------------------------------------------------------------------------------------ odd places

@@ -8,7 +8,9 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
 
+import pooch
 import safetensors.torch
 import torch
 import torchvision
@@ -16,7 +18,6 @@ from torch import nn
 
 from blurnb import files
 from blurnb.errors import UserError
-from blurnb.recognition import downloads
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLES = (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -110,13 +111,20 @@ def from_torchvision(name: str) -> nn.Module:
 
 
 def _fetch(url: str, file: Path) -> None:
+    """Download within pooch's 30 seconds of silence, to a neighbour whose name nobody foresees, then into place."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
         new = Path(folder) / file.name
-        downloads.downloader()(url, new, None)
+        pooch.HTTPDownloader(progressbar=True, hooks={"response": _stay})(url, new, None)
         check_digest(new, _known(new))
         _record(file).unlink(missing_ok=True)  # of the file that was there before
         new.replace(file)
+
+
+def _stay(answer, **_: object) -> None:
+    to = urljoin(answer.url, answer.headers.get("Location", ""))
+    if answer.is_redirect and urlsplit(to).scheme not in ("https", urlsplit(answer.url).scheme):
+        raise UserError(f"{answer.url} leads on to {to[:80]}, by another scheme; fetch the file by hand")
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

@@ -1,11 +1,13 @@
 """Checkpoints and downloads of weights: whole or refused, and never run."""
 
+import contextlib
 import hashlib
 import http.server
 import json
 import pickle
 import struct
 import threading
+import time
 
 import pytest
 import requests
@@ -276,15 +278,19 @@ def named_by_hash(data: bytes) -> str:
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Answers with `content`, whatever is asked."""
+    """Answers with `content`, whatever is asked, after silence, or with the way to another address."""
 
-    content = b""
+    content, to, silence = b"", "", 0.0
 
     def do_GET(self):
-        self.send_response(200)
+        time.sleep(self.silence)
+        self.send_response(302 if self.to else 200)
+        if self.to:
+            self.send_header("Location", self.to)
         self.send_header("Content-Length", str(len(self.content)))
         self.end_headers()
-        self.wfile.write(self.content)
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.content)
 
     def log_message(self, *arguments):
         pass
@@ -295,7 +301,7 @@ def site():
     """A server on this machine: (the class of its answers, its address)."""
     kind = type("Own", (Site,), {})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield kind, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -362,6 +368,37 @@ def test_a_download_that_is_another_file_is_refused_and_not_kept(offered):
     kind, _, kept = offered
     kind.content = b"<html>come in"
     with pytest.raises(UserError, match="does not match its SHA-256"):
+        models.load("squeezenet1_1", "imagenet")
+    assert list(kept.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["ftp://example.org/net.pth", "file:///etc/hostname"])
+def test_a_mirror_that_leads_to_another_scheme_is_not_followed(offered, to):
+    kind, address, kept = offered
+    kind.to = to
+    with pytest.raises(UserError, match=f"{address}/{kept.name} leads on to {to}, by another scheme"):
+        models.load("squeezenet1_1", "imagenet")
+    assert list(kept.parent.iterdir()) == []
+
+
+def test_encryption_is_never_given_up_and_a_redirect_into_it_is_followed():
+    answer = requests.Response()
+    answer.url, answer.status_code = "https://a.org/x", 302
+    for to in ("https://b.org/x", "//b.org/x", "/y"):
+        answer.headers["Location"] = to
+        weights._stay(answer)
+    answer.headers["Location"] = "http://a.org/x"
+    with pytest.raises(UserError, match="leads on to http://a.org/x"):
+        weights._stay(answer)
+    answer.url, answer.headers["Location"] = "http://a.org/x", "https://a.org/x"
+    weights._stay(answer)
+
+
+def test_a_server_that_says_nothing_is_left(offered, monkeypatch):
+    kind, _, kept = offered
+    kind.silence = 1.0
+    monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.1)
+    with pytest.raises(UserError, match=r"cannot get the ImageNet weights of squeezenet1_1 \(ReadTimeout\)"):
         models.load("squeezenet1_1", "imagenet")
     assert list(kept.parent.iterdir()) == []
 

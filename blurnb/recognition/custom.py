@@ -20,6 +20,7 @@ from torch import nn
 
 from blurnb.errors import UserError, nearest
 from blurnb.recognition import contents, models
+from blurnb.recognition.weights import FLOATS, oddity
 
 VERSION = 2
 EXPORTED = ".pt2"
@@ -85,10 +86,8 @@ class Guest(nn.Module):
 
 def _wrong(scores: object, images: torch.Tensor, class_count: int) -> str:
     """What an answer to `images` is instead of scores; empty where it is scores."""
-    if not isinstance(scores, torch.Tensor):
-        return f"a {type(scores).__name__}"
-    if scores.layout != torch.strided or not scores.is_floating_point() or scores.device != images.device:
-        return f"{scores.dtype}, {scores.layout}, on {scores.device}"
+    if odd := oddity(scores, FLOATS, images.device):
+        return odd
     shape = tuple(scores.shape)
     is_right = len(shape) in (2, 4) and shape[0] == len(images) and shape[1] == (class_count or max(2, shape[1]))
     return "" if is_right else str(shape)

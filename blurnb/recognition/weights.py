@@ -1,17 +1,26 @@
 """Files of weights: found, held to their hashes, and read as plain tensors alone."""
 
+import contextlib
 import hashlib
 import re
+import tempfile
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
 
+import pooch
 import safetensors.torch
 import torch
 import torchvision
 from torch import nn
 
+from blurnb import files
 from blurnb.errors import UserError
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+WHOLES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
 class Packaged(NamedTuple):
@@ -28,17 +37,28 @@ class Packaged(NamedTuple):
 
 
 def kept_by_torch() -> dict[Path, str]:
-    """Every file that torch has downloaded here, with the hash that its name states."""
-    stated = {file: re.search("-([0-9a-f]{8,64})$", file.stem) for file in sorted(_torch_cache().glob("*.pth"))}
-    return {file: found[1] for file, found in stated.items() if found}
+    """Every file that torch has downloaded here, with its hash: the recorded one, or the part that its name states."""
+    return {file: digest for file in sorted(_torch_cache().glob("*.pth")) if (digest := _known(file))}
+
+
+def _known(file: Path) -> str:
+    """The SHA-256 that `file` had when it was first used, else the part that its name states; empty without both."""
+    stated, recorded = re.search("-([0-9a-f]{8,64})$|$", file.stem)[1] or "", ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        recorded = _record(file).read_text()
+    return recorded if re.fullmatch(f"(?=.{{64}}$){stated}[0-9a-f]*", recorded) else stated
+
+
+def _record(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
 
 
 def _torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def check_digest(file: Path, digest: str) -> None:
-    """Raise UserError unless the SHA-256 of `file` begins with `digest`: a flipped bit in a weight raises nothing."""
+def check_digest(file: Path, digest: str) -> str:
+    """The SHA-256 of `file`; UserError unless it begins with `digest`: a flipped bit in a weight raises nothing."""
     try:
         with open(file, "rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -49,10 +69,14 @@ def check_digest(file: Path, digest: str) -> None:
             f"{file} does not match its SHA-256 ({digest[:12]}... expected, {found[:12]}... found); delete it and "
             "install or fetch it again"
         )
+    return found
 
 
 def from_torchvision(name: str) -> nn.Module:
-    """A torchvision classifier with its ImageNet weights, through torchvision's own cache and hash check.
+    """A torchvision classifier with its ImageNet weights, kept where torchvision keeps them.
+
+    Its file's name states eight digits of its hash. The whole hash is recorded beside it when it is first used, and
+    demanded ever after.
 
     Raises
     ------
@@ -65,9 +89,18 @@ def from_torchvision(name: str) -> nn.Module:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights of {name}; give a file, or weights none") from error
     kept = _torch_cache() / weights.url.rsplit("/", 1)[1]
     try:
-        if kept.is_file():  # torchvision checks the hash in the name as it downloads, and never again
-            check_digest(kept, kept.stem.rsplit("-", 1)[1])
-        return torchvision.models.get_model(name, weights=weights)
+        if not kept.is_file():
+            _fetch(weights.url, kept)
+        digest, state = check_digest(kept, _known(kept)), _state(kept)
+        if digest != _known(kept):
+            with contextlib.suppress(UserError):  # a folder that only its owner may write
+                files.write_whole(_record(kept), digest)
+        # torchvision's builders know what each network needs beside the numbers; they would read them with pickle
+        weights.get_state_dict = lambda **_: state
+        try:
+            return torchvision.models.get_model(name, weights=weights)
+        finally:
+            del weights.get_state_dict
     except UserError:
         raise
     except Exception as error:  # a damaged file in the cache can end anywhere in torch.load
@@ -75,6 +108,23 @@ def from_torchvision(name: str) -> nn.Module:
             f"cannot get the ImageNet weights of {name} ({type(error).__name__}); connect to the network once, or put "
             f"a whole {kept.name} from {weights.url} into {kept.parent}"
         ) from error
+
+
+def _fetch(url: str, file: Path) -> None:
+    """Download within pooch's 30 seconds of silence, to a neighbour whose name nobody foresees, then into place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+        new = Path(folder) / file.name
+        pooch.HTTPDownloader(progressbar=True, hooks={"response": _stay})(url, new, None)
+        check_digest(new, _known(new))
+        _record(file).unlink(missing_ok=True)  # of the file that was there before
+        new.replace(file)
+
+
+def _stay(answer, **_: object) -> None:
+    to = urljoin(answer.url, answer.headers.get("Location", ""))
+    if answer.is_redirect and urlsplit(to).scheme not in ("https", urlsplit(answer.url).scheme):
+        raise UserError(f"{answer.url} leads on to {to[:80]}, by another scheme; fetch the file by hand")
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
@@ -94,20 +144,39 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         The file is damaged, holds more than tensors, belongs to another architecture or has values that are not finite.
     """
     path = Path(path)
-    state = _state(path)
-    own = network.body.state_dict()
-    state = {re.sub(r"^(module\.)?(body\.|module\.)?", "", name): value for name, value in state.items()}
-    wrong = [n for n in own if n not in state or getattr(state[n], "shape", None) != own[n].shape]
-    if wrong or set(state) - set(own):
-        odd = wrong[0] if wrong else sorted(set(state) - set(own))[0]
+    own, state = network.body.state_dict(), {}
+    for name, value in _state(path).items():
+        name = re.sub(r"^(module\.)?(body\.|module\.)?", "", name)
+        if name in state:
+            raise UserError(f"{path} holds {name} twice, as it is and as module.{name}; save the state of one network")
+        state[name] = value
+    wrong = [n for n in own if n not in state] or sorted(set(state) - set(own))
+    for name in () if wrong else own:
+        if odd := oddity(state[name], FLOATS if own[name].is_floating_point() else WHOLES):
+            raise UserError(
+                f"{path} holds {name} as {odd}, not as plain numbers such as {own[name].dtype}; save the state_dict() "
+                "of a network that is neither quantized nor compressed"
+            )
+    wrong = wrong or [n for n in own if state[n].shape != own[n].shape]
+    if wrong:
         raise UserError(
             f"{path} is a checkpoint of another architecture than {network.name} with {network.class_count} classes "
-            f"({len(wrong)} tensors missing or of another shape, first {odd}); name the network it was made with"
+            f"({len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}); name the network it was "
+            "made with"
         )
-    bad = [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    bad = [n for n, v in state.items() if not torch.isfinite(v.to(own[n].dtype)).all()]
     if bad:
         raise UserError(f"{path} holds values that are not finite ({bad[0]}); use an earlier checkpoint")
     network.body.load_state_dict(state)
+
+
+def oddity(value: object, dtypes: Collection[torch.dtype], device: torch.device | str = "cpu") -> str:
+    """What a value is in place of a dense tensor of one of `dtypes` on `device`; empty where it is one."""
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    is_dense = value.layout == torch.strided and not value.is_nested
+    is_plain = is_dense and value.dtype in dtypes and value.device == torch.device(device)
+    return "" if is_plain else f"{value.dtype}, {value.layout}, on {value.device}"
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from blurnb.errors import UserError
 from blurnb.recognition import custom, models
-from faults import guests
+from faults.outside import guests
 
 SOURCE = """
 import torch

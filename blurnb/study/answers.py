@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, printable
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
 from blurnb.study.treatments import Condition, Treatment
@@ -116,7 +116,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     skipped: dict[str, str] = {}
     started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
-    bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
+    bar = tqdm(total=total, desc=printable(title or images.name), unit="image", disable=not windows, mininterval=1)
     with bar, torch.inference_mode(), ThreadPoolExecutor(max(1, computing.workers)) as pool:
         for window, loaded in _decoded(images, windows, task, pool, ahead=max(1, computing.workers) + 1):
             for index, item in zip(window, loaded):

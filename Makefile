@@ -11,7 +11,7 @@ export BLURNB_CACHE ?= $(CURDIR)/.cache
 export MPLBACKEND := agg
 
 .DELETE_ON_ERROR:
-.PHONY: book test lint setup clean constraints readme licences campaign
+.PHONY: book test lint setup clean constraints readme licences campaign audit sbom
 
 book: $(NOTEBOOKS:%=$(EXECUTED)/%)
 	$(BIN)/jupyter-book build . -W --keep-going --quiet
@@ -56,6 +56,15 @@ readme: $(INSTALLED)
 # The page of licences, from what the installed packages state.
 licences: $(INSTALLED)
 	$(BIN)/python book/_tools/licences.py
+
+# Known advisories about the exact versions of constraints.txt; needs a network, and an environment of its own.
+audit:
+	test -x _build/audit/bin/pip-audit || { $(PYTHON) -m venv _build/audit && _build/audit/bin/pip install -q pip-audit; }
+	_build/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
+# A bill of materials (CycloneDX) of what is installed; needs no network.
+sbom: $(INSTALLED)
+	$(BIN)/python book/_tools/licences.py --bill
 
 # Kills, full disks, damaged files, bad input: everything must come out right or be one line. Its totals go into the book.
 campaign: $(INSTALLED)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from blurnb.errors import UserError, nearest, shown
+from blurnb.errors import UserError, nearest, printable, shown
 
 NOTEBOOKS = Path("notebooks")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -97,7 +97,9 @@ def run(
     given, name = typed(pairs(parameters), idle), chapters.short(path.stem)
     if shard:
         for facts, answers in sweeps.answer(name, given, *sweeps.part(shard)):
-            print(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
+            print(
+                printable(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
+            )
         return
     checked = chapters.found(name).Parameters.validate(given) if name in chapters.names() else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
@@ -145,11 +147,11 @@ def _told(runs, output: Path, each: bool = False) -> None:
     counts = runs["state"].value_counts()
     for one in runs.itertuples():
         if each:
-            print(f"{one.run}  {one.state:8}{one.seconds:8.1f} s  {one.what}")
+            print(printable(f"{one.run}  {one.state:8}{one.seconds:8.1f} s  {one.what}"))
         if one.state == "failed":
-            print(f"failed: {one.what}: {one.reason}; see {output / 'runs' / one.run}", file=sys.stderr)
+            print(printable(f"failed: {one.what}: {one.reason}; see {output / 'runs' / one.run}"), file=sys.stderr)
     told = ", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "missing") if state in counts)
-    print(f"{len(runs)} runs in {output}: {told}")
+    print(printable(f"{len(runs)} runs in {output}: {told}"))
     if counts.get("done", 0) < len(runs):
         raise typer.Exit(1)
 
@@ -178,7 +180,7 @@ def finetune(
         raise UserError(f"--mix {mix!r} is not among the chapter's mixes: {', '.join(checked.mixes)}")
     for name, seed in wanted:
         _, about = networks.tuned(checked.pair, checked, name, seed)
-        print(f"{name}, seed {seed}: {about['weights']}")
+        print(printable(f"{name}, seed {seed}: {about['weights']}"))
 
 
 @app.command()
@@ -214,9 +216,9 @@ def card(
 
     (note,) = found.manifests.values()
     for path in report.write(output, found.rows, note, report.references()):
-        print(path)
+        print(printable(path))
     for number, words in report.headline(found.rows, note):
-        print(f"{number}: {words}")
+        print(printable(f"{number}: {words}"))
     if note["skipped"]:
         print(f"{len(note['skipped'])} unreadable images skipped")
 
@@ -230,7 +232,7 @@ def rounding(parameters: Pairs = None) -> None:
     idle |= dict.fromkeys(("dose_blurs", "dose_scales"), "doses are the chapter's")
     checked = rq1_degradation.Parameters.validate(typed(pairs(parameters), idle))
     found = rq1_degradation.run_rounding(checked)
-    print(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rounding.csv'}")
+    print(printable(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rounding.csv'}"))
 
 
 @app.command()
@@ -260,7 +262,7 @@ def doctor(
 
     wrong = 0
     for check in study.examine(data_root=data_root, output_dir=output_dir):
-        print(check, flush=True)
+        print(printable(check), flush=True)
         wrong += check.state == "wrong"
     if wrong:
         raise typer.Exit(1)

@@ -5,6 +5,11 @@ import reprlib
 from collections.abc import Iterable
 
 
+def printable(text: object) -> str:
+    """The text in one line, in which line ends, terminal codes and bytes that are no text are spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 class UserError(ValueError):
     """A mistake in a parameter, a path or a file: one line that names it and says what to do.
 
@@ -13,7 +18,7 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: object = ""):
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message)))
+        super().__init__(printable(message))
 
     def _render_traceback_(self) -> list[str]:  # the hook IPython asks for how to show an exception
         return [f"{type(self).__name__}: {self}"]

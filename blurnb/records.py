@@ -148,12 +148,17 @@ def _text(cell: object) -> str:
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
-_RUN_BY_SPREADSHEETS = re.compile(r"['=+\-@\t\r]")
+# Where a cell begins, for a spreadsheet that cuts lines at semicolons too; and what it takes there for a formula.
+_BEGINS = r"(^|[;,\t\r\n])"
+_RUN_BY_SPREADSHEETS, _GUARD = re.compile(_BEGINS + r"(?=['=+\-@\t\r\n＝＋－＠])"), re.compile(_BEGINS + "'")
 
 
-def _guarded(text: str) -> str:
-    """A name that a spreadsheet would take for a formula, with an apostrophe before it; `_read` takes it off."""
-    text = f"'{text}" if _RUN_BY_SPREADSHEETS.match(text) else text
+def guarded(text: str) -> str:
+    """A name with an apostrophe before what a spreadsheet would take for a formula; reading takes it off again."""
+    return _RUN_BY_SPREADSHEETS.sub(r"\1'", text)
+
+
+def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 
@@ -172,7 +177,7 @@ def _csv(frame: pd.DataFrame) -> str:
     kinds = list(_columns_of(frame.columns).values())
     lines = [",".join(frame.columns)]
     for cells in _cells(frame):
-        lines.append(",".join(_guarded(cell) if kind == "text" else cell for cell, kind in zip(cells, kinds)))
+        lines.append(",".join(_quoted(guarded(cell)) if kind == "text" else cell for cell, kind in zip(cells, kinds)))
     return "\n".join(lines) + "\n"
 
 
@@ -294,7 +299,7 @@ def _parsed(path: Path, lines: Sequence[Sequence[str]]) -> pd.DataFrame:
 
 def _read(cells: Iterable[str], kind: str) -> list:
     if kind == "text":
-        return [cell.removeprefix("'") for cell in cells]
+        return [_GUARD.sub(r"\1", cell) if "'" in cell else cell for cell in cells]
     words = {"true": True, "false": False, "": None}
     if kind == "yes" and not set(cells) <= set(words):
         raise ValueError(f"{min(set(cells) - set(words))!r} is neither true nor false")

@@ -28,7 +28,7 @@ OWN = {
     "rq4": {
         **{"dataset": "scenes", "network": "vgg_mini", "weights": "none", "scales": "native", "trained": "rq2"},
         **{"frame": 512, "blurs": "sharp,D8", "captures": ["exact", "noise 0.01"], "methods": "wiener"},
-        **{"photograph_methods": "wiener", "wrong_kernels": "wiener"},
+        **{"wrong_kernels": "wiener"},
     },
     "card": {"n_images": 8, "blurs": "sharp,D8"},
 }

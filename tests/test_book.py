@@ -10,10 +10,12 @@ import io
 import os
 import re
 import shutil
+import socket
 import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -157,6 +159,25 @@ def serve(folder):
     return server
 
 
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">')
+LOADS = re.compile(r"<(script|link|img|style|iframe)\b")
+
+
+def unguarded(folder):
+    """Every page of a book that does not forbid other hosts before it loads anything."""
+    faults = []
+    for path in pages_of(folder):
+        text = (folder / path).read_text(encoding="utf-8")
+        policy, loads = POLICY.search(text), LOADS.search(text)
+        if "http-equiv=refresh" in text or 'http-equiv="Refresh"' in text:  # the first page, which leads on at once
+            continue
+        if not policy or "://" in policy[1] or "*" in policy[1] or not policy[1].startswith("default-src 'self'"):
+            faults.append(f"{path}: no policy, or one that lets others in")
+        elif loads and loads.start() < policy.start():
+            faults.append(f"{path}: loads before it forbids")
+    return faults
+
+
 def faults_of(browser, url, paths, width):
     """What is wrong with the pages below `url` on a window of this width, in light and in dark: one line a fault."""
     # Colours that fade over would be measured half way.
@@ -244,6 +265,17 @@ def test_every_link_leads_somewhere(book):
     assert broken_links(book) == []
 
 
+def test_no_page_may_ask_another_host(book):
+    assert unguarded(book) == []
+
+
+def test_no_script_of_the_book_names_another_host_to_load_from(book):
+    """Of what is served; links that readers follow are no requests."""
+    named = re.compile(r"https?://[^\s\"'`<>)\\]*\.(?:js|css|json|woff2?|mjs)\b|https?://cdn\.")
+    mathjax = [path for path in (book / "_static" / "mathjax").rglob("*.js") if named.search(path.read_text())]
+    assert mathjax == []
+
+
 def search(browser, url, word):
     page = browser.new_page()
     page.goto(f"{url}search.html?q={word}")
@@ -314,6 +346,78 @@ def test_the_checker_reports_what_is_planted_and_nothing_else(browser, tmp_path)
         assert any(f", 390): {kind}" in fault for fault in seen), (kind, seen)
 
 
+@pytest.fixture
+def policy(monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    import own_host
+
+    return own_host.POLICY
+
+
+ATTEMPTS = """
+<img alt=a src='http://127.0.0.1:{port}/a.png'><script src='http://127.0.0.1:{port}/a.js'></script>
+<link rel=stylesheet href='http://127.0.0.1:{port}/a.css'>
+<object data='http://127.0.0.1:{port}/a.svg'></object>
+<p style="background: url(http://127.0.0.1:{port}/b.png)">x</p>
+<script>fetch('http://127.0.0.1:{port}/c').catch(() => 0); new WebSocket('ws://127.0.0.1:{port}/d');</script>
+"""
+
+
+def test_the_policy_lets_nothing_out_and_its_violation_is_a_fault(browser, tmp_path, policy):
+    (tmp_path / "dot.svg").write_text(DOT)
+    other = socket.create_server(("127.0.0.1", 0))
+    other.setblocking(False)
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    own = "<img src='dot.svg' alt='a dot'><p style='color: black'>x</p><script>document.title = 'mine'</script>"
+    (tmp_path / "own.html").write_text(GOOD.format(own).replace("<head>", f"<head>{head}"))
+    attempts = ATTEMPTS.format(port=other.getsockname()[1])
+    frame = "<iframe src='https://example.org/'></iframe>"  # asks nothing, but Chromium connects in advance
+    (tmp_path / "out.html").write_text(GOOD.format(attempts).replace("<head>", f"<head>{head}"))
+    (tmp_path / "frame.html").write_text(GOOD.format(frame).replace("<head>", f"<head>{head}"))
+    server = serve(tmp_path)
+    assert faults_of(browser, server.url, ["own.html"], 390) == []
+    page = browser.new_page()
+    page.goto(server.url + "out.html", wait_until="load")  # nothing but the policy is in the way
+    page.close()
+    with pytest.raises(BlockingIOError):
+        other.accept()
+    other.close()
+    faults = faults_of(browser, server.url, ["out.html", "frame.html"], 390)
+    server.shutdown()
+    assert any(fault.startswith("frame.html") for fault in faults)
+    assert sum("Content Security Policy" in fault for fault in faults) >= 6
+
+
+def test_a_page_without_a_policy_or_with_a_weak_or_late_one_is_seen(tmp_path, policy):
+    meta = '<meta http-equiv="Content-Security-Policy" content="{}">'
+    for name, head in {
+        "right": meta.format(policy) + "<script src=a.js></script>",
+        "none": "",
+        "late": "<script src=a.js></script>" + meta.format(policy),
+        "weak": meta.format("default-src 'self' https://cdn.example.org"),
+        "all": meta.format("default-src *"),
+    }.items():
+        (tmp_path / f"{name}.html").write_text(
+            GOOD.format("").replace("<head>", f"<head>{head}").replace("<link rel=icon href=data:,>", "")
+        )
+    assert [fault.split(".")[0] for fault in unguarded(tmp_path)] == ["all", "late", "none", "weak"]
+
+
+def test_mathjax_is_the_books_own_and_names_nobody_else(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    offline = pytest.importorskip("offline_mathjax")
+    folder = tmp_path / "package"
+    (folder / "input/tex/extensions").mkdir(parents=True)
+    (folder / "tex-svg.js").write_text('a="http://www.w3.org/2000/svg";b="https://cdn.example.org/x@"+v+"/y.js"')
+    (folder / "input/tex/extensions/m.js").write_text("c='http://example.org/m.js'")
+    monkeypatch.setattr(offline, "mathjax_folder", lambda: folder)
+    built = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path / "html")
+    offline.copy_mathjax(built)
+    mine = tmp_path / "html/_static/mathjax"
+    assert (mine / "tex-svg.js").read_text() == 'a="http://www.w3.org/2000/svg";b=""+v+"/y.js"'
+    assert (mine / "input/tex/extensions/m.js").read_text() == "c=''"
+
+
 def test_broken_links_are_seen(tmp_path):
     (tmp_path / "a.html").write_text(GOOD.format("<h1 id='top'>a</h1><a href='b.html#here'>b</a><a href='#top'>a</a>"))
     (tmp_path / "b.html").write_text(GOOD.format("<p id='here'>b</p><a href='https://example.org/'>out</a>"))
@@ -364,7 +468,7 @@ def test_tables_sort_by_number_and_by_word_and_come_back(browser, tmp_path):
 def build(folder):
     """Build the pages in `folder` with the book's extensions; returns Sphinx's warnings."""
     settings = {
-        "extensions": ["myst_nb", "executed_notebooks", "fresh_start", "from_records", "plain_sight"],
+        "extensions": ["myst_nb", "executed_notebooks", "fresh_start", "from_records", "own_host", "plain_sight"],
         "nb_execution_mode": "off",
         "root_doc": "index",
         "exclude_patterns": ["_build"],
@@ -431,6 +535,7 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
         'href="_static/tables/planted.csv"',
     ):
         assert text in index.read_text()
+    assert unguarded(small_book / "_build/html") == []
     assert "D8,0.5,undecided" in (small_book / "_build/html/_static/tables/planted.csv").read_text()
     assert '<span class="verdict not-reproduced">not reproduced</span>' in index.read_text()
     assert '<span class="verdict undecided">undecided</span> 3 points' in index.read_text()
@@ -441,6 +546,15 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     assert build(small_book) == ""
     assert "12.3 percent" in chapter.read_text()
     assert "0.25 points" in index.read_text()
+
+
+def test_a_table_to_download_begins_no_formula(monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    import from_records
+
+    cells = [0.5, "+0.5 [-1, 2]", "-3", "\N{MINUS SIGN}3", "12.5%", "=1+1", "+1|cmd", "@x", "a;=b", "fork"]
+    shown = [0.5, "+0.5 [-1, 2]", "-3", "\N{MINUS SIGN}3", "12.5%", "'=1+1", "'+1|cmd", "'@x", "a;'=b", "fork"]
+    assert [from_records.unrun(cell) for cell in cells] == shown
 
 
 def test_a_build_after_one_that_was_killed_starts_from_nothing(small_book):

@@ -173,6 +173,17 @@ def test_a_chapter_runs_with_its_parameters_and_its_own_mistakes_are_one_line(ch
     assert "Traceback" not in "\n".join(lines)
 
 
+def test_what_a_name_says_to_the_terminal_is_spelled_out(chapters, monkeypatch, capfd):
+    """Of a sweep's parameters, which may come from anywhere, and of the reasons that its runs gave."""
+    evil = "\x1b[2J\x1b]0;owned\x07\r\u202e"
+    (chapters / "sweep.json").write_text(json.dumps({"runs": {"a": {"network": evil}, "b": {"network": "b"}}}))
+    sweeps._keep(chapters / "runs" / "a", {}, {"reason": evil, "seconds": 1.0, "worker": "here", "files": {}})
+    code, lines, out = call(monkeypatch, capfd, "status", ".")
+    assert code == 1
+    assert "network=\\x1b[2J\\x1b]0;owned\\x07\\r\\u202e" in out
+    assert all(one.isprintable() for one in [*lines, *out.splitlines()])
+
+
 def test_the_module_is_the_command(tmp_path):
     arguments = [sys.executable, "-m", "blurnb", "run", "rq1", "-p", "seed"]
     answer = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=tmp_path)

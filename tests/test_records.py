@@ -1,6 +1,8 @@
 """Records: what is written is what is read, parts merge to the whole, and nothing damaged is read as whole."""
 
+import csv
 import math
+import re
 import tempfile
 from pathlib import Path
 
@@ -150,6 +152,31 @@ def test_names_come_back_as_themselves(tmp_path):
         records.write(path, rows(1, start=place, part_kind="class", part=name), {"run": NOTES})
     found = records.read(path)
     assert sorted(zip(found["blur"], found["part"])) == [(f"D{i}", name) for i, name in enumerate(names)]
+
+
+FORMULA = "=+-@\t\r\n＝＋－＠"
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.text("=+-@＝\t\r\n;,'\"a1 ", max_size=8) | st.text(max_size=8), min_size=1, max_size=30, unique=True)
+)
+def test_no_name_begins_a_formula_where_a_spreadsheet_may_cut_and_all_come_back(names):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rq1.csv"
+        fields = [row(blur="D8", value=0.5, n=9, run_id="run", part_kind="class", part=name) for name in names]
+        records.write(path, fields, {"run": NOTES})
+        assert sorted(records.read(path)["part"]) == sorted(names)
+        with open(path, newline="", encoding="utf-8", errors="surrogatepass") as file:
+            cells = [cell for line in csv.DictReader(file) for cell in (line["part"], line["network"])]
+        assert len(cells) == 2 * len(names)
+        assert not [cell for cell in cells for piece in re.split("[;,\t\r\n]", cell) if piece and piece[0] in FORMULA]
+
+
+def test_numbers_stay_numbers_below_zero_too(tmp_path):
+    records.write(tmp_path / "rq1.csv", [row(blur="D8", value=-0.25, ci_low=-1e-9, run_id="run")], {"run": NOTES})
+    found = pd.read_csv(tmp_path / "rq1.csv")
+    assert (found["value"][0], found["ci_low"][0]) == (-0.25, -1e-9)
 
 
 def without(path: Path, column: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, printable
 from blurnb.optics import engines, resampling
 from blurnb.recognition.datasets import UnreadableImage
 from blurnb.study import journal, memory
@@ -123,7 +123,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     skipped: dict[str, str] = {}
     started, total, computed = time.perf_counter(), sum(map(len, windows)), 0
     memory.keep_freed()
-    bar = tqdm(total=total, desc=title or images.name, unit="image", disable=not windows, mininterval=1)
+    bar = tqdm(total=total, desc=printable(title or images.name), unit="image", disable=not windows, mininterval=1)
     reading, answering = ThreadPoolExecutor(max(1, computing.workers)), ThreadPoolExecutor(AT_ONCE)
 
     def groups() -> Iterator[Group]:

@@ -18,6 +18,7 @@ Records come from ``book/records/<profile>``; a profile that was run anew below 
 """
 
 import inspect
+import re
 import sys
 from functools import lru_cache
 from importlib import import_module
@@ -30,6 +31,9 @@ from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `book._tools` are beside the pages, not in the package
+
+
+NUMBERS = re.compile(r"[-+\N{MINUS SIGN}\d., \[\]%]*")
 
 
 class AnyOption(dict):
@@ -94,6 +98,13 @@ def compute(env, target, options):
         raise ValueError(f"{target}: {type(error).__name__}: {error}") from error
 
 
+def unrun(cell):
+    """A cell of a downloaded table: numbers and intervals as they are, names so that no spreadsheet runs them."""
+    from blurnb.records import guarded
+
+    return guarded(cell) if isinstance(cell, str) and not NUMBERS.fullmatch(cell) else cell
+
+
 class FromRecords(SphinxDirective):
     required_arguments = 1
     option_spec = AnyOption()
@@ -117,7 +128,7 @@ class FromRecords(SphinxDirective):
         """A link to the table as CSV, which is written beside the book's other files."""
         folder = Path(self.env.app.outdir, "_static", "tables")
         folder.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(folder / file, index=False)
+        frame.map(unrun).to_csv(folder / file, index=False)
         address = "../" * self.env.docname.count("/") + f"_static/tables/{file}"
         link = nodes.reference("", "this table as CSV", refuri=address, internal=True, classes=["download"])
         return nodes.paragraph("", "", link)

@@ -2,9 +2,11 @@
 
 The files come from the installed package ``sphinx-mathjax-offline`` (MathJax 3.2.2, Apache-2.0). Loaded as a Sphinx
 extension that package copies all of its 24 MB into every book; two parts of it suffice. ``tex-svg.js`` carries its
-glyphs as outlines: web fonts are refused by some browsers on pages opened from the disk.
+glyphs as outlines: web fonts are refused by some browsers on pages opened from the disk. What it would load from other
+hosts for its menu and for speech, which the book does not have, is taken out of the copy.
 """
 
+import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from sphinx.util.fileutil import copy_asset
 PACKAGE = "sphinx-mathjax-offline"
 # The second is what MathJax loads by itself on meeting \cancel, \boldsymbol and the like.
 PARTS = ["tex-svg.js", "input/tex/extensions"]
+ELSEWHERE = re.compile(r"https?://(?!www\.w3\.org/)[^\"'<>\s]*")
+"""Addresses that are no names of XML dialects."""
 
 
 def mathjax_folder():
@@ -38,6 +42,10 @@ def copy_mathjax(app):
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_asset(str(folder / part), str(target if (folder / part).is_dir() else target.parent))
+        for file in target.rglob("*.js") if target.is_dir() else [target]:
+            text = file.read_text(encoding="utf-8")
+            if ELSEWHERE.search(text):
+                file.write_text(ELSEWHERE.sub("", text), encoding="utf-8")
 
 
 def setup(app):

@@ -1,18 +1,24 @@
-"""The licence of every package that the project asks for, as a page of the book: `make licences` writes it."""
+"""The licence of every package that the project asks for, as a page of the book: `make licences` writes it.
+
+With --bill, what is installed here as a bill of materials (CycloneDX) instead: `make sbom`, which needs no network.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
 from blurnb import files
 from blurnb.report.markdown import markdown
 
-PAGE = Path("book/licences.md")
+PAGE, BILL = Path("book/licences.md"), Path("_build/sbom.cdx.json")
 LONGEST = 40  # characters; some packages put the whole text of their licence into the field for its name
 BY_HAND = ("benchmark",)  # extras that `make setup` does not install
 HEAD = """# Licences
@@ -61,9 +67,27 @@ def page(project: Path) -> str:
     return HEAD + markdown(table(project))
 
 
+def bill() -> dict:
+    """Every distribution of this environment, and the project above them: name, version, licence, package address."""
+    found = {_plain(one.name): one.version for one in metadata.distributions() if one.name}
+    own = found.pop("blurnb", metadata.version("blurnb"))
+    parts = [{"type": "library", **_identified(name, version)} for name, version in sorted(found.items())]
+    about = {"component": {"type": "application", **_identified("blurnb", own)}}
+    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": about, "components": parts}
+
+
+def _identified(name: str, version: str) -> dict:
+    address = f"pkg:pypi/{quote(name)}@{quote(version)}"
+    stated = {"license": {"name": licence(name)}}
+    return {"bom-ref": address, "name": name, "version": version, "purl": address, "licenses": [stated]}
+
+
 def main() -> None:
-    """Write the page of the repository in the working directory."""
-    files.write_whole(PAGE, page(Path.cwd()))
+    """Write the page, or the bill, of the repository in the working directory."""
+    if sys.argv[1:] == ["--bill"]:
+        files.write_whole(BILL, json.dumps(bill(), indent=1) + "\n")
+    else:
+        files.write_whole(PAGE, page(Path.cwd()))
 
 
 if __name__ == "__main__":

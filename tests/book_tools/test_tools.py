@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from book._tools import licences
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path for path in (ROOT / "book" / "_tools").glob("*.py") if "__main__" in path.read_text())
@@ -30,3 +33,22 @@ def test_a_page_calls_the_tools_without_the_repository_on_the_path(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip()
+
+
+def test_the_bill_of_materials_names_what_is_installed():
+    found = licences.bill()
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.5")
+    assert found["metadata"]["component"]["name"] == "blurnb"
+    parts = {part["name"]: part for part in found["components"]}
+    assert "blurnb" not in parts
+    numpy = parts["numpy"]
+    assert numpy["version"] == metadata.version("numpy")
+    assert numpy["purl"] == numpy["bom-ref"] == f"pkg:pypi/numpy@{metadata.version('numpy')}"
+    assert "BSD" in numpy["licenses"][0]["license"]["name"]
+    assert len({part["bom-ref"] for part in found["components"]}) == len(found["components"])
+
+
+def test_the_audit_fails_where_it_could_not_look():
+    """pip-audit itself ends well when it could ask about no package at all."""
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "-r constraints.txt" in line]
+    assert "pip-audit --strict " in line

@@ -163,7 +163,7 @@ def full_disk(ledger: Ledger, job: str, kilobytes: list[int]) -> None:
     expected, _ = undisturbed(job)
     for size in kilobytes:
         with folder() as place:
-            if not _mount(place, size):
+            if not mounted(place, size):
                 ledger.skip("full disk: a small tmpfs cannot be mounted here (it takes root); file size limits were")
                 return
             try:
@@ -177,7 +177,7 @@ def full_disk(ledger: Ledger, job: str, kilobytes: list[int]) -> None:
                 subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
-def _mount(place: Path, kilobytes: int) -> bool:
+def mounted(place: Path, kilobytes: int) -> bool:
     if os.geteuid() or not shutil.which("mount"):
         return False
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]

@@ -1,17 +1,23 @@
 """Files of weights: found, held to their hashes, and read as plain tensors alone."""
 
 import hashlib
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import pooch
 import safetensors.torch
 import torch
 import torchvision
 from torch import nn
+from tqdm import tqdm
 
+from blurnb import files
 from blurnb.errors import UserError
+
+RAW = "https://raw.githubusercontent.com/"
 
 
 class Packaged(NamedTuple):
@@ -25,6 +31,39 @@ class Packaged(NamedTuple):
         """Where it is on this machine; empty without the package, which is found and never imported."""
         spec = find_spec(self.package)
         return [] if spec is None else sorted(Path(spec.origin).parent.rglob(self.pattern))
+
+
+class Published(NamedTuple):
+    """A file of weights in a public repository: owner/name/commit/path there, its folder here, SHA-256, licence.
+
+    It is looked for in $BLURNB_DATA/weights/<folder>, then in the cache, whither it is downloaded.
+    """
+
+    source: str
+    folder: str
+    sha256: str
+    licence: str
+
+    def files(self) -> list[Path]:
+        """Where it is on this machine."""
+        roots = [Path(os.environ.get("BLURNB_DATA") or files.cache_folder()), files.cache_folder()]
+        found = dict.fromkeys(root / "weights" / self.folder / self.source.rsplit("/", 1)[1] for root in roots)
+        return [path for path in found if path.is_file()]
+
+    def fetched(self) -> Path:
+        """The file, held to its hash; downloaded where it is nowhere, its licence said once."""
+        for path in self.files():
+            check_digest(path, self.sha256)
+            return path
+        name, folder = self.source.rsplit("/", 1)[1], files.cache_folder() / "weights" / self.folder
+        tqdm.write(f"fetching {name} of github.com/{self.source.rsplit('/', 1)[0]} (licence: {self.licence})")
+        try:
+            return Path(pooch.retrieve(RAW + self.source, f"sha256:{self.sha256}", name, folder, progressbar=False))
+        except Exception as error:  # pooch lets every kind of network error through
+            raise UserError(
+                f"cannot get the compressed weights {name} ({type(error).__name__}); connect to the network once, or "
+                f"put {RAW}{self.source} into {folder}"
+            ) from error
 
 
 def kept_by_torch() -> dict[Path, str]:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from blurnb.errors import UserError
 from blurnb.optics import camera
-from blurnb.recognition import custom, datasets, models
+from blurnb.recognition import custom, datasets, families, models
 from blurnb.study import comparison, measures, parameters, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
@@ -98,7 +98,7 @@ def _opened_images(parameters: Parameters, pair) -> datasets.Dataset:
 def _network(opened: Opened, parameters: Parameters) -> models.Network:
     """The network, checked against the classes of the data before anything is computed."""
     pair, count = opened.pair, len(opened.images.classes)
-    if pair.network in models.names() and pair.weights == "imagenet" and count != 1000:
+    if pair.network in models.names() and pair.weights in families.OF_IMAGENET and count != 1000:
         raise UserError(
             f"{pair.network} with ImageNet weights answers 1,000 classes, {opened.images.name} {parameters.data_root} "
             f"has {count}; name the class folders by WordNet id (n01440764 ...), or give the weights file of a network "

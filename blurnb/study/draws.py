@@ -75,13 +75,17 @@ class Draws(torch.utils.data.Dataset):
 
     def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
         """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
-        return image[None] if self.images.native_side else resampling.resized(image[None], self.recipe.frame), label
+        if self.images.native_side:
+            return image[None], label
+        return resampling.resized(image[None], self.recipe.frame, self.recipe.resample), label
 
     def placed(self, image: torch.Tensor, label: int, generator: np.random.Generator) -> tuple[torch.Tensor, int]:
         """A random view, (3, h, w): small images shifted by a few pixels over a reflected border, photographs cropped
         to 7/8."""
         recipe = self.recipe
-        (image,) = _turned(recipe, generator, (resampling.resized(image, recipe.scale) if recipe.scale else image)[0])
+        if recipe.scale:
+            image = resampling.resized(image, recipe.scale, recipe.resample)
+        (image,) = _turned(recipe, generator, image[0])
         if self.images.native_side:
             if not recipe.max_shift:
                 return image, label
@@ -104,7 +108,7 @@ class MapDraws(Draws):
         return self.images.load(index)
 
     def framed(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return at_scale(image, label, self.recipe.scale)
+        return at_scale(image, label, self.recipe.scale, self.recipe.resample)
 
     def placed(
         self, image: torch.Tensor, label: torch.Tensor, generator: np.random.Generator
@@ -127,12 +131,12 @@ class MapDraws(Draws):
         return image[part], label[part]
 
 
-def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int, resample: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Image (3, H, W) and map (H, W) with a shorter side of `scale` (0: as they are); the image as a batch of one.
 
     A pixel of the map becomes that of the nearest centre, which is where the image's resampling puts it.
     """
-    image = resampling.resized(image[None], scale) if scale else image[None]
+    image = resampling.resized(image[None], scale, resample) if scale else image[None]
     if labels.shape != image.shape[-2:]:
         labels = F.interpolate(labels[None, None].float(), size=image.shape[-2:], mode="nearest-exact")[0, 0].byte()
     return image, labels

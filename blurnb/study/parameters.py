@@ -162,6 +162,7 @@ class Evaluated(BaseModel):
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     border: recipes.Border = "reflect"
+    resample: recipes.Resample = "bicubic"
     rounding: Rounding = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
@@ -179,8 +180,8 @@ class Evaluated(BaseModel):
         precision = self.precision
         if precision == "auto":
             precision = "bf16" if models.reduced_precision() else "float32"
-        given = {"frame": (pair or self.pair).frame, "border": self.border, "view": self.view, "flip": self.flip}
-        return Protocol(**{**given, "precision": precision, "seed": self.seed, **changed})
+        given = {name: getattr(self, name) for name in ("border", "resample", "view", "flip", "seed")}
+        return Protocol(**{"frame": (pair or self.pair).frame, "precision": precision, **given, **changed})
 
     def computing(self) -> dict[str, Any]:
         """Where and how answers are computed and kept, none of which decides them."""
@@ -322,8 +323,8 @@ class Trained(Evaluated):
 
         With `base` it is the sharp network that the others start from. A mix may join labels and names by "+".
         """
-        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border", "epochs", "learning_rate")
-        shared = {name: getattr(self, name) for name in same} | {"batch": self.train_batch}
+        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border", "resample", "epochs")
+        shared = {name: getattr(self, name) for name in (*same, "learning_rate")} | {"batch": self.train_batch}
         shared |= {"frame": (pair or self.pair).frame, "precision": self.protocol(pair).precision}
         if base:
             shared |= {"mix": "sharp", "epochs": self.base_epochs, "learning_rate": self.base_learning_rate}

@@ -20,6 +20,7 @@ LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 MaxShift = Annotated[int, Field(ge=0, le=64)]
 Optimizer = Literal["sgd", "adamw"]
 Part = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Resample = Literal["bicubic", "bilinear"]
 Seed = Annotated[int, Field(ge=0, le=2**31)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -52,7 +53,7 @@ class Recipe(BaseModel):
         Shorter side of the training images, pixels; 0 keeps small images as they are.
     max_shift : int
         Largest random translation of small images, pixels; photographs get a random 7/8 crop instead.
-    frame, border
+    frame, border, resample
         As in evaluation.
     augmentation : "flip" or "square"
         Half of the images flipped left to right; or any of the square's eight symmetries.
@@ -80,6 +81,7 @@ class Recipe(BaseModel):
     max_shift: MaxShift = 4
     frame: Frame = FRAME
     border: Border = "reflect"
+    resample: Resample = "bicubic"
     precision: Literal["float32", "bf16"] = "float32"
     seed: Seed = 0
     optimizer: Optimizer = "sgd"

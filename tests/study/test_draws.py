@@ -141,7 +141,7 @@ def test_a_smaller_map_has_its_labels_where_the_image_has_its_pixels():
     truth = torch.zeros(96, 96, dtype=torch.uint8)
     truth[:, 31:] = 4
     image = (truth * 40 / 255).float().expand(3, -1, -1)
-    small, labels = draws.at_scale(image, truth, 48)
+    small, labels = draws.at_scale(image, truth, 48, "bilinear")
     assert small.shape[-2:] == labels.shape == (48, 48)
     grey = small[0, 0, 24] * 255 / 40
     assert abs(int((labels[24] == 4).nonzero()[0]) - int((grey > 2).nonzero()[0])) <= 1

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from blurnb.labels import Blur, parse
 from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition.datasets import Dataset
@@ -16,12 +17,13 @@ from blurnb.recognition.label_maps import VOID, LabelMaps
 from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
+Pool = tuple[tuple[Blur, float], ...]
 DECODED_BYTES = 1_500_000_000
 """More than this is not held in memory, but decoded anew in every epoch."""
 
 
 class Draws(torch.utils.data.Dataset):
-    """One epoch of images (3, H, W) with their class indices.
+    """One epoch of images (3, H, W) with their class indices; for a teacher, with what they were before the blur.
 
     What is drawn for image i depends on (seed, epoch, image id) alone.
 
@@ -36,7 +38,8 @@ class Draws(torch.utils.data.Dataset):
         self.images, self.recipe, self.epoch = images, recipe, epoch
         self.decoded: list[tuple] = []
         # weights by label have one content address whatever their order, so their order must not matter here
-        self.pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
+        pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
+        self.pool = with_sharp(pool, recipe.sharp_share) if recipe.sharp_share else pool
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,10 +50,15 @@ class Draws(torch.utils.data.Dataset):
         blur = draw_blur(self.pool, generator)
         image, label = self.decoded[index] if self.decoded else self.load(index)
         image, label = self.framed(image.float() / 255 if image.dtype == torch.uint8 else image, label)
-        image = blurring.blur(
+        seen = blurring.blur(
             image, blur, frame=recipe.frame, border=recipe.border, seed=recipe.seed, image_ids=[identity]
         )
-        return self.placed(image, label, generator)
+        if recipe.targets == "labels":
+            return self.placed(seen, label, generator)
+        if blur.family != "sharp":  # both are placed alike, as six channels of one image
+            seen = torch.cat([seen, image], 1)
+        seen, _ = self.placed(seen, label, generator)
+        return seen[:3], seen[-3:]
 
     def of(self, epoch: int) -> Self:
         """The same images as another epoch sees them; what is decoded is shared."""
@@ -129,6 +137,15 @@ class MapDraws(Draws):
         top, left = _corner(image, size, generator)
         part = (..., slice(top, top + size[0]), slice(left, left + size[1]))
         return image[part], label[part]
+
+
+def with_sharp(pool: Pool, share: float) -> Pool:
+    """`pool` with `share` of it sharp and its blurs in their proportions; as it is where it has no blur."""
+    blurs = [(one, weight) for one, weight in pool if one.family != "sharp"]
+    total = sum(weight for _, weight in blurs)
+    if not total:
+        return pool
+    return ((parse("sharp"), share), *((one, weight / total * (1 - share)) for one, weight in blurs))
 
 
 def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int, resample: str) -> tuple[torch.Tensor, torch.Tensor]:

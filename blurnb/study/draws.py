@@ -53,12 +53,11 @@ class Draws(torch.utils.data.Dataset):
         seen = blurring.blur(
             image, blur, frame=recipe.frame, border=recipe.border, seed=recipe.seed, image_ids=[identity]
         )
+        again = copy.deepcopy(generator)
+        seen, label = self.placed(seen, label, generator)
         if recipe.targets == "labels":
-            return self.placed(seen, label, generator)
-        if blur.family != "sharp":  # both are placed alike, as six channels of one image
-            seen = torch.cat([seen, image], 1)
-        seen, _ = self.placed(seen, label, generator)
-        return seen[:3], seen[-3:]
+            return seen, label
+        return seen, seen if blur.family == "sharp" else self.placed(image, label, again)[0]
 
     def of(self, epoch: int) -> Self:
         """The same images as another epoch sees them; what is decoded is shared."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from blurnb import files
 from blurnb.errors import UserError
 
 RAW = "https://raw.githubusercontent.com/"
+COMPRESSED = "compressed_weights.txt"  # a SHA-256 and what belongs to it a line
 
 
 class Packaged(NamedTuple):
@@ -34,14 +36,14 @@ class Packaged(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A file of weights in a public repository: owner/name/commit/path there, its folder here, SHA-256, licence.
+    """A file of weights in a public repository: SHA-256, its folder here, owner/name/commit/path there, licence.
 
     It is looked for in $BLURNB_DATA/weights/<folder>, then in the cache, whither it is downloaded.
     """
 
-    source: str
-    folder: str
     sha256: str
+    folder: str
+    source: str
     licence: str
 
     def files(self) -> list[Path]:
@@ -64,6 +66,13 @@ class Published(NamedTuple):
                 f"cannot get the compressed weights {name} ({type(error).__name__}); connect to the network once, or "
                 f"put {RAW}{self.source} into {folder}"
             ) from error
+
+
+def published() -> dict[str, Published]:
+    """The published file of each network that has one."""
+    lines = resources.files(__package__).joinpath(COMPRESSED).read_text().splitlines()
+    rows = [line.split(maxsplit=4) for line in lines if not line.startswith("#")]
+    return {network: Published(digest, *others) for digest, network, *others in rows}
 
 
 def kept_by_torch() -> dict[Path, str]:

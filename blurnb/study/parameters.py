@@ -19,7 +19,7 @@ from blurnb.study.protocol import Protocol
 
 SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
 """Weights that are known by name: the sharp network of a block of `profiles.toml`."""
-WEIGHTS = ("imagenet", "compressed", "none", "hed", *SCENES)
+WEIGHTS = ("imagenet", "compressed", "none", *SCENES)
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 

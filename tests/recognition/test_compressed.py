@@ -125,7 +125,7 @@ def own(tmp_path, monkeypatch) -> Path:
 
 
 def planted(data: bytes, own: Path) -> Published:
-    one = Published("owner/name/commit/net.bin", "net", hashlib.sha256(data).hexdigest(), "free")
+    one = Published(hashlib.sha256(data).hexdigest(), "net", "owner/name/commit/net.bin", "free")
     path = own / "net" / "net.bin"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

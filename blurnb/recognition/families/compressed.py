@@ -3,10 +3,8 @@
 They are never called "imagenet": compression costs one to ten points, and torchvision's own weights come first.
 """
 
-import tomllib
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from torch import nn
 
 from blurnb.errors import UserError, shown
 from blurnb.recognition.families import IMAGENET_MEAN, IMAGENET_STD, OF_IMAGENET, named_layers, torchvisions
-from blurnb.recognition.weights import Published
+from blurnb.recognition.weights import published
 
 VERSION = 1
 CAFFE_MEAN = (123.0, 117.0, 104.0)
@@ -100,10 +98,7 @@ DECODERS: dict[str, Callable[..., State]] = {
     "resnet50": _permute_quantize,
 }
 """What decodes a network's file: called with its bytes, or the plain tensors in it, and the layers by name."""
-FILES = {
-    name: Published(**one)
-    for name, one in tomllib.loads(resources.files(__package__).joinpath("compressed.toml").read_text()).items()
-}
+FILES = published()
 
 
 def _build(name: str, class_count: int, weights: str) -> nn.Module:

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "blurnb"
-PACKAGE_LINES = 11_610
+PACKAGE_LINES = 11_865
 """Lines of the package that are no docstring. It may fall; whoever raises it takes no line from anywhere else."""
 LONGEST, LONGEST_LOOPS = 350, 400
 FLOORS = 6

@@ -187,7 +187,7 @@ def finetune(
 def card(
     network: Annotated[str, typer.Option(help="a name, a TorchScript or .pt2 file, or module:function")],
     data: Annotated[str, typer.Option(help="the folder with <class>/<image>, or an ImageNet tree")],
-    weights: Annotated[str, typer.Option(help="of a name: imagenet | none | a checkpoint's path")] = "imagenet",
+    weights: Annotated[str, typer.Option(help="imagenet | compressed | none | a checkpoint's path")] = "imagenet",
     output: Annotated[Path, typer.Option(help="where card.html, card.md and card.csv go")] = Path("card"),
     n_images: Annotated[int, typer.Option(help="at most so many, drawn by the seed; 0: all")] = 500,
     blurs: Annotated[str | None, typer.Option(help="labels with commas")] = None,

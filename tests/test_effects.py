@@ -83,6 +83,7 @@ EVALUATED = {
     "view": to("center-crop"),
     "flip": to(True),
     "border": to("circular"),
+    "resample": to("bilinear", scales="64"),
     "rounding": to("8-bit blur"),
     "small_input": to("zero-pad"),
     "batch": to(2, "circumstances"),

@@ -3,12 +3,12 @@
 import torch
 from torch.nn.functional import interpolate
 
-VERSION = 1
-RESAMPLE = "bilinear"
-"""How pixels are weighed when an image is resized, as records name it; always antialiased."""
+VERSION = 2
+RESAMPLE = ("bicubic", "bilinear")
+"""How pixels may be weighed when an image is resized, the usual way first; always antialiased."""
 
 
-def resized(images: torch.Tensor, side: int) -> torch.Tensor:
+def resized(images: torch.Tensor, side: int, resample: str = RESAMPLE[0]) -> torch.Tensor:
     """Images whose shorter side is `side` pixels, antialiased, the aspect ratio kept.
 
     Parameters
@@ -17,6 +17,8 @@ def resized(images: torch.Tensor, side: int) -> torch.Tensor:
         (N, C, H, W), floating point.
     side
         Shorter side wanted, pixels.
+    resample
+        One of RESAMPLE. Bicubic weights overshoot at edges: what leaves [0, 1] is clipped, as files of 8 bits do.
 
     Returns
     -------
@@ -28,7 +30,8 @@ def resized(images: torch.Tensor, side: int) -> torch.Tensor:
         return images
     factor = side / min(height, width)
     size = (max(side, round(height * factor)), max(side, round(width * factor)))
-    return interpolate(images, size=size, mode=RESAMPLE, antialias=True, align_corners=False)
+    found = interpolate(images, size=size, mode=resample, antialias=True, align_corners=False)
+    return found.clamp_(0, 1) if resample == "bicubic" else found
 
 
 def rounded(images: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.recognition import contents, readers
+from blurnb.recognition import contents, photographs, readers
 from blurnb.recognition.decoding import UnreadableImage
 
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
 
-NAMES = ("scenes", *readers.READERS)
+NAMES = ("scenes", *readers.READERS, "photographs")
 NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
 NO_SPLIT = ("foolbox20", "imagenet-sample", "folder")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
@@ -141,13 +141,21 @@ def fingerprint(*facts: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def load(name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0) -> Dataset:
+def load(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    split: str = "val",
+    n_images: int = 0,
+    seed: int = 0,
+    apart_from: Sequence[str | Path] = (),
+) -> Dataset:
     """Open a data set by name.
 
     Parameters
     ----------
     name : str
-        One of NAMES: scenes, foolbox20, imagenet, imagenet-sample, tiny-imagenet, imagenette, folder.
+        One of NAMES: scenes, foolbox20, imagenet, imagenet-sample, tiny-imagenet, imagenette, folder, photographs.
     root : str or Path, optional
         The folder that holds it (`imagenet` and `tiny-imagenet` are also found one level down). Sets with a published
         address are downloaded, with their hash checked, when it is empty.
@@ -157,6 +165,8 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
         So many of them are drawn by `seed`; 0 means all (of the scenes, which have no end, 1,000).
     seed : int
         What draws them; of the scenes, what paints them.
+    apart_from : folders
+        Of `photographs`, which are learnt from: none of them may be an image below these.
 
     Returns
     -------
@@ -178,6 +188,8 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
         raise UserError(f"n_images={shown(n_images)} is negative; use 0 for all")
     if name == "scenes":
         return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
+    if name == "photographs":
+        return sample(_dataset(name, photographs.listing(root, apart_from)), n_images, seed)
     return sample(_dataset(name, readers.READERS[name](root, split)), n_images, seed)
 
 

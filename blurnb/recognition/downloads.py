@@ -24,15 +24,15 @@ def fetch(addresses: Sequence[str], sha256: str, file: str, otherwise: str, fold
     for url in addresses:
         try:
             place = folder or files.cache_folder()
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", file, place, downloader=_download))
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", file, place, downloader=stream))
         except Exception as error:  # every kind of network error comes through
             told = "does not match its SHA-256" if type(error) is ValueError else type(error).__name__
             reasons.append(f"{urlsplit(url).netloc}: {error if isinstance(error, UserError) else told}")
     raise UserError(f"cannot download {file} ({', '.join(reasons)}); connect to the network, or {otherwise}")
 
 
-def _download(url: str, output_file: str, _: object) -> None:
-    """Stay with http and https, and leave a server that hangs."""
+def stream(url: str, output_file: str | Path, _: object = None) -> None:
+    """Download a file by the scheme of its address or https, and leave a server that hangs."""
     import requests
 
     started, plain = time.monotonic(), {"Accept-Encoding": "identity"}

@@ -75,7 +75,7 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
     name : str
         One of `names`.
     weights : str
-        A name that its family knows ("imagenet", "hed", "none" for random ones), or the path of a checkpoint.
+        A name that its family knows ("imagenet", "compressed", "none" for random ones), or the path of a checkpoint.
     class_count : int
         Number of classes. Where it is not that of named weights, the last linear layer is made anew for it, as
         fine-tuning wants.
@@ -110,8 +110,9 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
         raise UserError(f"weights {shown(weights)} are neither {', '.join(family.weights)} nor a file; check the path")
     with torch.random.fork_rng(devices=[]):  # a new head must not depend on what was drawn before it
         torch.manual_seed(0)
-        body = family.build(1000 if weights == "imagenet" else class_count, weights if path is None else "none")
-        if weights == "imagenet" and class_count != 1000:
+        is_imagenet = weights in families.OF_IMAGENET
+        body = family.build(1000 if is_imagenet else class_count, weights if path is None else "none")
+        if is_imagenet and class_count != 1000:
             replace_head(body, class_count)
     if hasattr(body, "small_input"):
         body.small_input = small_input
@@ -129,13 +130,15 @@ def _path(weights: object) -> Path:
 
 
 def replace_head(body: nn.Module, class_count: int) -> None:
-    """Make the last linear layer anew for another number of classes."""
-    linear = [(name, module) for name, module in body.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    """Make the last linear layer, or 1 x 1 convolution, anew for another number of classes."""
+    layers = families.named_layers(body)
+    linear = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Linear)}
+    pointwise = {name: layer for name, layer in layers.items() if getattr(layer, "kernel_size", 0) == (1, 1)}
+    if not (linear or pointwise):
         raise UserError(f"{type(body).__name__} has no linear layer to make anew for {class_count} classes")
-    name, last = linear[-1]
+    name, last = list((linear or pointwise).items())[-1]
     parent, _, leaf = name.rpartition(".")
-    head = nn.Linear(last.in_features, class_count)
+    head = nn.Linear(last.in_features, class_count) if linear else nn.Conv2d(last.in_channels, class_count, 1)
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     setattr(body.get_submodule(parent), leaf, head)

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import resources
 from importlib.util import find_spec
@@ -73,13 +73,14 @@ def data_folder(root: str | Path | None, dataset: str) -> Path:
     raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
 
 
-def images(base: Path, folders: Iterable[Path]) -> list[Path]:
+def images(base: Path, folders: Sequence[Path]) -> list[Path]:
     """The image files in folders below `base`, in sorted order; what else lies there is counted by kind and said."""
-    passed: Counter = Counter()
+    passed, listed = Counter(), set(folders)
 
     def wanted(path: Path) -> bool:
         kind = path.suffix.lower() if path.is_file() else "folder" if path.is_dir() else "link to nothing or pipe"
-        passed[kind or "without a suffix"] += kind not in SUFFIXES and not path.name.startswith(".")
+        is_passed = kind not in SUFFIXES and not path.name.startswith(".") and path not in listed
+        passed[kind or "without a suffix"] += is_passed
         return kind in SUFFIXES
 
     found = [path for folder in folders for path in _entries(folder, wanted)]

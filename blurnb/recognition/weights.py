@@ -2,25 +2,29 @@
 
 import contextlib
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Collection
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
 
-import pooch
 import safetensors.torch
 import torch
 import torchvision
 from torch import nn
+from tqdm import tqdm
 
 from blurnb import files
 from blurnb.errors import UserError
+from blurnb.recognition import downloads
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLES = (torch.uint8, torch.int16, torch.int32, torch.int64)
+RAW = "https://raw.githubusercontent.com/"
+COMPRESSED = "compressed_weights.txt"  # a SHA-256 and what belongs to it a line
 
 
 class Packaged(NamedTuple):
@@ -34,6 +38,41 @@ class Packaged(NamedTuple):
         """Where it is on this machine; empty without the package, which is found and never imported."""
         spec = find_spec(self.package)
         return [] if spec is None else sorted(Path(spec.origin).parent.rglob(self.pattern))
+
+
+class Published(NamedTuple):
+    """A file of weights in a public repository: SHA-256, its folder here, owner/name/commit/path there, licence.
+
+    It is looked for in $BLURNB_DATA/weights/<folder>, then in the cache, whither it is downloaded.
+    """
+
+    sha256: str
+    folder: str
+    source: str
+    licence: str
+
+    def files(self) -> list[Path]:
+        """Where it is on this machine."""
+        roots = [Path(os.environ.get("BLURNB_DATA") or files.cache_folder()), files.cache_folder()]
+        found = dict.fromkeys(root / "weights" / self.folder / self.source.rsplit("/", 1)[1] for root in roots)
+        return [path for path in found if path.is_file()]
+
+    def fetched(self) -> Path:
+        """The file, held to its hash; downloaded where it is nowhere, its licence said once."""
+        for path in self.files():
+            check_digest(path, self.sha256)
+            return path
+        name, folder = self.source.rsplit("/", 1)[1], files.cache_folder() / "weights" / self.folder
+        tqdm.write(f"fetching {name} of github.com/{self.source.rsplit('/', 1)[0]} (licence: {self.licence})")
+        otherwise = f"put {RAW}{self.source} into {folder}"
+        return downloads.fetch([RAW + self.source], self.sha256, name, otherwise, folder)
+
+
+def published() -> dict[str, Published]:
+    """The published file of each network that has one."""
+    lines = resources.files(__package__).joinpath(COMPRESSED).read_text().splitlines()
+    rows = [line.split(maxsplit=4) for line in lines if not line.startswith("#")]
+    return {network: Published(digest, *others) for digest, network, *others in rows}
 
 
 def kept_by_torch() -> dict[Path, str]:
@@ -111,20 +150,14 @@ def from_torchvision(name: str) -> nn.Module:
 
 
 def _fetch(url: str, file: Path) -> None:
-    """Download within pooch's 30 seconds of silence, to a neighbour whose name nobody foresees, then into place."""
+    """Download to a neighbour whose name nobody foresees, then into place."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
         new = Path(folder) / file.name
-        pooch.HTTPDownloader(progressbar=True, hooks={"response": _stay})(url, new, None)
+        downloads.stream(url, new)
         check_digest(new, _known(new))
         _record(file).unlink(missing_ok=True)  # of the file that was there before
         new.replace(file)
-
-
-def _stay(answer, **_: object) -> None:
-    to = urljoin(answer.url, answer.headers.get("Location", ""))
-    if answer.is_redirect and urlsplit(to).scheme not in ("https", urlsplit(answer.url).scheme):
-        raise UserError(f"{answer.url} leads on to {to[:80]}, by another scheme; fetch the file by hand")
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

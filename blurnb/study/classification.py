@@ -73,7 +73,8 @@ class Classification:
 
     def load(self, images, index: int) -> tuple[torch.Tensor, int]:
         image = images.load(index)
-        image = image if images.native_side else resampling.resized(image[None], self.protocol.frame)[0]
+        if not images.native_side:
+            image = resampling.resized(image[None], self.protocol.frame, self.protocol.resample)[0]
         return image, images.labels[index]
 
     def show(self, group: Group, some: Sequence[Treatment]) -> torch.Tensor:
@@ -112,7 +113,8 @@ class Classification:
         step = max(1, self.batch * CACHED_SIDE**2 // side**2) if side > CACHED_SIDE else len(shown)
         found = []
         for part, flags in zip(shown.split(step), is_rounded.split(step)):
-            found.append(probabilities(network, treatments.at_side(part, side, flags), side, self.protocol))
+            small = treatments.at_side(part, side, flags, self.protocol.resample)
+            found.append(probabilities(network, small, side, self.protocol))
         return torch.cat(found)
 
     @functools.cached_property
@@ -212,7 +214,8 @@ def accelerated(task: Classification, images, backend: str, conditions: Sequence
                 continue
             group = Group([images.ids[index]], image[None], [label])
             for one in blurs:
-                yield treatments.at_side(task.show(group, [one]), side, torch.tensor([one.rounding == "8-bit"])), label
+                is_rounded = torch.tensor([one.rounding == "8-bit"])
+                yield treatments.at_side(task.show(group, [one]), side, is_rounded, task.protocol.resample), label
 
     @torch.inference_mode()
     def compare() -> dict:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from blurnb.labels import Blur, parse
 from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition.datasets import Dataset
@@ -16,12 +17,13 @@ from blurnb.recognition.label_maps import VOID, LabelMaps
 from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
+Pool = tuple[tuple[Blur, float], ...]
 DECODED_BYTES = 1_500_000_000
 """More than this is not held in memory, but decoded anew in every epoch."""
 
 
 class Draws(torch.utils.data.Dataset):
-    """One epoch of images (3, H, W) with their class indices.
+    """One epoch of images (3, H, W) with their class indices; for a teacher, with what they were before the blur.
 
     What is drawn for image i depends on (seed, epoch, image id) alone.
 
@@ -36,7 +38,8 @@ class Draws(torch.utils.data.Dataset):
         self.images, self.recipe, self.epoch = images, recipe, epoch
         self.decoded: list[tuple] = []
         # weights by label have one content address whatever their order, so their order must not matter here
-        self.pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
+        pool = parse_mix(dict(sorted(recipe.mix.items())) if isinstance(recipe.mix, Mapping) else recipe.mix)
+        self.pool = with_sharp(pool, recipe.sharp_share) if recipe.sharp_share else pool
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,10 +50,14 @@ class Draws(torch.utils.data.Dataset):
         blur = draw_blur(self.pool, generator)
         image, label = self.decoded[index] if self.decoded else self.load(index)
         image, label = self.framed(resampling.in_floats(image), label)
-        image = blurring.blur(
+        seen = blurring.blur(
             image, blur, frame=recipe.frame, border=recipe.border, seed=recipe.seed, image_ids=[identity]
         )
-        return self.placed(image, label, generator)
+        again = copy.deepcopy(generator)
+        seen, label = self.placed(seen, label, generator)
+        if recipe.targets == "labels":
+            return seen, label
+        return seen, seen if blur.family == "sharp" else self.placed(image, label, again)[0]
 
     def of(self, epoch: int) -> Self:
         """The same images as another epoch sees them; what is decoded is shared."""
@@ -74,13 +81,17 @@ class Draws(torch.utils.data.Dataset):
 
     def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
         """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
-        return image[None] if self.images.native_side else resampling.resized(image[None], self.recipe.frame), label
+        if self.images.native_side:
+            return image[None], label
+        return resampling.resized(image[None], self.recipe.frame, self.recipe.resample), label
 
     def placed(self, image: torch.Tensor, label: int, generator: np.random.Generator) -> tuple[torch.Tensor, int]:
         """A random view, (3, h, w): small images shifted by a few pixels over a reflected border, photographs cropped
         to 7/8."""
         recipe = self.recipe
-        (image,) = _turned(recipe, generator, (resampling.resized(image, recipe.scale) if recipe.scale else image)[0])
+        if recipe.scale:
+            image = resampling.resized(image, recipe.scale, recipe.resample)
+        (image,) = _turned(recipe, generator, image[0])
         if self.images.native_side:
             if not recipe.max_shift:
                 return image, label
@@ -103,7 +114,7 @@ class MapDraws(Draws):
         return self.images.load(index)
 
     def framed(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return at_scale(image, label, self.recipe.scale)
+        return at_scale(image, label, self.recipe.scale, self.recipe.resample)
 
     def placed(
         self, image: torch.Tensor, label: torch.Tensor, generator: np.random.Generator
@@ -126,12 +137,21 @@ class MapDraws(Draws):
         return image[part], label[part]
 
 
-def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+def with_sharp(pool: Pool, share: float) -> Pool:
+    """`pool` with `share` of it sharp and its blurs in their proportions; as it is where it has no blur."""
+    blurs = [(one, weight) for one, weight in pool if one.family != "sharp"]
+    total = sum(weight for _, weight in blurs)
+    if not total:
+        return pool
+    return ((parse("sharp"), share), *((one, weight / total * (1 - share)) for one, weight in blurs))
+
+
+def at_scale(image: torch.Tensor, labels: torch.Tensor, scale: int, resample: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Image (3, H, W) and map (H, W) with a shorter side of `scale` (0: as they are); the image as a batch of one.
 
     A pixel of the map becomes that of the nearest centre, which is where the image's resampling puts it.
     """
-    image = resampling.resized(image[None], scale) if scale else image[None]
+    image = resampling.resized(image[None], scale, resample) if scale else image[None]
     if labels.shape != image.shape[-2:]:
         labels = F.interpolate(labels[None, None].float(), size=image.shape[-2:], mode="nearest-exact")[0, 0].byte()
     return image, labels

@@ -1,5 +1,6 @@
 """The paper's cure: go on training a network on images that are sharp or freshly blurred."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -48,13 +49,16 @@ def finetune(
     Raises
     ------
     UserError
-        For no image, a shift larger than the images, a class index beyond the network, blocks that it has not got,
+        For no image or no labels, a shift larger than the images, a class index beyond the network, a teacher of other
+        classes, blocks that it has not got,
         a batch that the processes cannot share, and a loss that is not finite (the last good checkpoint is kept).
     """
     if not len(images):
         raise UserError(f"{images.name} holds no image to train on")
     if images.native_side and recipe.max_shift >= (recipe.scale or images.native_side):
         raise UserError(f"max_shift={recipe.max_shift} is larger than the images of {images.name}; use a few pixels")
+    if len(images.classes) == 1 and recipe.targets == "labels":
+        raise UserError(f"{images.name} have no labels to learn; use targets='teacher'")
     if max(images.labels) >= network.class_count:
         raise UserError(f"{images.name} has class index {max(images.labels)}, {network.name} {network.class_count}")
     finished, about = stores.stored(
@@ -76,6 +80,7 @@ def facts(network: models.Network, images: Dataset, recipe: Recipe) -> dict:
         "dataset": images.name,
         "data": images.fingerprint,
         "n": len(images),
+        **({"taught_by": models.fingerprint(_teacher(network, recipe))} if recipe.teacher else {}),
         **({"small_input": small} if (small := models.small_input(network)) not in ("", "adaptive") else {}),
         **recipe.model_dump(),
     }
@@ -87,13 +92,17 @@ def _train(network, images, recipe: Recipe, folder: Path, *, device: str, title:
     if recipe.batch % world:
         raise UserError(f"batch={recipe.batch} cannot be divided among {world} processes; use a multiple of {world}")
     network = network.to(device).train()
-    _freeze(network, recipe.frozen_blocks)
+    teacher = _teacher(network, recipe)
+    _freeze(network, recipe.frozen_blocks, recipe.batch_norm)
     trained = [p for p in network.parameters() if p.requires_grad]
     if not trained:
         raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
 
-    def loss_of(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+    def loss_of(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if teacher is not None:
+            with torch.no_grad(), torch.autocast(scores.device.type, torch.bfloat16, recipe.precision == "bf16"):
+                targets = teacher(targets.contiguous(memory_format=torch.channels_last)).float().softmax(1)
+        return F.cross_entropy(scores, targets, label_smoothing=recipe.label_smoothing)
 
     forward = nn.parallel.DistributedDataParallel(network) if world > 1 else network
     learnt = draws.Draws(images, recipe), forward, loss_of, folder / "checkpoint.pt"
@@ -103,8 +112,24 @@ def _train(network, images, recipe: Recipe, folder: Path, *, device: str, title:
     return kept
 
 
-def _freeze(network: models.Network, count: int) -> None:
-    """Keep the weights and the normalisation statistics of the first `count` blocks."""
+def _teacher(network: models.Network, recipe: Recipe) -> models.Network | None:
+    """Who answers the sharp images: another network, or this one as it is now; None where labels teach."""
+    if recipe.targets == "labels":
+        return None
+    found = models.load(recipe.teacher, recipe.teacher_weights) if recipe.teacher else copy.deepcopy(network)
+    if found.class_count != network.class_count:
+        raise UserError(
+            f"teacher={recipe.teacher} answers {found.class_count} classes, {network.name} {network.class_count}; "
+            "use one that answers the same"
+        )
+    return found.to(network.mean.device).eval().requires_grad_(False)
+
+
+def _freeze(network: models.Network, count: int, batch_norm: str) -> None:
+    """Keep the weights and the normalisation statistics of the first `count` blocks; of all, where norms are frozen."""
+    for module in network.modules():
+        if batch_norm == "frozen" and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eval()
     blocks = models.blocks(network)
     if count > len(blocks):
         raise UserError(f"frozen_blocks={count} is more than the {len(blocks)} blocks of {network.name}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from blurnb.errors import UserError
-from blurnb.recognition import datasets, models
+from blurnb.recognition import datasets, families, models
 from blurnb.study import finetuning
 from blurnb.study import parameters as chapter
 from blurnb.study.parameters import Evaluated, Pair, Trained
@@ -29,9 +29,9 @@ def trained(origin: Mapping) -> dict:
 def check_classes(opened: Opened) -> None:
     """Raise UserError for ImageNet's weights on other classes than its 1,000, where a network would be guessing."""
     pair, count = opened.pair, len(opened.images.classes)
-    if pair.weights == "imagenet" and count != 1000:
+    if pair.weights in families.OF_IMAGENET and count != 1000:
         raise UserError(
-            f"weights 'imagenet' of {pair.network} answer 1,000 classes, {opened.images.name} has {count}; "
+            f"weights {pair.weights!r} of {pair.network} answer 1,000 classes, {opened.images.name} has {count}; "
             "fine-tune first (chapter rq2), or give the weights file of a network trained on these classes"
         )
 

@@ -19,7 +19,7 @@ from blurnb.study.values import Some, Text, WholeNumbers, is_file, listed, one_o
 
 SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smoke_training"}
 """Weights that are known by name: the sharp network of a block of `profiles.toml`."""
-WEIGHTS = ("imagenet", "none", "hed", *SCENES)
+WEIGHTS = ("imagenet", "compressed", "none", *SCENES)
 NATIVE = {"scenes": scenes.SIDE, "tiny-imagenet": 64}
 """Data sets of small images, by their side in pixels; all others are photographs."""
 RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
@@ -114,6 +114,7 @@ class Evaluated(BaseModel):
     view: Literal["dense", "center-crop"] = "dense"
     flip: bool = False
     border: recipes.Border = "reflect"
+    resample: recipes.Resample = "bicubic"
     rounding: Rounding = "none"
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
@@ -131,8 +132,8 @@ class Evaluated(BaseModel):
         precision = self.precision
         if precision == "auto":
             precision = "bf16" if models.reduced_precision() else "float32"
-        given = {"frame": (pair or self.pair).frame, "border": self.border, "view": self.view, "flip": self.flip}
-        return Protocol(**{**given, "precision": precision, "seed": self.seed, **changed})
+        given = {name: getattr(self, name) for name in ("border", "resample", "view", "flip", "seed")}
+        return Protocol(**{"frame": (pair or self.pair).frame, "precision": precision, **given, **changed})
 
     def computing(self) -> dict[str, Any]:
         """Where and how answers are computed and kept, none of which decides them."""
@@ -310,8 +311,8 @@ class Trained(Evaluated):
 
         With `base` it is the sharp network that the others start from. A mix may join labels and names by "+".
         """
-        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border", "epochs", "learning_rate")
-        shared = {name: getattr(self, name) for name in same} | {"batch": self.train_batch}
+        same = ("weight_decay", "max_shift", "warmup", "optimizer", "augmentation", "border", "resample", "epochs")
+        shared = {name: getattr(self, name) for name in (*same, "learning_rate")} | {"batch": self.train_batch}
         shared |= {"frame": (pair or self.pair).frame, "precision": self.protocol(pair).precision}
         if base:
             shared |= {"mix": "sharp", "epochs": self.base_epochs, "learning_rate": self.base_learning_rate}

@@ -17,7 +17,7 @@ class Protocol:
     border
         What lies beyond the image's edge when it is blurred: reflect, replicate or circular.
     resample
-        How images are brought to another size.
+        How images are brought to another size: bicubic or bilinear, antialiased.
     view
         "dense" (the whole image, scores averaged over positions) or "center-crop" (the middle 7/8, square).
     flip
@@ -30,7 +30,7 @@ class Protocol:
 
     frame: int = labels.FRAME
     border: str = "reflect"
-    resample: str = resampling.RESAMPLE
+    resample: str = resampling.RESAMPLE[0]
     view: str = "dense"
     flip: bool = False
     precision: str = "float32"

@@ -11,6 +11,7 @@ from blurnb.optics.transforms import parse_mix
 
 Augmentation = Literal["flip", "square"]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
+BatchNorm = Literal["updated", "frozen"]
 Border = Literal["reflect", "replicate", "circular"]
 CropWidth = Annotated[int, Field(ge=0, le=8192)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
@@ -20,8 +21,10 @@ LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 MaxShift = Annotated[int, Field(ge=0, le=64)]
 Optimizer = Literal["sgd", "adamw"]
 Part = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Resample = Literal["bicubic", "bilinear"]
 Seed = Annotated[int, Field(ge=0, le=2**31)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Targets = Literal["labels", "teacher"]
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 RENAMED = {
@@ -52,10 +55,19 @@ class Recipe(BaseModel):
         Shorter side of the training images, pixels; 0 keeps small images as they are.
     max_shift : int
         Largest random translation of small images, pixels; photographs get a random 7/8 crop instead.
-    frame, border
+    frame, border, resample
         As in evaluation.
     augmentation : "flip" or "square"
         Half of the images flipped left to right; or any of the square's eight symmetries.
+    sharp_share : float
+        So many of the draws are sharp and the others blurred in the mix's proportions; 0 for what the mix says.
+    targets : "labels" or "teacher"
+        The images' classes; or what a teacher answers to the image as it was before it was blurred, in the same place.
+    teacher, teacher_weights : str
+        The network that teaches, one of as many classes; "" for the one in training, as it was before.
+    batch_norm : "updated" or "frozen"
+        Frozen norms keep the statistics they came with, and learn their scale and shift: so it is, where nothing else
+        is said, with a teacher, whose answers come from those statistics.
 
     Raises
     ------
@@ -80,13 +92,21 @@ class Recipe(BaseModel):
     max_shift: MaxShift = 4
     frame: Frame = FRAME
     border: Border = "reflect"
+    resample: Resample = "bicubic"
     precision: Literal["float32", "bf16"] = "float32"
     seed: Seed = 0
     optimizer: Optimizer = "sgd"
     augmentation: Augmentation = "flip"
+    sharp_share: Share = 0.0
+    targets: Targets = "labels"
+    teacher: str = ""
+    teacher_weights: str = "imagenet"
+    batch_norm: BatchNorm = "updated"
 
     def __init__(self, **fields: Any):
         check_names(fields, type(self).model_fields, "field of a recipe ")
+        if fields.get("targets") == "teacher":
+            fields = {"batch_norm": "frozen", **fields}
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -95,11 +115,13 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _known_mix(self):
         parse_mix(self.mix)
+        if self.teacher and self.targets == "labels":
+            raise UserError(f"teacher={shown(self.teacher)} teaches nothing where targets='labels'; use 'teacher'")
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False):
         """The same recipe with other fields, which are checked too; pydantic's own would believe them."""
-        return type(self)(**{**self.model_dump(), **(update or {})})
+        return type(self)(**{**self.model_dump(exclude_unset=True), **(update or {})})
 
 
 class SegmentationRecipe(Recipe):
@@ -124,6 +146,8 @@ class SegmentationRecipe(Recipe):
 
     @model_validator(mode="after")
     def _narrow_enough(self):
+        if self.targets == "teacher":
+            raise UserError("targets='teacher' is for classifiers; pixels need their labels")
         if self.scale and self.crop_width >= 2 * self.scale:  # a narrow photograph is reflected to that width
             raise UserError(f"crop_width={self.crop_width} is twice scale={self.scale} or more; use a narrower one")
         return self

@@ -100,4 +100,4 @@ def _train(network, module, maps, recipe, folder: Path, *, device: str, title: s
 def _sharp(maps: LabelMaps, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:
     """Sharp images (1, 3, H, W) as they are trained on, spread over the set."""
     for index in range(0, len(maps), max(1, len(maps) // STANDARDISED_ON)):
-        yield draws.at_scale(*maps.load(index), recipe.scale)[0].to(device)
+        yield draws.at_scale(*maps.load(index), recipe.scale, recipe.resample)[0].to(device)

@@ -61,7 +61,7 @@ class Segmenting:
 
     def load(self, images, index: int) -> tuple[torch.Tensor, np.ndarray]:
         image, truth = images.load(index)
-        return resampling.resized(image[None], *labels.sides(self.scale))[0], truth.numpy()
+        return resampling.resized(image[None], *labels.sides(self.scale), self.protocol.resample)[0], truth.numpy()
 
     def show(self, group: Group, some: Sequence[Treatment]) -> torch.Tensor:
         return treatments.shown(group.pixels, some, group.ids, self.protocol, {})
@@ -83,7 +83,7 @@ class Segmenting:
 
     def pixels(self, image: torch.Tensor, identity: str, some: Sequence[Treatment], shape) -> tuple:
         """(image (3, H, W) under each treatment, classes, uint8 (treatments, height, width)): to look at."""
-        image = resampling.resized(image[None], *labels.sides(self.scale))
+        image = resampling.resized(image[None], *labels.sides(self.scale), self.protocol.resample)
         shown = self.show(Group([identity], image, []), some)
         with torch.inference_mode():
             return shown, _named(self._scores(shown, [identity]), shape)

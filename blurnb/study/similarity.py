@@ -78,7 +78,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
         for index in chosen:
             image = dataset.load(index)
             if not dataset.native_side:
-                image = resampling.resized(image[None], protocol.frame)[0]
+                image = resampling.resized(image[None], protocol.frame, protocol.resample)[0]
                 top, left = ((s - protocol.frame) // 2 for s in image.shape[-2:])
                 image = image[:, top : top + protocol.frame, left : left + protocol.frame]
             images.append(image)
@@ -86,7 +86,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
 
 
 def _activations(network, images, side, protocol, tapped, device) -> dict[str, torch.Tensor]:
-    images = resampling.resized(images, side) if side else images
+    images = resampling.resized(images, side, protocol.resample) if side else images
     images = images.to(device, memory_format=torch.channels_last)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=protocol.precision == "bf16"):
         network(images)

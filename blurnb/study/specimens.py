@@ -26,11 +26,11 @@ def examples(
     for index in spread(len(images), count):
         image = images.load(int(index))[None]
         if not images.native_side:
-            image = resampling.resized(image, protocol.frame)
+            image = resampling.resized(image, protocol.frame, protocol.resample)
         line = []
         for blur in parameters.blurs:
             seen = treatments.captured(image, Treatment(blur), [images.ids[index]], protocol)
-            line.append(square(seen if images.native_side else resampling.resized(seen, SHOWN_SIDE)))
+            line.append(square(seen if images.native_side else resampling.resized(seen, SHOWN_SIDE, protocol.resample)))
         sheet.append(line)
         titles.append(images.classes[images.labels[index]])
     return sheet, titles, list(parameters.blurs)

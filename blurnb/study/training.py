@@ -36,6 +36,20 @@ def versions(body: nn.Module, *modules: ModuleType) -> dict[str, int]:
     return provenance.versions(*(one for one in found if hasattr(one, "VERSION")))
 
 
+SETTLED = 20
+"""Steps on an accelerator between two looks at the loss: each waits for all that was queued."""
+
+
+class Stream(torch.utils.data.Dataset):
+    """All epochs of `draws` as one data set, indexed by (epoch, image): workers live as long as the training."""
+
+    def __init__(self, draws):
+        self.draws = draws
+
+    def __getitem__(self, place: tuple[int, int]):
+        return self.draws.of(place[0])[place[1]]
+
+
 def fit(
     module: nn.Module,
     groups: list[dict],
@@ -63,7 +77,7 @@ def fit(
     recipe : how the steps are taken.
     draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode()` prepares it.
     forward : images (N, 3, H, W) on `device` to scores, in the precision of the recipe.
-    loss_of : called with (scores, float32; labels), gives the loss.
+    loss_of : called with (scores, float32; class indices, int64, or what else `draws` gives), gives the loss.
     checkpoint : file of what a killed run goes on from, written every `checkpoint_seconds`.
     workers : processes that decode and blur beside this one; 0 for none.
     rank, world : this process and how many there are; each sees its share of every batch.
@@ -86,33 +100,42 @@ def fit(
     first, losses = resume(checkpoint, module, optimizer)
     if first < steps:
         draws.decode()
+    told: list[torch.Tensor] = []
+    settled = 1 if torch.device(device).type == "cpu" else SETTLED
     started = saved = time.perf_counter()
     with tqdm(total=steps, initial=first, desc=title, unit="step", mininterval=1, disable=rank > 0) as bar:
-        for step, batch in zip(range(first, steps), _batches(draws, recipe, first, workers, rank, world)):
+        for step, batch in zip(range(first, steps), _batches(draws, recipe, first, workers, device, rank, world)):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * group.get("share", 1.0) * _rate(step / steps, recipe)
             seed = np.random.SeedSequence([recipe.seed, step, rank]).generate_state(1, np.uint64)[0]
             torch.manual_seed(int(seed >> 1))  # dropout: the same whether resumed or not
-            pixels, labels = batch[0].to(device, memory_format=torch.channels_last), batch[1].to(device).long()
+            pixels = batch[0].to(device, non_blocking=True, memory_format=torch.channels_last)
+            targets = batch[1].to(device, non_blocking=True)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 scores = forward(pixels)
             scores = scores[0] if isinstance(scores, tuple) else scores  # GoogLeNet's own losses are left out
-            loss = loss_of(scores.float(), labels)
+            loss = loss_of(scores.float(), targets if targets.is_floating_point() else targets.long())
             optimizer.zero_grad(set_to_none=True)
             # processes average their gradients: weigh them by their shares of a batch that does not divide evenly
-            (loss * (len(labels) * world / sizes[step % len(sizes)]) if world > 1 else loss).backward()
+            (loss * (len(targets) * world / sizes[step % len(sizes)]) if world > 1 else loss).backward()
             norm = nn.utils.clip_grad_norm_(trained, recipe.clip or math.inf)
-            value = float(loss.detach())
-            if not (math.isfinite(value) and math.isfinite(float(norm))):
-                raise UserError(
-                    f"the loss is not finite at step {step} of {steps}: learning_rate={recipe.learning_rate} diverges; "
-                    f"use a smaller one{f' (the last good checkpoint is {checkpoint})' if checkpoint.exists() else ''}"
-                )
+            told.append(torch.stack([loss.detach(), norm]))
             optimizer.step()
-            losses.append(round(value, 5))
             bar.update()
+            due = rank == 0 and time.perf_counter() - saved > checkpoint_seconds
+            if not (due or len(told) == settled or step + 1 == steps):
+                continue
+            for value, norm in torch.stack(told).tolist():
+                if not (math.isfinite(value) and math.isfinite(norm)):
+                    kept = f" (the last good checkpoint is {checkpoint})" if checkpoint.exists() else ""
+                    raise UserError(
+                        f"the loss is not finite at step {len(losses)} of {steps}: "
+                        f"learning_rate={recipe.learning_rate} diverges; use a smaller one{kept}"
+                    )
+                losses.append(round(value, 5))
+            told.clear()
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-            if rank == 0 and time.perf_counter() - saved > checkpoint_seconds:
+            if due:
                 save(checkpoint, module, optimizer, step + 1, losses)
                 saved = time.perf_counter()
     seconds = time.perf_counter() - started
@@ -146,12 +169,16 @@ def order(count: int, recipe: Recipe, epoch: int, rank: int = 0, world: int = 1)
     return [shuffled[start:stop][rank::world].tolist() for start, stop in cuts(count, recipe.batch, world)]
 
 
-def _batches(draws, recipe: Recipe, first: int, workers: int, rank: int, world: int) -> Iterator[list]:
+def _batches(draws, recipe: Recipe, first: int, workers: int, device: str, rank: int, world: int) -> Iterator[list]:
     """This process's share of every batch from step `first` on."""
     per_epoch = len(cuts(len(draws), recipe.batch, world))
-    for epoch in range(first // per_epoch, recipe.epochs):
-        left = order(len(draws), recipe, epoch, rank, world)[max(0, first - epoch * per_epoch) :]
-        yield from DataLoader(draws.of(epoch), batch_sampler=left, num_workers=workers)
+    places = (
+        [(epoch, index) for index in batch]
+        for epoch in range(first // per_epoch, recipe.epochs)
+        for batch in order(len(draws), recipe, epoch, rank, world)[max(0, first - epoch * per_epoch) :]
+    )
+    ahead = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
+    yield from DataLoader(Stream(draws), batch_sampler=places, pin_memory=device.startswith("cuda"), **ahead)
 
 
 def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:

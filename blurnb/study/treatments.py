@@ -124,9 +124,9 @@ def _kernel(one: Treatment, factor: float, seed: int, identity: str) -> np.ndarr
     return blurring.kernel_for(one.blur if one.kernel == TRUE else one.kernel, factor, seed, identity)
 
 
-def at_side(images: torch.Tensor, side: int, is_rounded: torch.Tensor) -> torch.Tensor:
+def at_side(images: torch.Tensor, side: int, is_rounded: torch.Tensor, resample: str) -> torch.Tensor:
     """Images (M, 3, H, W) at one side, rounded again where `is_rounded` (M,)."""
-    images = resampling.resized(images, side)
+    images = resampling.resized(images, side, resample)
     if is_rounded.any():
         images = torch.where(is_rounded[:, None, None, None].to(images.device), resampling.rounded(images), images)
     return images

@@ -16,11 +16,20 @@ def test_a_resized_image_keeps_its_shape_and_gets_the_shorter_side():
     assert resampling.resized(torch.ones(1, 3, 500, 333), 64).sub(1).abs().max() < 1e-6
 
 
-def test_resizing_is_pillows_bilinear():
-    values = np.random.default_rng(0).random((90, 120), np.float32)
-    wanted = np.asarray(PIL.Image.fromarray(values).resize((40, 30), PIL.Image.Resampling.BILINEAR))
-    found = resampling.resized(torch.from_numpy(values)[None, None], 30)[0, 0]
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+@pytest.mark.parametrize("resample", resampling.RESAMPLE)
+@pytest.mark.parametrize("size", [(40, 30), (180, 135)])
+def test_resizing_is_pillows_and_clipped_as_its_files_are(resample, size):
+    values = np.random.default_rng(0).random((90, 120), np.float32).round()
+    wanted = np.asarray(PIL.Image.fromarray(values).resize(size, PIL.Image.Resampling[resample.upper()]))
+    found = resampling.resized(torch.from_numpy(values)[None, None], size[1], resample)[0, 0]
+    assert wanted.max() > 1.001 or resample == "bilinear" or size[0] == 40
+    np.testing.assert_allclose(found, wanted.clip(0, 1), atol=2e-5)
+
+
+def test_bicubic_is_the_usual_way():
+    image = torch.rand(1, 3, 45, 90, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resampling.resized(image, 32), resampling.resized(image, 32, "bicubic"))
+    assert not torch.allclose(resampling.resized(image, 32), resampling.resized(image, 32, "bilinear"), atol=1e-3)
 
 
 def test_rounded_is_what_a_file_of_8_bits_holds():

@@ -119,7 +119,8 @@ def test_every_name_has_the_version_of_the_code_that_builds_it():
     vgg = here | {"recognition.families.vgg": families.homes()["vgg16"].VERSION}
     assert families.version("vgg16") == vgg
     assert families.version("vgg_mini") == vgg | {"recognition.families.vgg_mini": 1}  # it takes VGG's parts
-    assert families.version("resnet18") == families.version("of my own") == here
+    assert families.version("resnet34") == families.version("of my own") == here
+    assert families.version("resnet18") == here | {"recognition.families.compressed": 1}
     assert {"vgg16", "vgg19_bn", "vgg16_64", "vgg_mini", "efficientnet_lite0"} <= set(families.homes())
 
 

@@ -120,7 +120,10 @@ def test_the_head_is_made_anew():
     assert body(pixels(2, 3, 64, 64)).shape == (2, 3)
     assert body.fc.bias.abs().max() == 0
     with pytest.raises(UserError, match="no linear layer"):
-        models.replace_head(nn.Sequential(nn.Conv2d(3, 4, 1)), 3)
+        models.replace_head(nn.Sequential(nn.Conv2d(3, 4, 3)), 3)
+    squeezed = torchvision.models.squeezenet1_1(weights=None)  # whose last layer is a 1 x 1 convolution
+    models.replace_head(squeezed, 3)
+    assert squeezed(pixels(2, 3, 64, 64)).shape == (2, 3)
 
 
 def test_a_path_serves_as_weights(tmp_path):

@@ -141,7 +141,7 @@ def test_a_smaller_map_has_its_labels_where_the_image_has_its_pixels():
     truth = torch.zeros(96, 96, dtype=torch.uint8)
     truth[:, 31:] = 4
     image = (truth * 40 / 255).float().expand(3, -1, -1)
-    small, labels = draws.at_scale(image, truth, 48)
+    small, labels = draws.at_scale(image, truth, 48, "bilinear")
     assert small.shape[-2:] == labels.shape == (48, 48)
     grey = small[0, 0, 24] * 255 / 40
     assert abs(int((labels[24] == 4).nonzero()[0]) - int((grey > 2).nonzero()[0])) <= 1
@@ -153,3 +153,35 @@ def test_blur_touches_the_image_only():
     blurred, sharp = (MapDraws(maps, MAPS.model_copy(update={"mix": mix}), 0)[0] for mix in ({"D64": 1}, {"sharp": 1}))
     assert torch.equal(blurred[1], sharp[1])
     assert not torch.allclose(blurred[0], sharp[0], atol=0.05)
+
+
+# -- without labels
+
+
+def test_a_teacher_is_shown_what_was_there_before_the_blur_in_the_same_place():
+    photographs, fields = images(12, None, (40, 50)), {"frame": 64, "scale": 32, "max_shift": 0}
+    taught, mixes = {}, {"D32": {"D32": 1}, "sharp": "sharp"}
+    for name, mix in mixes.items():
+        recipe = Recipe(mix=mix, targets="teacher", **fields)
+        taught[name] = [Draws(photographs, recipe, 3)[i] for i in range(12)]
+    for (seen, sharp), (also, untouched) in zip(taught["D32"], taught["sharp"]):
+        assert seen.shape == sharp.shape == (3, 28, 28)
+        assert torch.equal(sharp, untouched)  # flipped and cut alike, whatever blurred its twin
+        assert torch.equal(also, untouched)
+        assert not torch.allclose(seen, sharp, atol=0.05)
+    labelled = Draws(photographs, Recipe(mix={"D32": 1}, **fields), 3)
+    assert torch.equal(labelled[5][0], taught["D32"][5][0])
+    small = Draws(images(), Recipe(mix={"D64": 1}, targets="teacher", max_shift=2))[0]
+    assert [tuple(one.shape) for one in small] == [(3, 16, 16)] * 2
+
+
+def test_a_share_of_the_draws_is_sharp_and_the_others_keep_their_proportions():
+    pool = dict(Draws(images(), Recipe(mix={"sharp": 1, "D8": 3, "G4": 1}, sharp_share=0.5)).pool)
+    assert {one.label: weight for one, weight in pool.items()} == pytest.approx(
+        {"sharp": 0.5, "D8": 0.375, "G4": 0.125}
+    )
+    shares = {one.label: weight for one, weight in Draws(images(), Recipe(mix="mix", sharp_share=0.5)).pool}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["sharp"] == 0.5
+    assert shares["D8"] == pytest.approx(shares["G4"])
+    assert Draws(images(), Recipe(mix="sharp", sharp_share=0.5)).pool == Draws(images(), Recipe(mix="sharp")).pool

@@ -163,6 +163,65 @@ def test_frozen_blocks_keep_weights_and_statistics(tmp_path):
     assert all(parameter.requires_grad for parameter in trained.parameters())
 
 
+# ------------------------------------------------------------------------------------------------ without labels
+
+TAUGHT = RECIPE.model_copy(update={"targets": "teacher", "mix": {"D64": 1}})
+
+
+def test_the_sharp_network_teaches_its_blurred_twin(tmp_path):
+    start, recipe = tiny(plain=True), TAUGHT.model_copy(update={"epochs": 30, "learning_rate": 0.1})
+    before = weights(start)
+    trained, about = finetune(start, images(), recipe, store=tmp_path)
+    seen, sharp = (torch.stack(one) for one in zip(*(Draws(images(), recipe, 40)[i] for i in range(21))))
+    untaught = tiny(plain=True)
+    with torch.no_grad():
+        wanted = untaught(sharp).softmax(1)
+        errors = [nn.functional.kl_div(n(seen).log_softmax(1), wanted, reduction="sum") for n in (untaught, trained)]
+    assert errors[1] < 0.7 * errors[0]
+    assert not same(before, weights(trained))
+    assert about["facts"]["targets"] == "teacher"
+
+
+def test_what_needs_no_change_is_not_changed_by_a_teacher(tmp_path):
+    """On sharp images alone the network gives its teacher's answer already: nothing is to be learnt."""
+    recipe = TAUGHT.model_copy(update={"mix": "sharp", "weight_decay": 0.0})
+    trained, about = finetune(tiny(plain=True), images(), recipe, store=tmp_path)
+    for name, value in weights(tiny(plain=True)).items():
+        assert torch.allclose(value, trained.body.state_dict()[name], atol=1e-5)
+
+
+def test_a_teacher_leaves_the_statistics_of_norms_as_they_were_unless_told(tmp_path):
+    before = weights(tiny())
+    for fields, moves in (({}, set()), ({"batch_norm": "updated"}, {"running_mean", "running_var"})):
+        after = weights(finetune(tiny(), images(), TAUGHT.model_copy(update=fields), store=tmp_path)[0])
+        moved = {name for name in ("running_mean", "running_var", "weight", "bias")
+                 if not torch.equal(before[f"norm.{name}"], after[f"norm.{name}"])}  # fmt: skip
+        assert moved == {"weight", "bias"} | moves
+
+
+def test_another_network_may_teach_and_decides_the_weights(tmp_path, monkeypatch):
+    def load(name, kind):
+        assert kind == "own"
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            return models.Network(name, Tiny(), 5 if name == "five" else 4).eval()
+
+    monkeypatch.setattr(models, "load", load)
+    recipe = TAUGHT.model_copy(update={"teacher": "stronger", "teacher_weights": "own"})
+    trained, about = finetune(tiny(), images(), recipe, store=tmp_path)
+    assert about["facts"]["taught_by"] == models.fingerprint(load("stronger", "own"))
+    assert not same(weights(trained), weights(finetune(tiny(), images(), TAUGHT, store=tmp_path)[0]))
+    with pytest.raises(UserError, match="teacher=five answers 5 classes, tiny 4"):
+        finetune(tiny(), images(), recipe.model_copy(update={"teacher": "five"}), store=tmp_path)
+
+
+def test_photographs_without_labels_need_a_teacher(tmp_path):
+    unlabelled = dataclasses.replace(images(), classes=("photograph",), labels=(0,) * 21)
+    with pytest.raises(UserError, match="noise have no labels to learn; use targets='teacher'"):
+        finetune(tiny(), unlabelled, RECIPE, store=tmp_path)
+    finetune(tiny(), unlabelled, TAUGHT.model_copy(update={"epochs": 1}), store=tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------ killed
 
 SERVER = multiprocessing.get_context("forkserver")

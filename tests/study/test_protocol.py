@@ -7,7 +7,7 @@ from blurnb.study.protocol import Protocol
 def test_every_field_is_a_column_of_its_own_name_and_type():
     columns = Protocol(frame=64, border="circular", flip=True, seed=5).columns()
     assert columns == {
-        "frame": 64, "border": "circular", "resample": "bilinear", "view": "dense", "flip": True,
+        "frame": 64, "border": "circular", "resample": "bicubic", "view": "dense", "flip": True,
         "precision": "float32", "seed": 5,
     }  # fmt: skip
     kinds = {"whole": int, "text": str, "yes": bool}

@@ -83,3 +83,14 @@ def test_a_chapter_refuses_what_a_recipe_refuses(given):
     for chapter in ("rq2",) if name in ("max_shift", "base_frozen") else ("rq2", "rq5"):  # rq5 makes nothing of these
         with pytest.raises(UserError, match=f"parameter {name}="):
             validate(chapter, given)
+
+
+def test_norms_are_frozen_where_a_teacher_answers_and_nothing_else_is_said():
+    assert Recipe().batch_norm == "updated"
+    assert Recipe(targets="teacher").batch_norm == "frozen"
+    assert Recipe().model_copy(update={"targets": "teacher"}).batch_norm == "frozen"
+    assert Recipe(targets="teacher", batch_norm="updated").batch_norm == "updated"
+    with pytest.raises(UserError, match="teacher='resnet50' teaches nothing where targets='labels'"):
+        Recipe(teacher="resnet50")
+    with pytest.raises(UserError, match="targets='teacher' is for classifiers"):
+        SegmentationRecipe(targets="teacher")

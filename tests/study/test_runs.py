@@ -47,7 +47,7 @@ def test_a_pair_brings_the_columns_that_its_rows_share(tmp_path):
     assert opened.columns == {
         "experiment": "rq1", "profile": "smoke", "dataset": "scenes", "folder": "", "network": "vgg_mini",
         "weights": "none", "frozen": "none", "per_scale": False, "frame": 128, "border": "circular",
-        "resample": "bilinear", "view": "dense", "flip": True, "precision": "float32", "seed": 3,
+        "resample": "bicubic", "view": "dense", "flip": True, "precision": "float32", "seed": 3,
     }  # fmt: skip
     assert set(opened.columns) <= set(records.ANSWERS)
     assert opened.scales == ("64",)

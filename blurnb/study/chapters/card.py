@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.optics import camera
-from blurnb.recognition import custom, datasets, models
+from blurnb.recognition import custom, datasets, families, models
 from blurnb.study import classification, comparison, measures, parameters, treatments, values
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder, Run
@@ -95,7 +95,7 @@ def opened_images(parameters: Parameters, pair, split: str = "") -> datasets.Dat
 def _network(opened: Opened, parameters: Parameters) -> models.Network:
     """The network, checked against the classes of the data before anything is computed."""
     pair, count = opened.pair, len(opened.images.classes)
-    if pair.network in models.names() and pair.weights == "imagenet" and count != 1000:
+    if pair.network in models.names() and pair.weights in families.OF_IMAGENET and count != 1000:
         raise UserError(
             f"{pair.network} with ImageNet weights answers 1,000 classes, {opened.images.name} {parameters.data_root} "
             f"has {count}; name the class folders by WordNet id (n01440764 ...), or give the weights file of a network "

@@ -1,5 +1,6 @@
 """RQ3: every training against every blur, and the part that scale plays."""
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -93,7 +94,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, timed: list[Trained], netwo
     images, protocol = opened.images, opened.protocol
     image = images.load(0)[None]
     if not images.native_side:
-        image = resampling.resized(image, protocol.frame)
+        image = resampling.resized(image, protocol.frame, protocol.resample)
     sides = sorted({side for scale in opened.scales for side in labels.sides(scale)})
     facts = {
         "task": "seconds",
@@ -105,10 +106,11 @@ def _add_seconds(recorder: Recorder, opened: Opened, timed: list[Trained], netwo
         "repeats": REPEATS,
         **protocol.columns(),
     }
-    acts = {
-        str(side): lambda side=side: probabilities(network, resampling.resized(image, side), side, protocol)
-        for side in sides
-    }
+
+    def answer(side: int) -> None:
+        probabilities(network, resampling.resized(image, side, protocol.resample), side, protocol)
+
+    acts = {str(side): partial(answer, side) for side in sides}
     found = stores.once(recorder.computing.store, "seconds", facts, lambda: timing.seconds(acts, REPEATS))
     run_id = recorder.ran(facts, median_least_most=found)
     for scale in opened.scales:

@@ -239,7 +239,7 @@ def _add_seconds(recorder: Recorder, opened: Opened, task: Classification, ways,
     given = (images.ids[:1], protocol)
 
     def answer(training: str, seen: torch.Tensor) -> None:
-        probabilities(task.networks[training], resampling.resized(seen, side), side, protocol)
+        probabilities(task.networks[training], resampling.resized(seen, side, protocol.resample), side, protocol)
 
     def compute() -> dict:
         acts = {training: (lambda training=training: answer(training, image)) for training in task.networks}
@@ -290,5 +290,5 @@ def examples(parameters: Parameters) -> tuple[list[list[np.ndarray]], list[str],
 
 def _said(network, image: torch.Tensor, side: int, protocol, images: datasets.Dataset) -> str:
     with torch.inference_mode():
-        shares = probabilities(network, resampling.resized(image, side), side, protocol)
+        shares = probabilities(network, resampling.resized(image, side, protocol.resample), side, protocol)
         return images.classes[int(shares.argmax())]

@@ -84,6 +84,8 @@ def images(base: Path, folders: Sequence[Path]) -> list[Path]:
         return kind in SUFFIXES
 
     found = [path for folder in folders for path in _entries(folder, wanted)]
+    loose = _entries(base, lambda path: path.suffix.lower() in SUFFIXES and path.is_file())
+    passed["image in no class folder"] = len(loose)
     _passed_over(base, +passed, "convert what is a photograph")
     return found
 

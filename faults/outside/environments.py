@@ -105,15 +105,22 @@ EVERY: dict[str, dict[str, Surroundings]] = {
 PATHS = ("HOME", "TMPDIR", "BLURNB_CACHE")  # that may be given below the place
 
 
+AT_THE_START = ("locale", "home", "interpreter", "libraries", "limits")
+"""What is looked at when a process starts, so that a fork would not see it."""
+
+
 def sections(brief: bool, seed: int) -> dict[str, Callable[[Ledger], None]]:
     if brief:
         kind, name = random.Random(seed).choice([(k, n) for k in ("home", "cache", "umask") for n in EVERY[k]])
         chosen = {"temporary folder": {"absent": EVERY["temporary folder"]["absent"]}, kind: {name: EVERY[kind][name]}}
         return {"environments": partial(surrounded, every=chosen, started=False)}
-    return {f"environments {kind}": partial(surrounded, every={kind: those}) for kind, those in EVERY.items()}
+    return {
+        f"environments {kind}": partial(surrounded, every={kind: those}, started=kind in AT_THE_START)
+        for kind, those in EVERY.items()
+    }
 
 
-def surrounded(ledger: Ledger, every: dict[str, dict[str, Surroundings]], started: bool = True) -> None:
+def surrounded(ledger: Ledger, every: dict[str, dict[str, Surroundings]], started: bool) -> None:
     """A card in each of the surroundings, in a process `started` anew or forked from this one."""
     from blurnb.report import card  # noqa: F401  before the forks, not in each
 

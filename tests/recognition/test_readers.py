@@ -306,11 +306,12 @@ def test_what_is_passed_over_is_counted_by_kind_and_said_once(tmp_path):
         (tmp_path / wnid / ".DS_Store").touch()
         (tmp_path / wnid / "gone.jpg").symlink_to("nothing")
         (tmp_path / wnid / "sub").mkdir()
+    paint(tmp_path / "loose.png")
     with pytest.warns(UserWarning, match="passed over") as said:
         found = load("folder", tmp_path)
     assert len(found) == 10
     assert [str(one.message).partition(": ")[2] for one in said] == [
-        "4 .heic, 2 folder, 2 link to nothing or pipe; convert what is a photograph"
+        "4 .heic, 2 folder, 2 link to nothing or pipe, 1 image in no class folder; convert what is a photograph"
     ]
 
 

@@ -65,15 +65,18 @@ class Draws(torch.utils.data.Dataset):
         other.epoch = epoch
         return other
 
-    def decode(self) -> None:
-        """Decode all images once, as 8-bit where nothing is lost by it; none where they would not fit in memory."""
+    def decode(self, device: str = "cpu") -> None:
+        """Decode all images once, as 8-bit where nothing is lost by it; none where they would not fit in memory.
+
+        Those that lie on a GPU are drawn there too.
+        """
         each = sum(torch.as_tensor(one).numel() for one in self.load(0)) * (4 if self.images.native_side else 1)
         if self.decoded or len(self) * each > DECODED_BYTES:
             return
         title = f"reading {self.images.name}"
         for index in tqdm(range(len(self)), desc=title, unit="image", mininterval=1, leave=False):
             image, label = self.load(index)
-            self.decoded.append((resampling.in_bytes(image), label))
+            self.decoded.append((resampling.in_bytes(image).to(device), label))
 
     def load(self, index: int) -> tuple[torch.Tensor, int]:
         """Image (3, H, W) in [0, 1] and its class index."""

@@ -75,11 +75,11 @@ def fit(
     module : whose state a checkpoint holds.
     groups : as torch's optimizers take them, `share` being a group's part of the learning rate.
     recipe : how the steps are taken.
-    draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode()` prepares it.
+    draws : `draws.of(epoch)` is the data set of an epoch, and `draws.decode(device)` prepares it.
     forward : images (N, 3, H, W) on `device` to scores, in the precision of the recipe.
     loss_of : called with (scores, float32; class indices, int64, or what else `draws` gives), gives the loss.
     checkpoint : file of what a killed run goes on from, written every `checkpoint_seconds`.
-    workers : processes that decode and blur beside this one; 0 for none.
+    workers : processes that decode and blur beside this one; with 0 the images lie on `device`, and are drawn there.
     rank, world : this process and how many there are; each sees its share of every batch.
 
     Returns
@@ -99,7 +99,7 @@ def fit(
     trained = [parameter for group in groups for parameter in group["params"]]
     first, losses = resume(checkpoint, module, optimizer)
     if first < steps:
-        draws.decode()
+        draws.decode("cpu" if workers else device)
     told: list[torch.Tensor] = []
     settled = 1 if torch.device(device).type == "cpu" else SETTLED
     started = saved = time.perf_counter()
@@ -177,8 +177,8 @@ def _batches(draws, recipe: Recipe, first: int, workers: int, device: str, rank:
         for epoch in range(first // per_epoch, recipe.epochs)
         for batch in order(len(draws), recipe, epoch, rank, world)[max(0, first - epoch * per_epoch) :]
     )
-    ahead = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
-    yield from DataLoader(Stream(draws), batch_sampler=places, pin_memory=device.startswith("cuda"), **ahead)
+    ahead = {"num_workers": workers, "prefetch_factor": 4, "pin_memory": device.startswith("cuda")} if workers else {}
+    yield from DataLoader(Stream(draws), batch_sampler=places, **ahead)
 
 
 def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:

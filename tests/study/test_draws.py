@@ -72,6 +72,17 @@ def test_what_is_decoded_once_is_seen_as_what_is_decoded_anew(monkeypatch):
     assert large.decoded == []
 
 
+@pytest.mark.parametrize("device", ["meta", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_what_lies_on_a_device_is_drawn_there(device):
+    for here in (Draws(images(), RECIPE), MapDraws(block_images(), MAPS)):
+        there = here.of(0)
+        there.decoded = []
+        there.decode(device)
+        seen, wanted = there[3][0], here[3][0]
+        assert (seen.device.type, seen.shape) == (device, wanted.shape)
+        assert device == "meta" or (seen.cpu() - wanted).abs().max() < 1e-3
+
+
 # -- image and labels stay together
 
 

@@ -9,6 +9,8 @@ from blurnb.errors import UserError
 
 NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "not enough memory")
 """What libraries say, each in an exception of its own kind, where the memory or a limit on it ends."""
+ADDRESSES = 4 << 30
+"""Bytes of address space without which the libraries end, or hang, before they can say anything."""
 
 
 def main() -> None:
@@ -40,6 +42,12 @@ def main() -> None:
 
 
 def _call() -> None:
+    with contextlib.suppress(ImportError):  # there is no such limit on Windows
+        from resource import RLIMIT_AS, getrlimit
+
+        if 0 <= (limit := getrlimit(RLIMIT_AS)[0]) < ADDRESSES:
+            raise UserError(f"an address space of {limit >> 20:,} MB is too little; raise it (ulimit -v unlimited)")
+
     import typer  # here, so that Ctrl-C is told in a line from the first moment on
 
     from blurnb.commands import app

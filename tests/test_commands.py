@@ -257,6 +257,16 @@ def test_a_closed_stream_leads_nowhere(closed, monkeypatch, capfd):
         getattr(sys, closed).close()
 
 
+def test_too_little_address_space_is_said_before_a_library_hangs(monkeypatch, capfd):
+    resource = pytest.importorskip("resource", reason="NOT TESTED: there is no such limit on this system")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3 << 30, resource.RLIM_INFINITY))
+    code, lines, _ = call(monkeypatch, capfd, "data", "scenes")
+    assert (code, lines) == (
+        2,
+        ["error: an address space of 3,072 MB is too little; raise it (ulimit -v unlimited)"],
+    )
+
+
 def test_ctrl_c_while_a_notebook_runs_is_one_sentence_and_its_kernel_ends(tmp_path):
     begun = tmp_path / "begun"
     notebook = json.loads(json.dumps(NOTEBOOK))

@@ -127,19 +127,18 @@ def from_torchvision(name: str) -> nn.Module:
     except KeyError as error:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights of {name}; give a file, or weights none") from error
     kept = _torch_cache() / weights.url.rsplit("/", 1)[1]
+    record = _record(kept)
     try:
         if not kept.is_file():
+            record.unlink(missing_ok=True)  # of the file that was there before
             _fetch(weights.url, kept)
         digest, state = check_digest(kept, _known(kept)), _state(kept)
         if digest != _known(kept):
             with contextlib.suppress(UserError):  # a folder that only its owner may write
-                files.write_whole(_record(kept), digest)
+                files.write_whole(record, digest)
         # torchvision's builders know what each network needs beside the numbers; they would read them with pickle
         weights.get_state_dict = lambda **_: state
-        try:
-            return torchvision.models.get_model(name, weights=weights)
-        finally:
-            del weights.get_state_dict
+        return torchvision.models.get_model(name, weights=weights)
     except UserError:
         raise
     except Exception as error:  # a damaged file in the cache can end anywhere in torch.load
@@ -147,6 +146,8 @@ def from_torchvision(name: str) -> nn.Module:
             f"cannot get the ImageNet weights of {name} ({type(error).__name__}); connect to the network once, or put "
             f"a whole {kept.name} from {weights.url} into {kept.parent}"
         ) from error
+    finally:
+        vars(weights).pop("get_state_dict", None)
 
 
 def _fetch(url: str, file: Path) -> None:
@@ -156,7 +157,6 @@ def _fetch(url: str, file: Path) -> None:
         new = Path(folder) / file.name
         downloads.stream(url, new)
         check_digest(new, _known(new))
-        _record(file).unlink(missing_ok=True)  # of the file that was there before
         new.replace(file)
 
 

@@ -10,17 +10,7 @@ import pytest
 from numba.core import caching
 
 from blurnb.optics import compilation
-
-SOURCE = """
-from blurnb.optics.compilation import compiled
-
-@compiled
-def doubled(values):
-    total = 0.0
-    for value in values:
-        total += 2 * value
-    return total
-"""
+from faults.outside.kept_code import SOURCE
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from torch import nn
 from blurnb.errors import UserError
 from blurnb.recognition import downloads, models, weights
 from blurnb.recognition.models import Network
+from faults.outside import checkpoints
 
 
 class Tiny(nn.Module):
@@ -76,38 +77,13 @@ def test_a_checkpoint_of_half_or_double_precision_is_read(tiny, tmp_path):
         assert torch.allclose(other.body.head.weight, tiny.body.head.weight, rtol=1e-2)
 
 
-def quantized(value: torch.Tensor) -> torch.Tensor:
-    return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
-
-
-STRANGE = {
-    "float8": lambda v: v.to(torch.float8_e4m3fn),
-    "int8": lambda v: (10 * v).to(torch.int8),
-    "int64": lambda v: v.long(),
-    "bool": lambda v: v > 0,
-    "complex": lambda v: v.to(torch.complex64),
-    "sparse": lambda v: v.to_sparse(),
-    "meta": lambda v: v.to("meta"),
-    "quantized": quantized,
-    "double beyond": lambda v: v.double() * 1e300,
-    "nested": lambda v: torch.nested.nested_tensor([v, v]),
-}
-
-
 @pytest.mark.filterwarnings("ignore")  # sparse and quantized tensors are on their way out of torch
-@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("kind", checkpoints.STRANGE)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_numbers_of_another_kind_are_not_taken_for_weights(tiny, tmp_path, kind, suffix):
-    state = tiny.body.state_dict()
-    state["head.weight"] = STRANGE[kind](state["head.weight"])
     path = tmp_path / f"net{suffix}"
-    if suffix == ".pt":
-        torch.save(state, path)
-    else:
-        try:
-            safetensors.torch.save_file({k: v.clone() for k, v in state.items()}, path)
-        except Exception:
-            pytest.skip("safetensors do not hold such a tensor")
+    if not checkpoints.spoil(tiny.body.state_dict(), "head.weight", kind, path):
+        pytest.skip("safetensors do not hold such a tensor")
     before = models.fingerprint(tiny)
     with pytest.raises(UserError) as caught:
         weights.load_weights(tiny, path)

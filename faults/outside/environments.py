@@ -134,7 +134,8 @@ def surrounded(ledger: Ledger, every: dict[str, dict[str, Surroundings]], starte
             if variables is None:
                 ledger.skip("a full temporary folder: a small tmpfs cannot be mounted here (it takes root)")
                 continue
-            code, said = (_started if started else _forked)(place, variables, one)
+            # somebody else may not enter the folder of the interpreter, and is forked
+            code, said = (_started if started and one.user is None else _forked)(place, variables, one)
             _looked_at(ledger, f"environment, {kind}", name, one, code, said, place, expected)
             subprocess.run(["umount", "-lq", str(place / "full")], check=False, capture_output=True)
 
@@ -172,10 +173,6 @@ def _started(place: Path, variables: dict[str, str], one: Surroundings) -> tuple
     def before() -> None:
         if one.before:
             one.before(place)
-        if one.user is not None:
-            os.setgroups([])
-            os.setgid(one.user)
-            os.setuid(one.user)
 
     command = [sys.executable, "-m", "blurnb", *_arguments(place)]
     try:

@@ -255,7 +255,7 @@ def data(
 @app.command()
 def doctor(
     data_root: Annotated[str, typer.Option(help="the folder with your data; empty: BLURNB_DATA, if it is set")] = "",
-    output_dir: Annotated[Path, typer.Option(help="the folder with your records")] = Path("out"),
+    output_dir: Annotated[str, typer.Option(help="the folder with your records; empty: out and card")] = "",
 ) -> None:
     """Check versions, machine, cache, data, weights and records; exit code 1 if something is wrong."""
     from blurnb.study import doctor as study

@@ -143,9 +143,7 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
 
 
 def _text(cell: object) -> str:
-    if _is_missing(cell):
-        return ""
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+    return "" if _is_missing(cell) else str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 # Where a cell begins, for a spreadsheet that cuts lines at semicolons too; and what it takes there for a formula.
@@ -340,10 +338,9 @@ def _all(paths: Sequence[str | Path]) -> tuple[pd.DataFrame, dict]:
 def committed(profile: str) -> Path:
     """Folder of the repository's own records of a profile, found from the working directory upwards."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        found = folder.joinpath(*provenance.REFERENCE, profile)
-        if found.is_dir():
-            return found
+    places = (folder.joinpath(*provenance.REFERENCE, profile) for folder in (here, *here.parents))
+    if found := next((place for place in places if place.is_dir()), None):
+        return found
     raise UserError(f"no book/records/{profile} in {here} or above; run from the repository, or run that profile first")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from blurnb.errors import UserError
 from blurnb.labels import parse
 from blurnb.optics import blurring, transforms
-from blurnb.study import chapters
+from blurnb.study import chapters, values
 
 NUMBERS = st.one_of(
     st.builds(pow, st.just(-10), st.sampled_from([400, 5001])),  # hypothesis itself cannot print the number
@@ -37,7 +38,7 @@ LABELS = st.one_of(
 )
 
 
-def refused(error: UserError, names: str = "") -> None:
+def refused(error: ValueError, names: str = "") -> None:
     message = str(error)
     assert "\n" not in message, message
     assert len(message) < 4000, message
@@ -69,6 +70,18 @@ def a_mix(mix: object) -> None:
         refused(error)
         return
     assert abs(sum(share for _, share in pool) - 1) < 1e-9
+
+
+def a_spelling(text: str) -> None:
+    """What is typed is a number only where it is written as one, and then that number; or it is refused."""
+    try:
+        value = values.spelled(text)
+    except ValueError as error:
+        refused(error)
+        return
+    plain = re.fullmatch("[-+]?[0-9]{1,300}", text)
+    assert (type(value) is int) == bool(plain), (text, value)
+    assert not plain or value == int(text)
 
 
 def parameters(chapter: str, name: str, value: object) -> None:
@@ -117,5 +130,6 @@ def _repeated(strategy, check: Callable) -> Callable[[int, int, Path], None]:
 PROPERTIES = {
     "label": _repeated(LABELS, a_label),
     "mix": _repeated(st.one_of(JUNK, st.lists(LABELS, max_size=3)), a_mix),
+    "spelling": _repeated(st.one_of(TEXT, st.text("0123456789+-.eExob_:", max_size=8)), a_spelling),
     "parameter": _repeated(cases(), lambda case: parameters(*case)),
 }

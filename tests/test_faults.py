@@ -10,6 +10,7 @@ import pytest
 
 from blurnb.errors import UserError
 from book._tools import fault_totals
+from faults import outside
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +32,10 @@ def test_a_handful_of_kills_loses_nothing(tmp_path):
 
 PLANTED = """
 import sys
+import yaml
 from blurnb import records
+from blurnb.recognition import datasets
+from blurnb.study import values
 from faults import __main__ as entry, disturb, jobs
 
 checked, told, writing = records._checked, disturb.told, jobs.writing
@@ -46,8 +50,8 @@ def once_only(place):
         raise RuntimeError("planted")
     writing(place)
 
-def run():
-    sys.argv = ["faults", "--brief", "--only", "kill record"]
+def run(only="kill record"):
+    sys.argv = ["faults", "--brief", "--only", only]
     return entry.main()
 
 records._checked = lambda path, rows: checked(path, path)  # what a killed writer staged is not looked for
@@ -56,6 +60,12 @@ records._checked, disturb.told = checked, told_twice
 print("EXIT wrong numbers", run())
 disturb.told, jobs.JOBS["record writing"] = told, once_only
 print("EXIT tracebacks", run())
+records.guarded = str
+print("EXIT names", run("outside names"))
+values.spelled = yaml.safe_load
+print("EXIT parameters", run("outside parameters"))
+datasets.readers.subfolders = lambda folder: [path for path in folder.iterdir() if path.is_dir()]
+print("EXIT listings", run("outside listings"))
 """
 
 
@@ -66,6 +76,18 @@ def test_the_campaign_sees_what_is_planted_and_fails():
     for kind in fault_totals.MUST_BE_ZERO:
         assert f"FAILED {kind}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
         assert f"EXIT {kind} 1" in done.stdout
+    for kind, words in (("names", "begins a formula"), ("parameters", "0512 is ["), ("listings", "listing of folder")):
+        assert words in done.stdout
+        assert f"EXIT {kind} 1" in done.stdout, done.stdout[-2000:]
+
+
+def test_every_module_of_what_was_found_from_outside_has_parts_brief_and_whole():
+    modules = {path.stem for path in (ROOT / "faults" / "outside").glob("*.py")} - {"__init__"}
+    for brief in (True, False):
+        found = outside.sections(brief, 0)
+        assert all(name.startswith("outside ") and callable(part) for name, part in found.items())
+        assert {part.func.__module__.rpartition(".")[2] for part in found.values() if hasattr(part, "func")} <= modules
+        assert len(found) >= len(modules)
 
 
 def test_the_books_totals_are_those_of_a_whole_campaign_without_a_failure():

@@ -42,7 +42,8 @@ def rule(number: int, statement: str, experiment: str) -> Callable:
     """Make the function below the rule of a claim."""
 
     def keep(find: Callable) -> Callable:
-        CLAIMS[number] = Claim(number, statement, experiment, " ".join(find.__doc__.split()), find)
+        words = find.__doc__ or f"the docstring of {find.__name__}, without which this interpreter was started"
+        CLAIMS[number] = Claim(number, statement, experiment, " ".join(words.split()), find)
         return find
 
     return keep

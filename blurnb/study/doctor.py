@@ -41,13 +41,11 @@ class Check(NamedTuple):
         return f"{self.state:<5}  {self.subject}: {self.says}{told}"
 
 
-def examine(
-    *, project: str | Path | None = None, data_root: str = "", output_dir: str | Path = "out"
-) -> Iterator[Check]:
+def examine(*, project: str | Path | None = None, data_root: str = "", output_dir: str | Path = "") -> Iterator[Check]:
     """Every check, one after another: the environment, the machine, the cache, the data, the weights, the records.
 
     `project` is a checkout of the repository, by default the one this package lies in; without one its versions and
-    its committed records are passed over.
+    its committed records are passed over. Without an `output_dir` it is the folders that commands write to: out, card.
     """
     project = Path(project) if project else Path(__file__).parents[2]
     yield from versions(project / "constraints.txt")
@@ -56,7 +54,8 @@ def examine(
     yield from store(files.cache_folder())
     yield from data(data_root)
     yield from weights()
-    yield from kept(project / "book" / "records", Path(output_dir))
+    own = [Path(output_dir)] if output_dir else [Path("out"), Path("card")]
+    yield from kept(project / "book" / "records", *own)
 
 
 def versions(constraints: Path) -> Iterator[Check]:
@@ -187,15 +186,15 @@ def weights() -> Iterator[Check]:
     yield Check("ok", "weights", f"{', '.join(checked) or 'none'} checked")
 
 
-def kept(committed: Path, output_dir: Path) -> Iterator[Check]:
-    """The records of the repository and of the output folder, and notebooks that did not run to their end."""
+def kept(*folders: Path) -> Iterator[Check]:
+    """The records below the folders, and notebooks there that did not run to their end."""
     whole = rows = 0
-    for path in (path for folder in (committed, output_dir) for path in records.tables(folder)):
+    for path in (path for folder in folders for path in records.tables(folder)):
         try:
             rows += len(records.read(path))
             whole += 1
         except UserError as error:
             yield Check("wrong", "records", str(error))
     yield Check("ok", "records", f"{whole} files are whole, {rows:,} rows")
-    for path in sorted(output_dir.rglob("*.running.ipynb")):
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.running.ipynb"))):
         yield Check("warn", "notebooks", f"{path} did not run to its end", "run the chapter again, or delete it")

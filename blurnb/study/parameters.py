@@ -3,7 +3,7 @@
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -80,12 +80,16 @@ class Pair(BaseModel):
         return self
 
 
-def is_enlarged(scales: Iterable[str], side: int) -> bool:
+Rules = tuple[tuple[str, Callable[[Any], object], str], ...]
+"""(parameter, when nothing listens to it, why)"""
+
+
+def is_enlarged(scales: Iterable[str], side: int | None) -> bool:
     """Whether small images of that side are asked for at scales that would show a network nothing new, so that they
     get their own side alone."""
-    given = set(scales)
-    own = "native" in given or any(max(labels.sides(scale)) > 2 * side for scale in given)
-    return own and not given <= {"native", str(side)}
+    if not side or set(scales) <= {"native", str(side)}:
+        return False
+    return "native" in scales or any(max(labels.sides(scale)) > 2 * side for scale in scales)
 
 
 class Evaluated(BaseModel):
@@ -119,6 +123,19 @@ class Evaluated(BaseModel):
     small_input: Literal["adaptive", "zero-pad", "upsample"] = "adaptive"
     batch: int = Field(4, ge=1, le=4096)
     workers: int = Field(1, ge=1, le=256)
+
+    IDLE: ClassVar[Rules] = (
+        ("data_root", lambda p: p.sets <= set(datasets.NO_FOLDER), "no data set of the run is read from a folder"),
+        ("small_input", lambda p: not any(models.takes_small_input(one.network) for one in p.pairs),
+         "no network of the run is a VGG, whose window can be larger than an image"),
+        ("scales", lambda p: all(is_enlarged(one.scales, NATIVE.get(one.dataset)) for one in p.pairs),
+         "small images are shown at their own side, or at no more than twice of it"),
+    )  # fmt: skip
+
+    @property
+    def sets(self) -> set[str]:
+        """The names of the data sets."""
+        return {pair.dataset for pair in self.pairs}
 
     @property
     def pair(self) -> Any:
@@ -184,14 +201,8 @@ class Evaluated(BaseModel):
 
     def idle(self) -> dict[str, str]:
         """What nothing listens to among these parameters, each with why: to give it is a mistake."""
-        sets, found = list(dict.fromkeys(pair.dataset for pair in self.pairs)), {}
-        if set(sets) <= set(datasets.NO_FOLDER):
-            found["data_root"] = f"{' and '.join(sets)} need no folder"
-        if not any(models.takes_small_input(pair.network) for pair in self.pairs):
-            found["small_input"] = "among the networks is no VGG whose window can be larger than an image"
-        if all(is_enlarged(pair.scales, NATIVE.get(pair.dataset, 10**9)) for pair in self.pairs):
-            found["scales"] = f"{sets[0]} has small images of {NATIVE[sets[0]]} pixels, shown at twice that at most"
-        return found
+        rules = [rule for kind in type(self).__mro__ for rule in vars(kind).get("IDLE", ())]
+        return {name: why for name, holds, why in rules if holds(self)}
 
     @classmethod
     def names(cls) -> list[str]:
@@ -281,30 +292,19 @@ class Trained(Evaluated):
     augmentation: recipes.Augmentation = "flip"
     train_workers: int = Field(0, ge=0, le=256)
 
+    IDLE: ClassVar[Rules] = (
+        *((name, lambda p: not p.base_epochs, "base_epochs is 0") for name in ("base_learning_rate", "base_frozen")),
+        ("max_shift", lambda p: not p.sets & set(NATIVE), "photographs are cropped, not shifted"),
+        ("mixes", lambda p: set(p.mixes) - {one[0] for one in p.trainings()}, "not all of them are trained on"),
+        ("train_seeds", lambda p: set(p.train_seeds) - {one[1] for one in p.trainings()}, "not all train a network"),
+    )
+
     def trainings(self) -> list[tuple]:
         """(mix, seed) of every network that is fine-tuned."""
         first, *others = self.train_seeds
         return [(mix, first) for mix in self.mixes] + [
             (mix, seed) for seed in others for mix in ("sharp", "mix") if mix in self.mixes
         ]
-
-    def learning(self) -> list[Pair]:
-        """The pairs whose networks are trained."""
-        return list(self.pairs)
-
-    def idle(self) -> dict[str, str]:
-        found, pairs, trainings = super().idle(), self.learning(), self.trainings()
-        if not pairs:
-            own = [name for name in Trained.model_fields if name not in Evaluated.model_fields]
-            return found | dict.fromkeys(own, "no network is trained")
-        if not self.base_epochs:
-            found |= dict.fromkeys(("base_learning_rate", "base_frozen"), "base_epochs is 0")
-        if not any(pair.dataset in NATIVE for pair in pairs):
-            found["max_shift"] = "photographs are cropped, not shifted"
-        for name, used in (("mixes", {one[0] for one in trainings}), ("train_seeds", {one[1] for one in trainings})):
-            if surplus := [one for one in getattr(self, name) if one not in used]:
-                found[name] = f"nothing is trained with {surplus[0]}"
-        return found
 
     def recipe(self, pair: Pair | None = None, *, base: bool = False, **changed) -> recipes.Recipe:
         """How a network is trained on a pair's images (by default the only pair's), but for what is `changed`.

@@ -17,7 +17,7 @@ from ..disturb import ROOT, folder, mounted
 from ..jobs import told
 from ..ledger import Ledger
 from ..pictures import saved, scene
-from ..processes import NOBODY, forked, may_become_another_user, open_to_all
+from ..processes import forked
 
 
 class Surroundings(NamedTuple):
@@ -26,7 +26,6 @@ class Surroundings(NamedTuple):
     variables: dict[str, str | None] = {}
     before: Callable[[Path], object] | None = None
     must: bool = True
-    user: int | None = None
 
 
 def _gone(place: Path) -> None:
@@ -58,12 +57,12 @@ EVERY: dict[str, dict[str, Surroundings]] = {
         "unset": Surroundings({"HOME": None}), "absent": Surroundings({"HOME": "/nonexistent"}),
         "empty": Surroundings({"HOME": ""}), "a file": Surroundings({"HOME": "/etc/hostname"}),
         "relative": Surroundings({"HOME": "home"}), "a device": Surroundings({"HOME": os.devnull}),
-        "read-only": Surroundings({"HOME": "/"}, user=NOBODY),
-        "nowhere to keep": Surroundings({"HOME": "/nonexistent", "BLURNB_CACHE": None}, must=False, user=NOBODY),
+        "read-only": Surroundings({"HOME": "/proc"}),
+        "nowhere to keep": Surroundings({"HOME": "/proc", "BLURNB_CACHE": None}, must=False),
     },
     "temporary folder": {
         "absent": Surroundings({"TMPDIR": "/nonexistent"}), "a file": Surroundings({"TMPDIR": "/etc/hostname"}),
-        "empty": Surroundings({"TMPDIR": ""}), "read-only": Surroundings({"TMPDIR": "/proc"}, user=NOBODY),
+        "empty": Surroundings({"TMPDIR": ""}), "read-only": Surroundings({"TMPDIR": "/proc"}),
         "full": Surroundings({"TMPDIR": "full"}), "beyond ASCII": Surroundings({"TMPDIR": "tmp \u65e5\u672c"} | C),
     },
     "terminal": {
@@ -126,9 +125,6 @@ def surrounded(ledger: Ledger, every: dict[str, dict[str, Surroundings]], starte
 
     expected: list[str] = []
     for kind, name, one in [("", "", Surroundings())] + [(k, n, one) for k, v in every.items() for n, one in v.items()]:
-        if one.user is not None and not may_become_another_user():
-            ledger.skip(f"environment, {kind} {name}: it takes root to become somebody who may not write")
-            continue
         with folder() as place:
             variables = _prepared(place, one)
             if variables is None:
@@ -155,8 +151,6 @@ def _prepared(place: Path, one: Surroundings) -> dict[str, str] | None:
         if not mounted(place / "full", 4):
             return None
         (place / "full" / "everything").write_bytes(b"0" * 4096)
-    if one.user is not None:
-        open_to_all(place)
     left = {name: value for name, value in os.environ.items() if name not in given}
     return left | {name: value for name, value in given.items() if value is not None}
 
@@ -172,10 +166,6 @@ def _started(place: Path, variables: dict[str, str], one: Surroundings) -> tuple
     def before() -> None:
         if one.before:
             one.before(place)
-        if one.user is not None:
-            os.setgroups([])
-            os.setgid(one.user)
-            os.setuid(one.user)
 
     command = [sys.executable, "-m", "blurnb", *_arguments(place)]
     try:
@@ -198,7 +188,7 @@ def _forked(place: Path, variables: dict[str, str], one: Surroundings) -> tuple[
         sys.argv = ["blurnb", *_arguments(place)]
         main()
 
-    outcome = forked(work, user=one.user, patience=300)
+    outcome = forked(work, patience=300)
     return {"done": 0, "refused": 2}.get(outcome.kind, 2 if "error: " in outcome.text else 1), outcome.text
 
 

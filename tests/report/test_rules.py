@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -307,3 +309,9 @@ def test_claims_are_sentences_that_an_experiment_with_a_chapter_tests():
         assert claim.statement[0].isupper()
         assert claim.statement.index(".") == len(claim.statement) - 1
         assert claim.rule == " ".join(inspect.getdoc(claim.find).split())
+
+
+def test_rules_hold_although_docstrings_are_left_out():
+    code = "from blurnb.report import rules; print(all(claim.rule for claim in rules.CLAIMS.values()))"
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-800:]

@@ -133,6 +133,13 @@ def plant_an_edited_record_of_doses(home, monkeypatch):
     return "records", "wrong", "doses.csv"
 
 
+def plant_an_edited_card(home, monkeypatch):
+    path = home / "out" / "card.csv"
+    records.write(path, [records.row(**ROW | {"experiment": "card"})], {"a": {}})
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+    return "records", "wrong", "card.csv"
+
+
 def plant_an_edited_manifest(home, monkeypatch):
     records.write(home / "out" / "rq2.csv", [records.row(**ROW)], {"a": {"parameters": {"seed": 3}}})
     path = home / "out" / "rq2.json"
@@ -169,6 +176,15 @@ def test_the_command_exits_with_1_when_something_is_wrong_and_with_0_when_not(ho
         command.main()
     assert end.value.code == 1
     assert capsys.readouterr().out == "wrong  a: b; mend it\n"
+
+
+def test_the_folder_that_a_card_is_written_to_is_looked_at(home, monkeypatch):
+    """`blurnb card` writes to `card`, where `doctor` without options did not look."""
+    monkeypatch.chdir(home)
+    for name in ("out", "card"):
+        records.write(home / name / f"{name}.csv", [records.row(**ROW)], {"a": {}})
+    found = list(doctor.examine(project=home))
+    assert "3 files are whole, 3 rows" in str(next(f for f in found if f.subject == "records"))
 
 
 def test_data_is_found_below_the_root_that_is_given(home):

@@ -50,7 +50,7 @@ def references() -> pd.DataFrame:
     beside = Path(records.__file__).parents[1] / "book" / "records" / "photographs"
     try:
         return records.load(records.committed("photographs"))
-    except UserError:
+    except (UserError, OSError):  # the working directory may be gone
         return records.load(beside)
 
 

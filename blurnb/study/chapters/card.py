@@ -47,9 +47,9 @@ class Parameters(parameters.Evaluated):
     sensor_height_mm: float = Field(24, gt=0, le=1e4)
     exposure_s: float = Field(0.02, gt=0, le=1e5)
 
-    def idle(self) -> dict[str, str]:
-        own = self.pair.network in models.names()
-        return super().idle() | ({} if own else {"weights": "a network that is a file or a function has its own"})
+    IDLE: ClassVar[parameters.Rules] = (
+        ("weights", lambda p: p.pair.network not in models.names(), "a file or a function has its own"),
+    )
 
 
 TRAINING = "as given"

@@ -43,11 +43,10 @@ class Parameters(parameters.Evaluated):
     dose_blurs: parameters.Blurs
     dose_scales: parameters.Scales
 
-    def idle(self) -> dict[str, str]:
-        found, side = super().idle(), parameters.NATIVE.get(self.pairs[0].dataset)
-        if side and parameters.is_enlarged(self.dose_scales, side):
-            found["dose_scales"] = f"the small images of {self.pairs[0].dataset} are shown at {2 * side} pixels at most"
-        return found
+    IDLE: ClassVar[parameters.Rules] = (
+        ("dose_scales", lambda p: parameters.is_enlarged(p.dose_scales, parameters.NATIVE.get(p.pairs[0].dataset)),
+         "the small images of the first pair are shown at their own side, or at no more than twice of it"),
+    )  # fmt: skip
 
 
 def run(parameters: Parameters) -> Run:

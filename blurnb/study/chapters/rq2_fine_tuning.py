@@ -22,11 +22,11 @@ class Parameters(parameters.Trained):
     layer_images: int = Field(256, ge=8)
     frozen: values.WholeNumbers[Annotated[recipes.FrozenBlocks, Field(ge=1)]] = ()
 
-    def idle(self) -> dict[str, str]:
-        found, asked = super().idle(), {"sharp", "mix"} & set(self.mixes)
-        if not asked:
-            found |= dict.fromkeys(("layer_blurs", "layer_images"), "layers are compared of sharp and mix alone")
-        return found if "mix" in asked else found | {"frozen": "blocks are kept while the mix is learnt"}
+    IDLE: ClassVar[parameters.Rules] = (
+        *((name, lambda p: not {"sharp", "mix"} & set(p.mixes), "layers are compared of sharp and mix alone")
+          for name in ("layer_blurs", "layer_images")),
+        ("frozen", lambda p: "mix" not in p.mixes, "blocks are kept while the mix is learnt"),
+    )  # fmt: skip
 
 
 def run(parameters: Parameters) -> Run:

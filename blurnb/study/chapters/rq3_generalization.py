@@ -37,10 +37,10 @@ class Parameters(parameters.Trained):
             raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={scales} average")
         return self
 
-    def idle(self) -> dict[str, str]:
-        surplus = set(self.train_scales) - (self.averaged if "mix" in self.mixes else set())
-        why = f"no average of a mix network in scales={','.join(self.pair.scales)} has {min(surplus, default=0)}"
-        return super().idle() | ({"train_scales": why} if surplus else {})
+    IDLE: ClassVar[parameters.Rules] = (
+        ("train_scales", lambda p: set(p.train_scales) - (p.averaged if "mix" in p.mixes else set()),
+         "no average of the mix network has all of them"),
+    )  # fmt: skip
 
 
 REPEATS = 9

@@ -49,6 +49,7 @@ class Pair(parameters.Pair):
     wrong_kernels: values.Listed[str]
 
 
+LEARNING = [name for name in parameters.Trained.model_fields if name not in parameters.Evaluated.model_fields]
 _UNROUNDED = values.where(
     lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
 )
@@ -83,21 +84,21 @@ class Parameters(parameters.Trained):
         """(mix, seed) of the sharp network and, where it is among the mixes, of the mix network."""
         return [(mix, self.train_seeds[0]) for mix in ("sharp", "mix") if mix == "sharp" or mix in self.mixes]
 
-    def learning(self) -> list[parameters.Pair]:
+    @property
+    def learning(self) -> list[Pair]:
+        """The pairs whose networks are trained."""
         return [pair for pair in self.pairs if pair.trained == "rq2"]
 
-    def idle(self) -> dict[str, str]:
-        found, sets = super().idle(), {pair.dataset for pair in self.pairs}
-        if not sets & set(parameters.NATIVE):
-            found |= dict.fromkeys(("methods", "tuning_images"), "there are no small images")
-        elif sets <= set(parameters.NATIVE):
-            found["photograph_methods"] = "there are no photographs"
-            if self.tuning_images:
-                found.pop("train_images", None)  # the weights of the methods are tuned on them
-        known = {method for pair in self.learning() for method in pair.methods}
-        if surplus := [method for method in self.wrong_kernels if method not in known]:
-            found["wrong_kernels"] = f"{surplus[0]} is none of the methods of a pair with a mix network"
-        return found
+    IDLE: ClassVar[parameters.Rules] = (
+        *((name, lambda p: not p.learning, "no network is trained") for name in LEARNING if name != "train_images"),
+        ("train_images", lambda p: not (p.learning or p.tuning_images and p.sets & set(parameters.NATIVE)),
+         "no network is trained and no method tuned"),
+        *((name, lambda p: not p.sets & set(parameters.NATIVE), "there are no small images")
+          for name in ("methods", "tuning_images")),
+        ("photograph_methods", lambda p: p.sets <= set(parameters.NATIVE), "there are no photographs"),
+        ("wrong_kernels", lambda p: set(p.wrong_kernels) - {one for pair in p.learning for one in pair.methods},
+         "not all are methods of a pair with a mix network"),
+    )  # fmt: skip
 
 
 FIRST_KEPT_OUT = 900

@@ -67,13 +67,10 @@ class Parameters(parameters.Trained):
             for mix in self.mixes
         ]
 
-    def idle(self) -> dict[str, str]:
-        found = super().idle()
-        if self.pair.dataset in parameters.NATIVE:
-            found["crop_width"] = "small images are learnt whole"
-        if "trained" not in self.features:
-            found["backbone_share"] = "no backbone is trained"
-        return found
+    IDLE: ClassVar[parameters.Rules] = (
+        ("crop_width", lambda p: p.pair.dataset in parameters.NATIVE, "small images are learnt whole"),
+        ("backbone_share", lambda p: "trained" not in p.features, "no backbone is trained"),
+    )
 
     def recipe(self, pair: parameters.Pair | None = None, **changed) -> recipes.Recipe:
         """As for every chapter that trains, with what a head takes beside; `scale` is the side it is trained at."""

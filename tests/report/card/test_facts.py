@@ -101,3 +101,11 @@ def test_the_committed_runs_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = card.references()
     assert {"rq1", "doses"} <= set(found["experiment"])
+
+
+def test_references_are_found_although_the_working_directory_is_gone(tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    assert isinstance(facts.references(), pd.DataFrame)

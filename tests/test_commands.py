@@ -85,7 +85,7 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["data", "foolbox20", "--split", "exam"], "split 'exam' is unknown"),
         (["data", "foolbox20", "--split", "train"], "--split train would change nothing"),
         (["data", "scenes", "--root", "x"], "--root x would change nothing"),
-        (["run", "rq1", "-p", "data_root=/nonexistent", "-p", "profile=smoke"], "would change nothing: scenes and"),
+        (["run", "rq1", "-p", "data_root=/nonexistent", "-p", "profile=smoke"], "would change nothing: no data set of"),
         (["run", "rq1", "--shard", "1/2", "--output", "x.ipynb"], "--output x.ipynb would change nothing"),
         (["run", "rq1", "--shard", "1/2", "-p", "output_dir=x"], "-p output_dir=x would change nothing"),
         (["run", "rq1", "--shard", "1/2", "-p", "dose_blurs=D8"], "-p dose_blurs=D8 would change nothing"),

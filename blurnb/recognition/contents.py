@@ -54,7 +54,7 @@ def known(base: Path, paths: Sequence[str]) -> list[str]:
     times are the same (that of its content and that of its entry, which nothing sets back), and is known only if it had
     been left alone for SETTLED when it was read.
     """
-    place = provenance.address({"base": os.fsencode(os.path.abspath(base)).hex()})
+    place = provenance.address({"base": os.fsencode(os.path.abspath(base)).hex(), "digest": "sha256"})
     kept, began = files.cache_folder() / "contents" / f"{place}.json", time.time_ns()
     before, states = _read(kept), {path: _state(path) for path in paths}
     found = {path: before[path][1] for path, state in states.items() if path in before and before[path][0] == state}

@@ -25,7 +25,7 @@ def spelled(text: str) -> Any:
         Plain.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"({pattern})$"), None)
     Plain.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
     try:
-        return yaml.load(text, Plain)
+        return Plain(text).get_single_data()
     except Exception as error:  # !!bool x, [[[[..., 5,000 digits: each ends elsewhere in the parser
         raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:120]}") from error
 

@@ -15,7 +15,7 @@ from blurnb.study.chapters import rq1_degradation
 def test_the_sheet_shows_each_example_under_each_blur(monkeypatch, side, shown):
     images = planted.images(5, side, draw=lambda i: planted.noise(side or 60, side or 90, i))
     monkeypatch.setattr(runs, "opened_images", lambda *_: images)
-    given = {"profile": "smoke", "dataset": "scenes", "frame": 64, "scales": "256", "blurs": "sharp,D8"}
+    given = {"profile": "smoke", "dataset": "scenes", "frame": 64, "blurs": "sharp,D8"}
     sheet, rows, columns = specimens.examples(rq1_degradation.Parameters.validate(given), count=2)
     assert (rows, columns) == (["a", "e"], ["sharp", "D8"])  # the first and the last
     assert all(image.shape == (shown, shown, 3) for line in sheet for image in line)

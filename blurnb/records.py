@@ -259,9 +259,8 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except (ValueError, RecursionError, csv.Error) as error:
-        raise UserError(
-            f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
-        ) from error
+        kind = type(error).__name__
+        raise UserError(f"{path} or the .json beside it is damaged ({kind}); delete both and run again") from error
     frame = _parsed(path, lines)
     if not (isinstance(manifests, dict) and all(isinstance(notes, dict) for notes in manifests.values())):
         raise UserError(f"{beside} holds no manifests; delete it and {path} and run again")
@@ -269,10 +268,8 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     for run_id in sorted(set(digests) | set(manifests)):
         stated = {k: manifests.get(run_id, {}).get(k) for k in ("rows", "sha256")}
         if stated != digests.get(run_id):
-            raise UserError(
-                f"{path}: run {run_id} is incomplete or altered (its manifest states other rows); "
-                "delete both files and run again"
-            )
+            wrong = "incomplete or altered (its manifest states other rows)"
+            raise UserError(f"{path}: run {run_id} is {wrong}; delete both files and run again")
         if not provenance.is_sealed(manifests[run_id]):
             raise UserError(f"{beside}: the manifest of run {run_id} was altered; delete both files and run again")
     return frame, manifests

@@ -165,7 +165,5 @@ def _check_fits(one: Blur | np.ndarray, kernel: np.ndarray, sides: Sequence[int]
     half = max(kernel.shape) // 2
     if half >= min(sides):
         name = one.label if isinstance(one, Blur) else "the kernel"
-        raise UserError(
-            f"{name} reaches {half} pixels, too far for a {sides[1]} x {sides[0]} image: "
-            f"use a smaller blur, or images of more than {half} pixels a side"
-        )
+        wrong = f"reaches {half} pixels, too far for a {sides[1]} x {sides[0]} image"
+        raise UserError(f"{name} {wrong}: use a smaller blur, or images of more than {half} pixels a side")

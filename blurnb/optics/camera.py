@@ -168,10 +168,7 @@ def camera_turn_mm(
     """
     _finite(exposure_s=exposure_s)
     if not 0 <= turn_deg_per_s * exposure_s < 180:
-        raise UserError(
-            f"turn_deg_per_s={turn_deg_per_s!r}: give a rate of 0 or more that turns the camera by less than 180 "
-            "degrees in one exposure"
-        )
+        raise UserError(f"turn_deg_per_s={turn_deg_per_s!r}: give 0 or more, and under 180 degrees in one exposure")
     sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
     return 2 * sensor * math.tan(math.radians(turn_deg_per_s * exposure_s) / 2)
 

@@ -339,7 +339,5 @@ def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
     reach = int(np.abs(np.argwhere(array > 0) - half).max())
     array = array[half - reach : half + reach + 1, half - reach : half + reach + 1]
     if len(array) > min(shape):
-        raise UserError(
-            f"kernel of {len(array)} pixels is larger than the image of {shape[0]} x {shape[1]}: rescale the kernel"
-        )
+        raise UserError(f"kernel of {len(array)} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
     return np.ascontiguousarray(array, dtype=np.float32)

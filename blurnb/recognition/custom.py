@@ -180,11 +180,8 @@ def _body(source: str) -> nn.Module:
         return _exported(path) if path.suffix == EXPORTED else _scripted(path)
     if ":" in source:
         return _built(*source.rsplit(":", 1))
-    known = models.names()
-    raise UserError(
-        f"network {source!r} is no known name{nearest(source, known)}, no file and no module:function; "
-        "see blurnb.recognition.models.names()"
-    )
+    wrong = f"is no known name{nearest(source, models.names())}, no file and no module:function"
+    raise UserError(f"network {source!r} {wrong}; see blurnb.recognition.models.names()")
 
 
 def _scripted(path: Path) -> nn.Module:

@@ -127,9 +127,7 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
 def drawn(count: int, n_images: int, seed: int, name: str) -> list[int]:
     """Indices of `n_images` out of `count`, in order; see `sample`."""
     if n_images > count:
-        raise UserError(
-            f"n_images={n_images} is more than the {count} images of {name}; use at most that, or 0 for all"
-        )
+        raise UserError(f"n_images={n_images} is more than the {count} images of {name}; use fewer, or 0 for all")
     return sorted(np.random.default_rng([seed, 20161118]).permutation(count)[:n_images])
 
 

@@ -93,9 +93,8 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
         weights that must be downloaded when there is no network.
     """
     if not isinstance(name, str) or name not in names():
-        raise UserError(
-            f"network {shown(name)} is unknown{nearest(str(name)[:80], names())}; see blurnb.recognition.models.names()"
-        )
+        close = nearest(str(name)[:80], names())
+        raise UserError(f"network {shown(name)} is unknown{close}; see blurnb.recognition.models.names()")
     if small_input not in SMALL_INPUTS:
         raise UserError(f"small_input {small_input!r} is unknown; use {', '.join(SMALL_INPUTS)}")
     if isinstance(class_count, bool) or not isinstance(class_count, int) or not class_count < 1_000_000:

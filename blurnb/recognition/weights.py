@@ -104,10 +104,8 @@ def check_digest(file: Path, digest: str) -> str:
     except OSError as error:
         raise UserError(f"cannot read the weights {file}: {error.strerror}; install or fetch them again") from error
     if not found.startswith(digest):
-        raise UserError(
-            f"{file} does not match its SHA-256 ({digest[:12]}... expected, {found[:12]}... found); delete it and "
-            "install or fetch it again"
-        )
+        differ = f"{digest[:12]}... expected, {found[:12]}... found"
+        raise UserError(f"{file} does not match its SHA-256 ({differ}); delete it and install or fetch it again")
     return found
 
 
@@ -220,9 +218,8 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state) if isinstance(state, dict) else state
     except Exception as error:  # a damaged file can end anywhere in torch.load
-        raise UserError(
-            f"{path} is not a whole checkpoint of plain tensors ({type(error).__name__}); fetch or train it again"
-        ) from error
+        wrong = f"not a whole checkpoint of plain tensors ({type(error).__name__})"
+        raise UserError(f"{path} is {wrong}; fetch or train it again") from error
     if not (isinstance(state, dict) and all(isinstance(name, str) for name in state)):
         raise UserError(f"{path} holds no state dict; save network.state_dict()")
     return state

@@ -100,7 +100,7 @@ def blur(
         For a wrong shape, type or label, a kernel that is no blur, and one whose half side does not fit into the
         image.
     """
-    _check_images(images)
+    check_images(images)
     check_frame_and_border(frame, border)
     batch = images if images.ndim == 4 else images[None]
     chosen = _one_per_image(blur_or_kernel, len(batch))
@@ -120,7 +120,8 @@ def blur(
     return engines.convolve(batch, arrays, border, engine).reshape(images.shape)
 
 
-def _check_images(images: torch.Tensor) -> None:
+def check_images(images: torch.Tensor) -> None:
+    """Raise UserError for what is no batch of float images, and no image."""
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise UserError(f"images: give a float tensor in [0, 1], not {kind} (for uint8, divide by 255)")
@@ -149,8 +150,11 @@ def _one_per_image(blur_or_kernel: object, count: int) -> list[Blur | np.ndarray
 def _blur_or_kernel(one: object) -> Blur | np.ndarray:
     if isinstance(one, Blur):
         return one
-    if not isinstance(one, np.ndarray):
-        return parse(one)
+    return checked_kernel(one) if isinstance(one, np.ndarray) else parse(one)
+
+
+def checked_kernel(one: np.ndarray) -> np.ndarray:
+    """A kernel as float32; UserError for an array that is no blur."""
     if one.ndim != 2 or one.shape[0] % 2 == 0 or one.shape[1] % 2 == 0:
         raise UserError(f"kernel of shape {one.shape}: give a two-dimensional array with odd sides")
     if one.dtype.kind not in "fiu":

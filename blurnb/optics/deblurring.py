@@ -18,7 +18,8 @@ import torch
 
 from blurnb.errors import UserError, nearest, shown
 from blurnb.optics import borders, hyper_laplacian
-from blurnb.optics.blurring import blur
+from blurnb.optics.blurring import blur, check_images, checked_kernel
+from blurnb.optics.kernels import trimmed
 from blurnb.optics.resampling import rounded
 
 VERSION = 1
@@ -308,9 +309,8 @@ def _known_name(word: str, known: Iterable[str], name: str) -> str:
 
 
 def _checked_images(images: torch.Tensor) -> torch.Tensor:
-    if not (isinstance(images, torch.Tensor) and images.is_floating_point()):
-        raise UserError("images: give a floating-point torch tensor with pixels in [0, 1]")
-    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+    check_images(images)
+    if images.shape[-3] != 3:
         raise UserError(f"images of shape {tuple(images.shape)}: give (N, 3, H, W) or (3, H, W)")
     if not torch.isfinite(images).all():
         raise UserError("images hold NaN or infinite pixels: mend or leave out those images")
@@ -328,16 +328,10 @@ def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndar
 
 
 def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
-    array = np.asarray(kernel)
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] % 2 == 0 or array.dtype.kind != "f":
-        raise UserError(f"kernel of shape {array.shape} and type {array.dtype}: give a square odd array of floats")
-    if not np.isfinite(array).all() or array.min() < 0:
-        raise UserError("kernel holds negative, NaN or infinite weights: a blur only has weights of 0 or more")
-    if abs(array.sum(dtype=np.float64) - 1) > 1e-3:
-        raise UserError(f"kernel sums to {array.sum(dtype=np.float64):.4g}: divide it by its sum, so that it sums to 1")
-    half = len(array) // 2
-    reach = int(np.abs(np.argwhere(array > 0) - half).max())
-    array = array[half - reach : half + reach + 1, half - reach : half + reach + 1]
+    array = checked_kernel(np.asarray(kernel))
+    if array.shape[0] != array.shape[1]:
+        raise UserError(f"kernel of shape {array.shape}: give a square odd array")
+    array = np.ascontiguousarray(trimmed(array))
     if len(array) > min(shape):
         raise UserError(f"kernel of {len(array)} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return array

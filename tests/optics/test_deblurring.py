@@ -166,9 +166,10 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
     "change, words",
     [
         ({"kernel": defocus(20)}, "larger than the image"),
-        ({"kernel": defocus(2) * 2}, "sums to 2"),
-        ({"kernel": np.full((2, 2), 0.25)}, "square odd"),
-        ({"kernel": np.full((3, 3), np.nan)}, "NaN"),
+        ({"kernel": defocus(2) * 2}, "sum to 1"),
+        ({"kernel": np.full((2, 2), 0.25)}, "odd sides"),
+        ({"kernel": np.full((1, 3), 1 / 3)}, "square odd"),
+        ({"kernel": np.full((3, 3), np.nan)}, "finite"),
         ({"kernel": [defocus(2)] * 3}, "3 kernels for 1 images"),
         ({"noise_sd": -0.1}, "noise_sd"),
         ({"noise_sd": float("nan")}, "noise_sd"),
@@ -177,7 +178,7 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
         ({"weight": -1.0}, "weight"),
         ({"pryor": "flat"}, "did you mean prior"),
         ({"images": torch.full((3, 32, 32), float("nan"))}, "NaN"),
-        ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "floating-point"),
+        ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "float tensor"),
         ({"images": torch.zeros(1, 32, 32)}, "shape"),
     ],
 )

@@ -52,10 +52,8 @@ def image_distance_mm(*, focal_length_mm: float, distance_m: float) -> float:
     _positive(distance_m=distance_m)
     distance_mm = 1000 * distance_m
     if distance_mm <= focal_length_mm:
-        raise UserError(
-            f"distance_m={distance_m:g} lies within the focal length of {focal_length_mm:g} mm, where a lens forms no "
-            "real image; move the object away, or use a shorter focal length"
-        )
+        why = f"within the focal length of {focal_length_mm:g} mm a lens forms no real image"
+        raise UserError(f"distance_m={distance_m:g}: {why}; move the object away, or use a shorter focal length")
     return focal_length_mm / (1 - focal_length_mm / distance_mm)
 
 

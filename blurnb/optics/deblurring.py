@@ -172,10 +172,8 @@ def epll(
     """
     path = Path(prior_file or epll_prior())
     if not path.is_file():
-        raise UserError(
-            f"method 'epll' needs its patch prior: get {EPLL_FILE} of deepinv/EPLL on Hugging Face and save it as "
-            f"{path}, or name your copy with prior_file=..."
-        )
+        get = f"save {EPLL_FILE} of deepinv/EPLL on Hugging Face as {path}"
+        raise UserError(f"method 'epll' needs its patch prior: {get}, or name your copy with prior_file=...")
     deepinv = borders.load_deepinv()
     state = torch.load(path, map_location=blurred.device, weights_only=True)
     components, dimension = state["GMM.mu"].shape

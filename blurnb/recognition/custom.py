@@ -163,10 +163,8 @@ def load(
     if not ours:
         network.class_count = network.body.class_count = _answered(network, source)
     if class_count and network.class_count != class_count:
-        raise UserError(
-            f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
-            "was trained on these folders, or the folders that it was trained on"
-        )
+        differ = f"{network.class_count:,} classes, the data has {class_count:,}"
+        raise UserError(f"{source} answers {differ}; give the folders that it was trained on, or another network")
     if not ours:
         _check_steady(network, source)
     if is_its_own:

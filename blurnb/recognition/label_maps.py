@@ -181,10 +181,8 @@ def _pair_at(pairs: Sequence[tuple[Path, Path]], count: int, index: int) -> tupl
     if mode not in ("P", "L") or "L;" in depth or form == "JPEG":
         raise UserError(f"{map_file} is an image of mode {mode} ({form}); give an index of 8 bits a pixel (P or L)")
     if turned != upright:
-        raise UserError(
-            f"{image_file} is turned by its EXIF (orientation {upright}), its map {map_file} is not (orientation "
-            f"{turned}); save both upright, without that tag"
-        )
+        differ = f"is turned by its EXIF ({upright}), its map {map_file} is not ({turned})"
+        raise UserError(f"{image_file} {differ}; save both upright, without that tag")
     height, width = image.shape[-2:]
     if labels.shape != (height, width):
         size = f"{labels.shape[1]} x {labels.shape[0]} pixels"

@@ -184,16 +184,14 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     wrong = [n for n in own if n not in state] or sorted(set(state) - set(own))
     for name in () if wrong else own:
         if odd := oddity(state[name], FLOATS if own[name].is_floating_point() else WHOLES):
-            raise UserError(
-                f"{path} holds {name} as {odd}, not as plain numbers such as {own[name].dtype}; save the state_dict() "
-                "of a network that is neither quantized nor compressed"
-            )
+            way_out = "save the state_dict() of a network that is neither quantized nor compressed"
+            raise UserError(f"{path} holds {name} as {odd}, not as {own[name].dtype} or the like; {way_out}")
     wrong = wrong or [n for n in own if state[n].shape != own[n].shape]
     if wrong:
+        asked = f"{network.name} with {network.class_count} classes"
+        found = f"{len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}"
         raise UserError(
-            f"{path} is a checkpoint of another architecture than {network.name} with {network.class_count} classes "
-            f"({len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}); name the network it was "
-            "made with"
+            f"{path} is a checkpoint of another architecture than {asked} ({found}); name the network it was made with"
         )
     bad = [n for n, v in state.items() if not torch.isfinite(v.to(own[n].dtype)).all()]
     if bad:

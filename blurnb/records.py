@@ -233,11 +233,11 @@ def read(path: str | Path, *, with_manifests: bool = False):
     path = Path(path)
     both = path, path.with_suffix(".json")
     while True:
-        state = files.state(*both)
+        state = [files.state(one) for one in both]
         try:
             found = _checked(path, path)
         except UserError:
-            if files.state(*both) != state:
+            if [files.state(one) for one in both] != state:
                 continue  # another process wrote meanwhile: the halves that were read did not belong together
             found = None
             # A process was killed when it had renamed the manifests: the rows still wait in their staging place.

@@ -180,10 +180,8 @@ def load(
         raise UserError(f"dataset {shown(name)} is unknown{nearest(str(name)[:80], NAMES)}; known: {', '.join(NAMES)}")
     if split not in ("train", "val", "test"):
         raise UserError(f"split {shown(split)} is unknown; use train, val or test")
-    if isinstance(n_images, bool) or not isinstance(n_images, int) or n_images > MOST_IMAGES:
-        raise UserError(f"n_images={shown(n_images)}: give a whole number up to {MOST_IMAGES:,}; 0 means all")
-    if n_images < 0:
-        raise UserError(f"n_images={shown(n_images)} is negative; use 0 for all")
+    if isinstance(n_images, bool) or not isinstance(n_images, int) or not 0 <= n_images <= MOST_IMAGES:
+        raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":
         return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
     if name == "photographs":

@@ -139,9 +139,6 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         )
 
 
-# -- files
-
-
 def _text(cell: object) -> str:
     return "" if _is_missing(cell) else str(cell).lower() if isinstance(cell, bool) else str(cell)
 

@@ -44,9 +44,6 @@ def convolve(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str, en
     return _by_loops(batch.detach().contiguous(), kernels, border)
 
 
-# ------------------------------------------------------------------------------------------------ torch
-
-
 def _by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
     """The batch at once, on its own device, in one of `WAYS`."""
     if len(batch) == 0 or all(kernel.size == 1 for kernel in kernels):
@@ -104,9 +101,6 @@ WAYS = {"direct": _direct, "fourier": _fourier}
 def fast_side(least: int) -> int:
     """The smallest even number from `least` up without a prime factor above 5: a side that FFTs like."""
     return 2 * fft.next_fast_len(-(-least // 2), real=True)
-
-
-# ------------------------------------------------------------------------------------- the loops, in threads
 
 
 Task = Callable[[], tuple[bool, range] | None]

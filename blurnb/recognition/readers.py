@@ -41,9 +41,6 @@ TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
 
 
-# -- what lies in a folder
-
-
 class Listing(NamedTuple):
     """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
 
@@ -134,9 +131,6 @@ def _readable(name: str) -> str:
 
 def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
     return decode(files[index])
-
-
-# -- the sets
 
 
 def scenes_listing(split: str, n_images: int, seed: int) -> Listing:

@@ -55,8 +55,8 @@ def deblur(
         Of the prior against ``1/2 sum (k * x - y)^2``; more is smoother. Richardson-Lucy has no prior: there it is the
         number of iterations, and more is sharper. None: the tuned weight for method and noise.
     border
-        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | taper |
-        mirror | circular.
+        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | mirror |
+        circular.
     options
         Of the method; see `wiener`, `richardson_lucy`, `tv`, `krishnan_fergus`, `epll`.
 

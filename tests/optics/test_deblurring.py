@@ -159,7 +159,7 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
     image = photograph(32)
     with pytest.raises(UserError, match="pip install"):
         deblur(image, defocus(2), "wiener")
-    assert deblur(image, defocus(2), "krishnan_fergus", border="taper").shape == image.shape  # ours needs none of it
+    assert deblur(image, defocus(2), "krishnan_fergus", border="mirror").shape == image.shape  # ours needs none of it
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
         ({"noise_sd": -0.1}, "noise_sd"),
         ({"noise_sd": float("nan")}, "noise_sd"),
         ({"method": "weiner"}, "did you mean wiener"),
-        ({"border": "tapper"}, "did you mean taper"),
+        ({"border": "miror"}, "did you mean mirror"),
         ({"weight": -1.0}, "weight"),
         ({"pryor": "flat"}, "did you mean prior"),
         ({"images": torch.full((3, 32, 32), float("nan"))}, "NaN"),

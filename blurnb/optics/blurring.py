@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, shown
+from blurnb.errors import UserError, demand_known, shown
 from blurnb.labels import FRAME, Blur, parse
 from blurnb.optics import engines, kernels
 
@@ -133,8 +133,7 @@ def check_images(images: torch.Tensor) -> None:
 
 def check_frame_and_border(frame: float | None, border: str) -> None:
     """Raise UserError for what is no frame's side, and for an unknown border."""
-    if not isinstance(border, str) or border not in engines.BORDERS:
-        raise UserError(f"border={shown(border)}: give one of {', '.join(engines.BORDERS)}")
+    demand_known(border, engines.BORDERS, "border")
     if frame is not None and not (isinstance(frame, numbers.Real) and 0 < frame < math.inf):
         raise UserError(f"frame={shown(frame)}: give the frame's shorter side in pixels, or None")
 

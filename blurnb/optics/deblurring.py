@@ -9,14 +9,14 @@ back.
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, nearest, shown
+from blurnb.errors import UserError, demand_known, shown
 from blurnb.optics import borders, hyper_laplacian
 from blurnb.optics.blurring import blur, check_images, checked_kernel
 from blurnb.optics.kernels import trimmed
@@ -73,13 +73,13 @@ def deblur(
     """
     batch = _checked_images(images)
     kernels = _checked_kernels(kernel, len(batch), batch.shape[-2:])
-    restore = METHODS[_known_name(method, METHODS, "method")]
-    _known_name(border, borders.BORDERS, "border")
+    restore = METHODS[demand_known(method, METHODS, "method")]
+    demand_known(border, borders.BORDERS, "border")
     if not (isinstance(noise_sd, (int, float, np.floating)) and 0 <= noise_sd <= 1):
         raise UserError(f"noise_sd={shown(noise_sd)}: give a standard deviation from 0 to 1, in pixel values of [0, 1]")
     noise_sd = max(float(noise_sd), EIGHT_BIT_SD)
     for option in options:
-        _known_name(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
+        demand_known(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
     if weight is None:
         weight = default_weight(method, noise_sd)
     elif not (isinstance(weight, (int, float, np.floating)) and 0 < weight <= 1e12):
@@ -108,7 +108,7 @@ def wiener(blurred: torch.Tensor, filters: torch.Tensor, weight: float, prior: s
     power of photographs falls with the square of the frequency; "laplacian" R = |F laplace|^2; "flat" R = 1.
     """
     deepinv = borders.load_deepinv()
-    if _known_name(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
+    if demand_known(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
         ridge = hyper_laplacian.gradient_power(*blurred.shape[-2:], like=blurred)
         model = deepinv.models.WienerDeconvolution(lambda_reg=weight * ridge[None, None])
     else:
@@ -283,7 +283,7 @@ def tune(
     seed
         Of the noise, which is the same for every weight.
     """
-    weights = GRIDS[_known_name(method, METHODS, "method")] if weights is None else weights
+    weights = GRIDS[demand_known(method, METHODS, "method")] if weights is None else weights
     noise = torch.from_numpy(np.random.default_rng(seed).normal(0, noise_sd, images.shape).astype(np.float32))
     scores = dict.fromkeys(weights, 0.0)
     for kernel in kernels:
@@ -298,12 +298,6 @@ def tune(
 def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB of every image against its reference, peak 1: (N, C, H, W) twice -> (N,)."""
     return -10 * torch.log10((images - reference).square().flatten(1).mean(1))
-
-
-def _known_name(word: str, known: Iterable[str], name: str) -> str:
-    if not isinstance(word, str) or word not in known:
-        raise UserError(f"{name} {shown(word)} is unknown: choose from {', '.join(known)}{nearest(str(word), known)}")
-    return word
 
 
 def _checked_images(images: torch.Tensor) -> torch.Tensor:

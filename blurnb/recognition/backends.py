@@ -7,7 +7,7 @@ from importlib import metadata
 
 import torch
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, demand_known
 from blurnb.recognition import models
 
 VERSION = 1
@@ -80,9 +80,7 @@ def compiled(network: models.Network, backend: str, precision: str) -> models.Ne
     UserError
         An unknown backend, one that is not installed, or one that cannot do this.
     """
-    if backend not in BACKENDS:
-        raise UserError(f"backend {backend!r} is unknown; use {', '.join(BACKENDS)}")
-    if backend == "eager":
+    if demand_known(backend, BACKENDS, "backend") == "eager":
         return network
     os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
     return Compiled(network, precision)

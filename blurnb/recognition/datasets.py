@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, nearest, shown
-from blurnb.recognition import contents, photographs, readers
+from blurnb.errors import UserError, demand_known, shown
+from blurnb.recognition import contents, photographs, readers, scenes
 from blurnb.recognition.decoding import UnreadableImage
 
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
@@ -176,10 +176,8 @@ def load(
         An unknown name or split, a missing folder, a wnid that is not in ImageNet, an `n_images` that is larger than
         the set, a download that fails or does not match its hash.
     """
-    if not isinstance(name, str) or name not in NAMES:
-        raise UserError(f"dataset {shown(name)} is unknown{nearest(str(name)[:80], NAMES)}; known: {', '.join(NAMES)}")
-    if split not in ("train", "val", "test"):
-        raise UserError(f"split {shown(split)} is unknown; use train, val or test")
+    demand_known(name, NAMES, "dataset")
+    demand_known(split, scenes.SPLITS, "split")
     if isinstance(n_images, bool) or not isinstance(n_images, int) or not 0 <= n_images <= MOST_IMAGES:
         raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":

@@ -12,7 +12,7 @@ import torch
 from PIL import ImageOps
 
 from blurnb import files
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, demand_known
 from blurnb.recognition import contents, datasets, decoding, downloads, readers, scenes
 
 VOID = 255
@@ -89,8 +89,7 @@ def load(
     UserError
         Naming the file: a split, classes.txt, an image or a map is missing or cannot be read.
     """
-    if name not in NAMES:
-        raise UserError(f"dataset {name!r} has no labelled pixels{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
+    demand_known(name, NAMES, "dataset with labelled pixels")
     if n_images < 0:
         raise UserError(f"n_images={n_images} is negative; use 0 for all")
     if name == "scenes":

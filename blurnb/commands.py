@@ -66,9 +66,8 @@ def located(chapter: str, folder: Path) -> Path:
         notebooks = {name: folder / f"{module}.ipynb" for name, module in chapters.names().items()}
         known = {name: path for name, path in notebooks.items() if path.is_file()}
         if chapter not in known:
-            raise UserError(
-                f"chapter {chapter!r} is not in {folder}{nearest(chapter, known)}; there: {', '.join(known)}"
-            )
+            close = nearest(chapter, known)
+            raise UserError(f"chapter {chapter!r} is not in {folder}{close}; there: {', '.join(known)}")
         path = known[chapter]
     if not os.path.isfile(path):  # False, not an error, for a name that is too long
         raise UserError(f"no notebook at {path}")

@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def printable(text: object) -> str:
@@ -35,6 +35,14 @@ def shown(value: object) -> str:
         return _BRIEF.repr(value)
     except (ValueError, RecursionError):  # Python refuses to print such a number
         return f"a {type(value).__name__} too large to print"
+
+
+def demand_known(word: object, known: Collection[str], what: str) -> str:
+    """`word`, which is the name of a `what`; UserError where it is none of those that are known."""
+    if not isinstance(word, str) or word not in known:
+        close = nearest(str(word)[:80], known)
+        raise UserError(f"{what} {shown(word)} is unknown{close}; known: {', '.join(known)}")
+    return word
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

@@ -130,13 +130,10 @@ def forget_unfinished(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def state(*paths: Path) -> list:
-    """What changes when another process writes one of the files."""
-    found = []
-    for one in paths:
-        try:
-            stat = one.stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        except OSError:
-            found.append(None)
-    return found
+def state(path: str | Path) -> list[int]:
+    """Size, both times and inode of a file, which change when it is written; empty where there is none."""
+    try:
+        found = os.stat(path)
+        return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    except OSError:
+        return []

@@ -287,9 +287,7 @@ def half_accuracy_radius(
     if radii[0] != 0 or np.any(np.diff(radii) == 0):
         raise UserError("radii must be distinct and hold 0, the sharp image: half of its accuracy is what is sought")
     if accuracies[0] <= chance:
-        raise UserError(
-            f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}; nothing can be halved"
-        )
+        raise UserError(f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}: nothing to halve")
     largest = float(radii[-1])
     point = _crossing(radii, accuracies, chance)
     if lows is None or highs is None:

@@ -224,10 +224,8 @@ def sides(scale: str) -> tuple[int, ...]:
     parts = tuple(int(text) for text in texts if re.fullmatch("[0-9]{1,4}", text))
     parts = parts if len(parts) == len(texts) else ()
     if not parts or any(not SMALLEST_SIDE <= part <= LARGEST_SIDE for part in parts) or len(set(parts)) != len(parts):
-        raise UserError(
-            f"scale {shown(scale)} is not a side between {SMALLEST_SIDE} and {LARGEST_SIDE} or a sum of them; for "
-            "example 256 or 256+512"
-        )
+        wrong = f"not a side between {SMALLEST_SIDE} and {LARGEST_SIDE} or a sum of them"
+        raise UserError(f"scale {shown(scale)} is {wrong}; for example 256 or 256+512")
     return parts
 
 

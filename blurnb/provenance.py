@@ -53,11 +53,7 @@ def manifest(decided: Mapping, **circumstances) -> dict:
     return {
         "decided": dict(decided),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processors": os.cpu_count(),
-        },
+        "machine": {"system": platform.system(), "architecture": platform.machine(), "processors": os.cpu_count()},
         "git_commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **circumstances,
@@ -80,10 +76,8 @@ def demand_clean(folder: str | Path) -> None:
     """Raise UserError where reference records would be written from a tree with changes that no commit holds."""
     parts = Path(folder).resolve().parts
     if REFERENCE in zip(parts, parts[1:]) and commit().endswith("-dirty"):
-        raise UserError(
-            f"{folder} holds reference records, and the working tree has changes that no commit holds; commit or stash "
-            "them first, or choose another output_dir"
-        )
+        why = "the working tree has changes that no commit holds"
+        raise UserError(f"{folder} holds reference records, and {why}; commit them first, or choose another output_dir")
 
 
 def _git(folder: Path, *arguments: str) -> str:

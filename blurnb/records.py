@@ -139,9 +139,6 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         )
 
 
-# -- files
-
-
 def _text(cell: object) -> str:
     return "" if _is_missing(cell) else str(cell).lower() if isinstance(cell, bool) else str(cell)
 
@@ -233,11 +230,11 @@ def read(path: str | Path, *, with_manifests: bool = False):
     path = Path(path)
     both = path, path.with_suffix(".json")
     while True:
-        state = files.state(*both)
+        state = [files.state(one) for one in both]
         try:
             found = _checked(path, path)
         except UserError:
-            if files.state(*both) != state:
+            if [files.state(one) for one in both] != state:
                 continue  # another process wrote meanwhile: the halves that were read did not belong together
             found = None
             # A process was killed when it had renamed the manifests: the rows still wait in their staging place.
@@ -259,9 +256,8 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except (ValueError, RecursionError, csv.Error) as error:
-        raise UserError(
-            f"{path} or the .json beside it is damaged ({type(error).__name__}); delete both and run again"
-        ) from error
+        kind = type(error).__name__
+        raise UserError(f"{path} or the .json beside it is damaged ({kind}); delete both and run again") from error
     frame = _parsed(path, lines)
     if not (isinstance(manifests, dict) and all(isinstance(notes, dict) for notes in manifests.values())):
         raise UserError(f"{beside} holds no manifests; delete it and {path} and run again")
@@ -269,10 +265,8 @@ def _checked(path: Path, rows: Path) -> tuple[pd.DataFrame, dict]:
     for run_id in sorted(set(digests) | set(manifests)):
         stated = {k: manifests.get(run_id, {}).get(k) for k in ("rows", "sha256")}
         if stated != digests.get(run_id):
-            raise UserError(
-                f"{path}: run {run_id} is incomplete or altered (its manifest states other rows); "
-                "delete both files and run again"
-            )
+            wrong = "incomplete or altered (its manifest states other rows)"
+            raise UserError(f"{path}: run {run_id} is {wrong}; delete both files and run again")
         if not provenance.is_sealed(manifests[run_id]):
             raise UserError(f"{beside}: the manifest of run {run_id} was altered; delete both files and run again")
     return frame, manifests

@@ -132,11 +132,11 @@ def test_what_killed_processes_left_of_a_file_is_removed_and_no_other_file(tmp_p
 def test_the_state_changes_when_a_file_is_written_again(tmp_path):
     path, absent = tmp_path / "x", tmp_path / "y"
     files.write_whole(path, "1")
-    before = files.state(path, absent)
-    assert before == files.state(path, absent)
-    assert before[1] is None
+    before = files.state(path)
+    assert before == files.state(path)
+    assert files.state(absent) == []
     files.write_whole(path, "1")
-    assert files.state(path, absent) != before
+    assert files.state(path) != before
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):

@@ -11,10 +11,7 @@ _ROOM = {
     "blurring": ("blur", "kernel_for"),
     "deblurring": ("deblur",),
     "transforms": ("RandomBlur", "MIXES"),
-    "camera": (
-        *("blur_circle_mm", "camera_turn_mm", "defocus_label", "depth_of_field_m", "hyperfocal_m", "motion_label"),
-        *("sensor_height_mm", "situations", "subject_motion_mm"),
-    ),
+    "camera": ("blur_circle_mm", "camera_turn_mm", "defocus_label", "motion_label", "situations", "subject_motion_mm"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _ROOM.items() for name in names}
 _HOMES |= {"Blur": "blurnb.labels", "parse": "blurnb.labels"}

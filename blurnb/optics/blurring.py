@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, shown
+from blurnb.errors import UserError, demand_known, shown
 from blurnb.labels import FRAME, Blur, parse
 from blurnb.optics import engines, kernels
 
@@ -100,7 +100,7 @@ def blur(
         For a wrong shape, type or label, a kernel that is no blur, and one whose half side does not fit into the
         image.
     """
-    _check_images(images)
+    check_images(images)
     check_frame_and_border(frame, border)
     batch = images if images.ndim == 4 else images[None]
     chosen = _one_per_image(blur_or_kernel, len(batch))
@@ -120,7 +120,8 @@ def blur(
     return engines.convolve(batch, arrays, border, engine).reshape(images.shape)
 
 
-def _check_images(images: torch.Tensor) -> None:
+def check_images(images: torch.Tensor) -> None:
+    """Raise UserError for what is no batch of float images, and no image."""
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise UserError(f"images: give a float tensor in [0, 1], not {kind} (for uint8, divide by 255)")
@@ -132,8 +133,7 @@ def _check_images(images: torch.Tensor) -> None:
 
 def check_frame_and_border(frame: float | None, border: str) -> None:
     """Raise UserError for what is no frame's side, and for an unknown border."""
-    if not isinstance(border, str) or border not in engines.BORDERS:
-        raise UserError(f"border={shown(border)}: give one of {', '.join(engines.BORDERS)}")
+    demand_known(border, engines.BORDERS, "border")
     if frame is not None and not (isinstance(frame, numbers.Real) and 0 < frame < math.inf):
         raise UserError(f"frame={shown(frame)}: give the frame's shorter side in pixels, or None")
 
@@ -149,8 +149,11 @@ def _one_per_image(blur_or_kernel: object, count: int) -> list[Blur | np.ndarray
 def _blur_or_kernel(one: object) -> Blur | np.ndarray:
     if isinstance(one, Blur):
         return one
-    if not isinstance(one, np.ndarray):
-        return parse(one)
+    return checked_kernel(one) if isinstance(one, np.ndarray) else parse(one)
+
+
+def checked_kernel(one: np.ndarray) -> np.ndarray:
+    """A kernel as float32; UserError for an array that is no blur."""
     if one.ndim != 2 or one.shape[0] % 2 == 0 or one.shape[1] % 2 == 0:
         raise UserError(f"kernel of shape {one.shape}: give a two-dimensional array with odd sides")
     if one.dtype.kind not in "fiu":
@@ -165,7 +168,5 @@ def _check_fits(one: Blur | np.ndarray, kernel: np.ndarray, sides: Sequence[int]
     half = max(kernel.shape) // 2
     if half >= min(sides):
         name = one.label if isinstance(one, Blur) else "the kernel"
-        raise UserError(
-            f"{name} reaches {half} pixels, too far for a {sides[1]} x {sides[0]} image: "
-            f"use a smaller blur, or images of more than {half} pixels a side"
-        )
+        wrong = f"reaches {half} pixels, too far for a {sides[1]} x {sides[0]} image"
+        raise UserError(f"{name} {wrong}: use a smaller blur, or images of more than {half} pixels a side")

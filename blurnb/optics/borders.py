@@ -12,7 +12,7 @@ from blurnb.errors import UserError
 from blurnb.optics import hyper_laplacian
 
 VERSION = 1
-BORDERS = ("fill", "liu_jia", "taper", "mirror", "circular")
+BORDERS = ("fill", "liu_jia", "mirror", "circular")
 
 
 def load_deepinv():
@@ -42,10 +42,9 @@ def extend(images: torch.Tensor, filters: torch.Tensor, border: str) -> tuple[to
         (N or 1, 1, k, k), k odd.
     border
         "liu_jia" adds a rim as wide as the kernel and fills it smoothly from side to side (Liu & Jia 2008, deepinv's);
-        "fill" goes on from there and makes the rim what the kernel itself would have put there, see `fill`; "taper"
-        adds the same rim by reflection and fades it into its own periodic blur; "mirror" reflects the image whole,
-        which is continuous, and exact for an image blurred with reflection by a symmetric kernel, but four times the
-        pixels; "circular" adds nothing.
+        "fill" goes on from there and makes the rim what the kernel itself would have put there, see `fill`; "mirror"
+        reflects the image whole, which is continuous, and exact for an image blurred with reflection by a symmetric
+        kernel, but four times the pixels; "circular" adds nothing.
     """
     height, width = images.shape[-2:]
     if border == "circular":
@@ -54,9 +53,6 @@ def extend(images: torch.Tensor, filters: torch.Tensor, border: str) -> tuple[to
         images = torch.cat([images, images[..., 1 : width - 1].flip(-1)], -1)
         return torch.cat([images, images[..., 1 : height - 1, :].flip(-2)], -2), (0, 0)
     top, left = (_rim(side, filters.shape[-1]) for side in (height, width))
-    if border == "taper":
-        rows, columns = (_reflected(side, rim).to(images.device) for side, rim in ((height, top), (width, left)))
-        return taper(images[..., rows, :][..., columns], filters), (top, left)
     extended = load_deepinv().physics.functional.liu_jia_pad(images, padding=(top, left))
     return (fill(extended, filters, (top, left)) if border == "fill" else extended), (top, left)
 
@@ -67,13 +63,6 @@ def _rim(side: int, size: int) -> int:
     while (total - side) % 2:
         total = scipy.fft.next_fast_len(total + 1, real=True)
     return (total - side) // 2
-
-
-def _reflected(side: int, rim: int) -> torch.Tensor:
-    """Indices that reflect 0..side-1 about its end pixels, as often as `rim` asks for."""
-    period = max(1, 2 * (side - 1))
-    position = torch.arange(-rim, side + rim) % period
-    return torch.minimum(position, period - position)
 
 
 def fill(
@@ -121,21 +110,3 @@ def fill(
         size, before = dot(residual, ready), size
         step = ready + size / before.clamp(min=1e-30) * step
     return torch.where(inside > 0, images, blurred(sharp))
-
-
-def taper(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """Fade the rim of `images` into their periodic blur, so that opposite sides meet as blurred images would.
-
-    `images` (N, C, H, W), `filters` (N or 1, 1, k, k). The share of the blur falls from 1 at the border with the
-    autocorrelation of the kernel's projections, as in MATLAB's ``edgetaper``.
-    """
-    transfer = transfer_function(filters, images.shape[-2:])
-    blurred = torch.fft.irfft2(torch.fft.rfft2(images) * transfer, s=images.shape[-2:])
-    shares = []
-    for axis, side in ((-1, images.shape[-2]), (-2, images.shape[-1])):
-        spectrum = torch.fft.rfft(filters.sum(axis), n=side - 1).abs().square()
-        falling = torch.fft.irfft(spectrum, n=side - 1)
-        falling = torch.cat([falling, falling[..., :1]], -1)
-        shares.append(1 - falling / falling.amax(-1, keepdim=True))
-    kept = shares[0][..., :, None] * shares[1][..., None, :]
-    return kept * images + (1 - kept) * blurred

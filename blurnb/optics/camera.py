@@ -52,10 +52,8 @@ def image_distance_mm(*, focal_length_mm: float, distance_m: float) -> float:
     _positive(distance_m=distance_m)
     distance_mm = 1000 * distance_m
     if distance_mm <= focal_length_mm:
-        raise UserError(
-            f"distance_m={distance_m:g} lies within the focal length of {focal_length_mm:g} mm, where a lens forms no "
-            "real image; move the object away, or use a shorter focal length"
-        )
+        why = f"within the focal length of {focal_length_mm:g} mm a lens forms no real image"
+        raise UserError(f"distance_m={distance_m:g}: {why}; move the object away, or use a shorter focal length")
     return focal_length_mm / (1 - focal_length_mm / distance_mm)
 
 
@@ -81,61 +79,6 @@ def blur_circle_mm(
     sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
     tip = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=subject_distance_m)
     return focal_length_mm / f_number * abs(tip - sensor) / tip
-
-
-def hyperfocal_m(*, focal_length_mm: float, f_number: float, largest_circle_mm: float) -> float:
-    """The focus distance from which infinity is just acceptably sharp: f^2 / (N c) + f (Ray).
-
-    Examples
-    --------
-    >>> round(hyperfocal_m(focal_length_mm=35, f_number=11, largest_circle_mm=0.03), 4)
-    3.7471
-    """
-    _finite(focal_length_mm=focal_length_mm, f_number=f_number, largest_circle_mm=largest_circle_mm)
-    return (focal_length_mm**2 / (f_number * largest_circle_mm) + focal_length_mm) / 1000
-
-
-def depth_of_field_m(
-    *, focal_length_mm: float, f_number: float, focus_distance_m: float, largest_circle_mm: float
-) -> tuple[float, float]:
-    """(near, far) between which a point's disk is at most `largest_circle_mm` wide.
-
-    Far is infinite from the hyperfocal distance on.
-
-    Examples
-    --------
-    >>> lens = {"focal_length_mm": 50, "f_number": 8, "largest_circle_mm": 0.03}
-    >>> [round(end, 2) for end in depth_of_field_m(focus_distance_m=3, **lens)]
-    [2.34, 4.19]
-    >>> depth_of_field_m(focus_distance_m=11, **lens)[1]
-    inf
-    """
-    _finite(f_number=f_number, largest_circle_mm=largest_circle_mm)
-    sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
-    share = largest_circle_mm * f_number / focal_length_mm  # of the aperture's width
-    near = _object_distance_m(focal_length_mm, sensor / (1 - share)) if share < 1 else focal_length_mm / 1000
-    return near, _object_distance_m(focal_length_mm, sensor / (1 + share))
-
-
-def _object_distance_m(focal_length_mm: float, image_mm: float) -> float:
-    """The thin lens the other way round: what is sharp `image_mm` behind it."""
-    # At the focal plane itself rounding would decide between very far and behind the lens.
-    beyond = image_mm - focal_length_mm
-    return math.inf if beyond <= 1e-12 * focal_length_mm else focal_length_mm * image_mm / beyond / 1000
-
-
-def sensor_height_mm(*, pixel_pitch_um: float, image_height_px: float) -> float:
-    """Shorter side of the part of the sensor that a photograph shows, for `image_height_px` pixels as read out.
-
-    Pixels of a photograph that was resized later are larger: pitch times the factor of the reduction.
-
-    Examples
-    --------
-    >>> sensor_height_mm(pixel_pitch_um=6, image_height_px=4000)
-    24.0
-    """
-    _finite(pixel_pitch_um=pixel_pitch_um, image_height_px=image_height_px)
-    return pixel_pitch_um * image_height_px / 1000
 
 
 def frame_pixels(length_mm: float, *, sensor_height_mm: float, frame_px: float = FRAME) -> float:
@@ -223,10 +166,7 @@ def camera_turn_mm(
     """
     _finite(exposure_s=exposure_s)
     if not 0 <= turn_deg_per_s * exposure_s < 180:
-        raise UserError(
-            f"turn_deg_per_s={turn_deg_per_s!r}: give a rate of 0 or more that turns the camera by less than 180 "
-            "degrees in one exposure"
-        )
+        raise UserError(f"turn_deg_per_s={turn_deg_per_s!r}: give 0 or more, and under 180 degrees in one exposure")
     sensor = image_distance_mm(focal_length_mm=focal_length_mm, distance_m=focus_distance_m)
     return 2 * sensor * math.tan(math.radians(turn_deg_per_s * exposure_s) / 2)
 

@@ -9,16 +9,17 @@ back.
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, nearest, shown
+from blurnb.errors import UserError, demand_known, shown
 from blurnb.optics import borders, hyper_laplacian
-from blurnb.optics.blurring import blur
+from blurnb.optics.blurring import blur, check_images, checked_kernel
+from blurnb.optics.kernels import trimmed
 from blurnb.optics.resampling import rounded
 
 VERSION = 1
@@ -54,8 +55,8 @@ def deblur(
         Of the prior against ``1/2 sum (k * x - y)^2``; more is smoother. Richardson-Lucy has no prior: there it is the
         number of iterations, and more is sharper. None: the tuned weight for method and noise.
     border
-        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | taper |
-        mirror | circular.
+        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | mirror |
+        circular.
     options
         Of the method; see `wiener`, `richardson_lucy`, `tv`, `krishnan_fergus`, `epll`.
 
@@ -72,13 +73,13 @@ def deblur(
     """
     batch = _checked_images(images)
     kernels = _checked_kernels(kernel, len(batch), batch.shape[-2:])
-    restore = METHODS[_known_name(method, METHODS, "method")]
-    _known_name(border, borders.BORDERS, "border")
+    restore = METHODS[demand_known(method, METHODS, "method")]
+    demand_known(border, borders.BORDERS, "border")
     if not (isinstance(noise_sd, (int, float, np.floating)) and 0 <= noise_sd <= 1):
         raise UserError(f"noise_sd={shown(noise_sd)}: give a standard deviation from 0 to 1, in pixel values of [0, 1]")
     noise_sd = max(float(noise_sd), EIGHT_BIT_SD)
     for option in options:
-        _known_name(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
+        demand_known(option, list(inspect.signature(restore).parameters)[3:], f"option of {method}")
     if weight is None:
         weight = default_weight(method, noise_sd)
     elif not (isinstance(weight, (int, float, np.floating)) and 0 < weight <= 1e12):
@@ -107,7 +108,7 @@ def wiener(blurred: torch.Tensor, filters: torch.Tensor, weight: float, prior: s
     power of photographs falls with the square of the frequency; "laplacian" R = |F laplace|^2; "flat" R = 1.
     """
     deepinv = borders.load_deepinv()
-    if _known_name(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
+    if demand_known(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
         ridge = hyper_laplacian.gradient_power(*blurred.shape[-2:], like=blurred)
         model = deepinv.models.WienerDeconvolution(lambda_reg=weight * ridge[None, None])
     else:
@@ -171,10 +172,8 @@ def epll(
     """
     path = Path(prior_file or epll_prior())
     if not path.is_file():
-        raise UserError(
-            f"method 'epll' needs its patch prior: get {EPLL_FILE} of deepinv/EPLL on Hugging Face and save it as "
-            f"{path}, or name your copy with prior_file=..."
-        )
+        get = f"save {EPLL_FILE} of deepinv/EPLL on Hugging Face as {path}"
+        raise UserError(f"method 'epll' needs its patch prior: {get}, or name your copy with prior_file=...")
     deepinv = borders.load_deepinv()
     state = torch.load(path, map_location=blurred.device, weights_only=True)
     components, dimension = state["GMM.mu"].shape
@@ -284,7 +283,7 @@ def tune(
     seed
         Of the noise, which is the same for every weight.
     """
-    weights = GRIDS[_known_name(method, METHODS, "method")] if weights is None else weights
+    weights = GRIDS[demand_known(method, METHODS, "method")] if weights is None else weights
     noise = torch.from_numpy(np.random.default_rng(seed).normal(0, noise_sd, images.shape).astype(np.float32))
     scores = dict.fromkeys(weights, 0.0)
     for kernel in kernels:
@@ -301,16 +300,9 @@ def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return -10 * torch.log10((images - reference).square().flatten(1).mean(1))
 
 
-def _known_name(word: str, known: Iterable[str], name: str) -> str:
-    if not isinstance(word, str) or word not in known:
-        raise UserError(f"{name} {shown(word)} is unknown: choose from {', '.join(known)}{nearest(str(word), known)}")
-    return word
-
-
 def _checked_images(images: torch.Tensor) -> torch.Tensor:
-    if not (isinstance(images, torch.Tensor) and images.is_floating_point()):
-        raise UserError("images: give a floating-point torch tensor with pixels in [0, 1]")
-    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+    check_images(images)
+    if images.shape[-3] != 3:
         raise UserError(f"images of shape {tuple(images.shape)}: give (N, 3, H, W) or (3, H, W)")
     if not torch.isfinite(images).all():
         raise UserError("images hold NaN or infinite pixels: mend or leave out those images")
@@ -328,18 +320,10 @@ def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndar
 
 
 def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
-    array = np.asarray(kernel)
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] % 2 == 0 or array.dtype.kind != "f":
-        raise UserError(f"kernel of shape {array.shape} and type {array.dtype}: give a square odd array of floats")
-    if not np.isfinite(array).all() or array.min() < 0:
-        raise UserError("kernel holds negative, NaN or infinite weights: a blur only has weights of 0 or more")
-    if abs(array.sum(dtype=np.float64) - 1) > 1e-3:
-        raise UserError(f"kernel sums to {array.sum(dtype=np.float64):.4g}: divide it by its sum, so that it sums to 1")
-    half = len(array) // 2
-    reach = int(np.abs(np.argwhere(array > 0) - half).max())
-    array = array[half - reach : half + reach + 1, half - reach : half + reach + 1]
+    array = checked_kernel(np.asarray(kernel))
+    if array.shape[0] != array.shape[1]:
+        raise UserError(f"kernel of shape {array.shape}: give a square odd array")
+    array = np.ascontiguousarray(trimmed(array))
     if len(array) > min(shape):
-        raise UserError(
-            f"kernel of {len(array)} pixels is larger than the image of {shape[0]} x {shape[1]}: rescale the kernel"
-        )
-    return np.ascontiguousarray(array, dtype=np.float32)
+        raise UserError(f"kernel of {len(array)} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
+    return array

@@ -19,7 +19,7 @@ import torch
 from scipy import fft
 from torch.nn.functional import conv2d, pad
 
-from blurnb.errors import UserError
+from blurnb.errors import demand_known
 from blurnb.optics.plans import Plan, plan_for
 
 VERSION = 1
@@ -35,16 +35,12 @@ def convolve(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str, en
     `engine` is auto or torch. The result of an image on a CPU does not depend on the others, nor on the number of
     threads; on a GPU it may, in the last bits.
     """
-    if engine not in ENGINES:
-        raise UserError(f"engine={engine!r}: give one of {', '.join(ENGINES)}")
+    demand_known(engine, ENGINES, "engine")
     batch = batch.float()
     wants_gradient = torch.is_grad_enabled() and batch.requires_grad
     if engine == "torch" or batch.device.type != "cpu" or wants_gradient:
         return _by_torch(batch, kernels, border)
     return _by_loops(batch.detach().contiguous(), kernels, border)
-
-
-# ------------------------------------------------------------------------------------------------ torch
 
 
 def _by_torch(batch: torch.Tensor, kernels: Sequence[np.ndarray], border: str) -> torch.Tensor:
@@ -104,9 +100,6 @@ WAYS = {"direct": _direct, "fourier": _fourier}
 def fast_side(least: int) -> int:
     """The smallest even number from `least` up without a prime factor above 5: a side that FFTs like."""
     return 2 * fft.next_fast_len(-(-least // 2), real=True)
-
-
-# ------------------------------------------------------------------------------------- the loops, in threads
 
 
 Task = Callable[[], tuple[bool, range] | None]
@@ -227,12 +220,8 @@ def _extended(size: int, margin: int, border: str) -> np.ndarray:
     return np.pad(np.arange(size), margin, mode=_PAD_MODES[border])
 
 
-_NARROW = 64
-"""`loops.STRIP`, without importing numba."""
-
-_BAND_WORK = 1e7
-"""Pixels times taps worth handing to another thread: a quarter of a millisecond."""
-
+_NARROW = 64  # `loops.STRIP`, without importing numba
+_BAND_WORK = 1e7  # pixels times taps worth handing to another thread: a quarter of a millisecond
 _POOLS: dict[int, ThreadPoolExecutor] = {}
 
 

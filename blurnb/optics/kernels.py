@@ -109,7 +109,7 @@ def linear_motion(length: float, angle: float) -> np.ndarray:
     y, x = offsets[:, None], offsets[None, :]
     foot = np.clip(x * along_x + y * along_y, -reach, reach)
     distance = np.hypot(x - foot * along_x, y - foot * along_y)
-    return _normalised(_trimmed(np.maximum(0.0, 1.0 - distance)))
+    return _normalised(trimmed(np.maximum(0.0, 1.0 - distance)))
 
 
 def camera_shake(seed: int | np.random.Generator, grid: int = 24) -> np.ndarray:
@@ -207,7 +207,7 @@ def camera_shake_inertial(
         position += velocity
     seen = np.array(path[: max(1, round(exposure * steps))])
     seen -= seen.mean()
-    return _normalised(_trimmed(_splatted(seen)))
+    return _normalised(trimmed(_splatted(seen)))
 
 
 def rescale(kernel: np.ndarray, factor: float) -> np.ndarray:
@@ -332,7 +332,7 @@ def _centred(weights: np.ndarray) -> np.ndarray:
     return square
 
 
-def _trimmed(weights: np.ndarray) -> np.ndarray:
+def trimmed(weights: np.ndarray) -> np.ndarray:
     """`weights` without rims that are zero on all four sides; the centre stays."""
     rows, columns = np.nonzero(weights)
     half = weights.shape[0] // 2

@@ -143,9 +143,6 @@ def store(typingctx, row, index, floats):
     return types.none(row, types.intp, floats), code
 
 
-# ---------------------------------------------------------------------------------------------- the loops
-
-
 @compiled
 def weigh(row, source, start, taps, unit):
     """row[x] = unit * the sum over taps of weight * source[start + offset + x]; `row` has at least STRIP pixels."""

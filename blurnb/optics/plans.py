@@ -28,8 +28,7 @@ _FOURIER_COST = 400.0
 _SMALL_COST = 12.0
 
 _GROUP = 16
-_NEGLIGIBLE = 1e-5
-"""Share of a kernel that may be left out: 0.003 of an 8-bit level at most."""
+_NEGLIGIBLE = 1e-5  # share of a kernel that may be left out: 0.003 of an 8-bit level at most
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import torch
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, demand_known
 from blurnb.recognition import models
 
 VERSION = 1
@@ -80,9 +80,7 @@ def compiled(network: models.Network, backend: str, precision: str) -> models.Ne
     UserError
         An unknown backend, one that is not installed, or one that cannot do this.
     """
-    if backend not in BACKENDS:
-        raise UserError(f"backend {backend!r} is unknown; use {', '.join(BACKENDS)}")
-    if backend == "eager":
+    if demand_known(backend, BACKENDS, "backend") == "eager":
         return network
     os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
     return Compiled(network, precision)
@@ -137,15 +135,13 @@ def compared(
 
 def demand_agreement(check: Mapping, backend: str, name: str) -> None:
     """Raise UserError where what `compared` found is too little to let a backend answer for the network `name`."""
+    way_out = "use precision float32, or backend eager"
     if check["answers"] and check["agreement"] < AGREEMENT:
-        raise UserError(
-            f"backend {backend!r} gives {name}'s own answer in {check['agreement']:.1%} of {check['answers']} cases, "
-            f"less than {AGREEMENT:.0%}; use precision float32, or backend eager"
-        )
+        share = f"{check['agreement']:.1%} of {check['answers']} cases, less than {AGREEMENT:.0%}"
+        raise UserError(f"backend {backend!r} gives {name}'s own answer in {share}; {way_out}")
     low, high = check["top1_float32_interval"]
     if not low <= check["top1"] <= high:
+        moved = f"from {check['top1_float32']:.1%} to {check['top1']:.1%} of {check['answers']} answers"
         raise UserError(
-            f"backend {backend!r} moves the top-1 accuracy of {name} from {check['top1_float32']:.1%} to "
-            f"{check['top1']:.1%} of {check['answers']} answers, out of its interval; use precision float32, or "
-            "backend eager"
+            f"backend {backend!r} moves the top-1 accuracy of {name} {moved}, out of its interval; {way_out}"
         )

@@ -56,7 +56,7 @@ def known(base: Path, paths: Sequence[str]) -> list[str]:
     """
     place = provenance.address({"base": os.fsencode(os.path.abspath(base)).hex(), "digest": "sha256"})
     kept, began = files.cache_folder() / "contents" / f"{place}.json", time.time_ns()
-    before, states = _read(kept), {path: _state(path) for path in paths}
+    before, states = _read(kept), {path: files.state(path) for path in paths}
     found = {path: before[path][1] for path, state in states.items() if path in before and before[path][0] == state}
     missing, new = [path for path in states if path not in found], {}
     batches = (missing[i : i + BATCH] for i in range(0, len(missing), BATCH))
@@ -86,14 +86,6 @@ def _read(path: Path) -> dict[str, list]:
         return json.loads(text) if int(crc, 16) == zlib.crc32(text) else {}
     except (OSError, ValueError):
         return {}
-
-
-def _state(path: str) -> list[int]:
-    try:
-        stat = os.stat(path)
-        return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    except OSError:
-        return []
 
 
 def of_program(source: str) -> dict[str, str]:

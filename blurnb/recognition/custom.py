@@ -163,10 +163,8 @@ def load(
     if not ours:
         network.class_count = network.body.class_count = _answered(network, source)
     if class_count and network.class_count != class_count:
-        raise UserError(
-            f"{source} answers {network.class_count:,} classes, the data has {class_count:,}; give the network that "
-            "was trained on these folders, or the folders that it was trained on"
-        )
+        differ = f"{network.class_count:,} classes, the data has {class_count:,}"
+        raise UserError(f"{source} answers {differ}; give the folders that it was trained on, or another network")
     if not ours:
         _check_steady(network, source)
     if is_its_own:
@@ -180,11 +178,8 @@ def _body(source: str) -> nn.Module:
         return _exported(path) if path.suffix == EXPORTED else _scripted(path)
     if ":" in source:
         return _built(*source.rsplit(":", 1))
-    known = models.names()
-    raise UserError(
-        f"network {source!r} is no known name{nearest(source, known)}, no file and no module:function; "
-        "see blurnb.recognition.models.names()"
-    )
+    wrong = f"is no known name{nearest(source, models.names())}, no file and no module:function"
+    raise UserError(f"network {source!r} {wrong}; see blurnb.recognition.models.names()")
 
 
 def _scripted(path: Path) -> nn.Module:

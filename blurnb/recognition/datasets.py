@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blurnb.errors import UserError, nearest, shown
-from blurnb.recognition import contents, photographs, readers
+from blurnb.errors import UserError, demand_known, shown
+from blurnb.recognition import contents, photographs, readers, scenes
 from blurnb.recognition.decoding import UnreadableImage
 
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
@@ -127,9 +127,7 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
 def drawn(count: int, n_images: int, seed: int, name: str) -> list[int]:
     """Indices of `n_images` out of `count`, in order; see `sample`."""
     if n_images > count:
-        raise UserError(
-            f"n_images={n_images} is more than the {count} images of {name}; use at most that, or 0 for all"
-        )
+        raise UserError(f"n_images={n_images} is more than the {count} images of {name}; use fewer, or 0 for all")
     return sorted(np.random.default_rng([seed, 20161118]).permutation(count)[:n_images])
 
 
@@ -178,14 +176,10 @@ def load(
         An unknown name or split, a missing folder, a wnid that is not in ImageNet, an `n_images` that is larger than
         the set, a download that fails or does not match its hash.
     """
-    if not isinstance(name, str) or name not in NAMES:
-        raise UserError(f"dataset {shown(name)} is unknown{nearest(str(name)[:80], NAMES)}; known: {', '.join(NAMES)}")
-    if split not in ("train", "val", "test"):
-        raise UserError(f"split {shown(split)} is unknown; use train, val or test")
-    if isinstance(n_images, bool) or not isinstance(n_images, int) or n_images > MOST_IMAGES:
-        raise UserError(f"n_images={shown(n_images)}: give a whole number up to {MOST_IMAGES:,}; 0 means all")
-    if n_images < 0:
-        raise UserError(f"n_images={shown(n_images)} is negative; use 0 for all")
+    demand_known(name, NAMES, "dataset")
+    demand_known(split, scenes.SPLITS, "split")
+    if isinstance(n_images, bool) or not isinstance(n_images, int) or not 0 <= n_images <= MOST_IMAGES:
+        raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":
         return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
     if name == "photographs":

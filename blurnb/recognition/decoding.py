@@ -97,9 +97,8 @@ def _white(image: Image.Image, deep: bool) -> float:
     mode, tags = image.mode, getattr(image, "tag_v2", {})
     white = WHITE["I;16"] if (image.format, mode) == ("PPM", "I") else WHITE.get(mode)
     signed, inverted = 2 in tags.get(339, ()), deep and tags.get(262) == 0  # SampleFormat, and 0 for white: passed over
-    rescaled = (
-        mode != "P" and ";" in str(image.tile[:1]) and "transparency" in image.info
-    )  # but not the colour named clear
+    # the colour named clear stays as it was when the others are rescaled
+    rescaled = mode != "P" and ";" in str(image.tile[:1]) and "transparency" in image.info
     if not white or signed or inverted or rescaled:
         raise UserError(f"has pixels of mode {mode}, whose white or clear is not known; save it as 8 bit")
     return white

@@ -67,8 +67,7 @@ def unpacked(addresses: Sequence[str], sha256: str, file: str, name: str, otherw
                     tar.extractall(f"{new}/whole", filter="data")  # no link or path that leads out, no device
                 Path(new, "whole").rename(folder)
         except Exception as error:  # a cut archive can end anywhere in a decompressor
-            raise UserError(
-                f"cannot unpack {archive} into {folder} ({error}); free some space, or {otherwise}"
-            ) from error
+            wrong = f"cannot unpack {archive} into {folder} ({error})"
+            raise UserError(f"{wrong}; free some space, or {otherwise}") from error
         archive.unlink()
     return folder

@@ -12,7 +12,7 @@ import torch
 from PIL import ImageOps
 
 from blurnb import files
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, demand_known
 from blurnb.recognition import contents, datasets, decoding, downloads, readers, scenes
 
 VOID = 255
@@ -89,8 +89,7 @@ def load(
     UserError
         Naming the file: a split, classes.txt, an image or a map is missing or cannot be read.
     """
-    if name not in NAMES:
-        raise UserError(f"dataset {name!r} has no labelled pixels{nearest(name, NAMES)}; known: {', '.join(NAMES)}")
+    demand_known(name, NAMES, "dataset with labelled pixels")
     if n_images < 0:
         raise UserError(f"n_images={n_images} is negative; use 0 for all")
     if name == "scenes":
@@ -136,9 +135,7 @@ def _base(name: str, root: str | Path | None) -> Path:
         for folder in (given, given / "VOC2012", given / "VOCdevkit" / "VOC2012"):
             if os.path.isdir(folder / "ImageSets" / "Segmentation"):
                 return folder
-        raise UserError(
-            f"data_root {str(root)!r} holds no VOCdevkit/VOC2012/ImageSets/Segmentation; give the folder with VOCdevkit"
-        )
+        raise UserError(f"data_root {str(root)!r} holds no VOCdevkit/VOC2012/ImageSets/Segmentation; give another")
     if name != "voc2012":
         raise UserError(f"data_root is needed for dataset {name!r}: a folder in VOC2012's layout, with classes.txt")
     otherwise = "give data_root, a folder with VOCdevkit/VOC2012"
@@ -181,14 +178,10 @@ def _pair_at(pairs: Sequence[tuple[Path, Path]], count: int, index: int) -> tupl
     except decoding.UnreadableImage as error:  # of an image it is one fewer; a map that is damaged ends the run
         raise UserError(f"{error}; fetch it again") from error
     if mode not in ("P", "L") or "L;" in depth or form == "JPEG":
-        raise UserError(
-            f"{map_file} is an image of mode {mode} ({form}); a label map holds an index of 8 bits a pixel (P or L)"
-        )
+        raise UserError(f"{map_file} is an image of mode {mode} ({form}); give an index of 8 bits a pixel (P or L)")
     if turned != upright:
-        raise UserError(
-            f"{image_file} is turned by its EXIF (orientation {upright}), its map {map_file} is not (orientation "
-            f"{turned}); save both upright, without that tag"
-        )
+        differ = f"is turned by its EXIF ({upright}), its map {map_file} is not ({turned})"
+        raise UserError(f"{image_file} {differ}; save both upright, without that tag")
     height, width = image.shape[-2:]
     if labels.shape != (height, width):
         size = f"{labels.shape[1]} x {labels.shape[0]} pixels"

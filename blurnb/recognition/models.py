@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from blurnb.errors import UserError, nearest, shown
+from blurnb.errors import UserError, demand_known, nearest, shown
 from blurnb.recognition import families
 from blurnb.recognition.families import IMAGENET_MEAN, IMAGENET_STD
 from blurnb.recognition.weights import kept_by_torch, load_weights
@@ -93,15 +93,11 @@ def load(name: str, weights: str = "imagenet", class_count: int = 1000, *, small
         weights that must be downloaded when there is no network.
     """
     if not isinstance(name, str) or name not in names():
-        raise UserError(
-            f"network {shown(name)} is unknown{nearest(str(name)[:80], names())}; see blurnb.recognition.models.names()"
-        )
-    if small_input not in SMALL_INPUTS:
-        raise UserError(f"small_input {small_input!r} is unknown; use {', '.join(SMALL_INPUTS)}")
-    if isinstance(class_count, bool) or not isinstance(class_count, int) or not class_count < 1_000_000:
-        raise UserError(f"class_count={shown(class_count)}: give a whole number of classes")
-    if class_count < 2:
-        raise UserError(f"class_count={class_count} is too few; a classifier needs two classes")
+        close = nearest(str(name)[:80], names())
+        raise UserError(f"network {shown(name)} is unknown{close}; see blurnb.recognition.models.names()")
+    demand_known(small_input, SMALL_INPUTS, "small_input")
+    if isinstance(class_count, bool) or not isinstance(class_count, int) or not 2 <= class_count < 1_000_000:
+        raise UserError(f"class_count={shown(class_count)}: give a whole number of classes, two or more")
     family = families.find(name)
     path = None if weights in families.weights() else _path(weights)
     if path is None and weights not in family.weights:

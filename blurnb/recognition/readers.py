@@ -41,9 +41,6 @@ TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
 
 
-# -- what lies in a folder
-
-
 class Listing(NamedTuple):
     """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
 
@@ -116,9 +113,7 @@ def of_files(
     Raises UserError where there is none, where one cannot be read, and where two names read alike.
     """
     if not found:
-        raise UserError(
-            f"no images below {base}; {name} needs <class>/<image> with suffixes {', '.join(sorted(SUFFIXES))}"
-        )
+        raise UserError(f"no images below {base}; {name} needs <class>/<image>, with {', '.join(sorted(SUFFIXES))}")
     # file names may be any bytes; an id must be text that can be written and hashed
     ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
     names = tuple(_readable(one) for one in classes)
@@ -136,9 +131,6 @@ def _readable(name: str) -> str:
 
 def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
     return decode(files[index])
-
-
-# -- the sets
 
 
 def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
@@ -184,9 +176,7 @@ def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
     folders = subfolders(folder)
     for one in folders:
         if one.name not in index:
-            raise UserError(
-                f"folder {one} is not one of the 1,000 ImageNet classes; remove it, or use dataset 'folder'"
-            )
+            raise UserError(f"folder {one} is not one of the 1,000 ImageNet classes; remove it, or use dataset folder")
     found = images(folder, folders)
     return of_files(name, _imagenet_names(), found, [index[path.parent.name] for path in found], base)
 

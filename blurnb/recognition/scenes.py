@@ -15,7 +15,7 @@ import scipy.fft
 import torch
 from scipy import ndimage
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, demand_known
 
 Plane = np.ndarray  # (height, width), float32
 SPLITS = ("train", "val", "test")
@@ -202,8 +202,7 @@ def labels(split: str, indices: Iterable[int], *, seed: int = 0) -> torch.Tensor
 
 
 def _checked(split: str, indices: Iterable[int], seed: int) -> tuple[list[int], tuple[int, int]]:
-    if split not in SPLITS:
-        raise UserError(f"split: {split!r} is none of {', '.join(SPLITS)}{nearest(str(split), SPLITS)}")
+    demand_known(split, SPLITS, "split")
     chosen = [int(index) for index in indices]
     if any(index < 0 for index in chosen):
         raise UserError(f"indices: {min(chosen)} is negative; scenes are numbered from 0")

@@ -104,10 +104,8 @@ def check_digest(file: Path, digest: str) -> str:
     except OSError as error:
         raise UserError(f"cannot read the weights {file}: {error.strerror}; install or fetch them again") from error
     if not found.startswith(digest):
-        raise UserError(
-            f"{file} does not match its SHA-256 ({digest[:12]}... expected, {found[:12]}... found); delete it and "
-            "install or fetch it again"
-        )
+        differ = f"{digest[:12]}... expected, {found[:12]}... found"
+        raise UserError(f"{file} does not match its SHA-256 ({differ}); delete it and install or fetch it again")
     return found
 
 
@@ -186,16 +184,14 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     wrong = [n for n in own if n not in state] or sorted(set(state) - set(own))
     for name in () if wrong else own:
         if odd := oddity(state[name], FLOATS if own[name].is_floating_point() else WHOLES):
-            raise UserError(
-                f"{path} holds {name} as {odd}, not as plain numbers such as {own[name].dtype}; save the state_dict() "
-                "of a network that is neither quantized nor compressed"
-            )
+            way_out = "save the state_dict() of a network that is neither quantized nor compressed"
+            raise UserError(f"{path} holds {name} as {odd}, not as {own[name].dtype} or the like; {way_out}")
     wrong = wrong or [n for n in own if state[n].shape != own[n].shape]
     if wrong:
+        asked = f"{network.name} with {network.class_count} classes"
+        found = f"{len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}"
         raise UserError(
-            f"{path} is a checkpoint of another architecture than {network.name} with {network.class_count} classes "
-            f"({len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}); name the network it was "
-            "made with"
+            f"{path} is a checkpoint of another architecture than {asked} ({found}); name the network it was made with"
         )
     bad = [n for n, v in state.items() if not torch.isfinite(v.to(own[n].dtype)).all()]
     if bad:
@@ -220,9 +216,8 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state) if isinstance(state, dict) else state
     except Exception as error:  # a damaged file can end anywhere in torch.load
-        raise UserError(
-            f"{path} is not a whole checkpoint of plain tensors ({type(error).__name__}); fetch or train it again"
-        ) from error
+        wrong = f"not a whole checkpoint of plain tensors ({type(error).__name__})"
+        raise UserError(f"{path} is {wrong}; fetch or train it again") from error
     if not (isinstance(state, dict) and all(isinstance(name, str) for name in state)):
         raise UserError(f"{path} holds no state dict; save network.state_dict()")
     return state

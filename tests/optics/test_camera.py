@@ -26,37 +26,6 @@ def test_the_thin_lens_equation(focal_length_mm, distance_m, expected_mm):
     assert found == pytest.approx(expected_mm)
 
 
-def test_hyperfocal_distances_of_manuals():
-    # US Army, Photographic Operations SS0507: a 2-inch lens at f/8, circle 0.002 inch: 20.8 feet without + f
-    found = camera.hyperfocal_m(focal_length_mm=50.8, f_number=8, largest_circle_mm=0.0508)
-    assert (found - 0.0508) / 0.3048 == pytest.approx(20.83, abs=0.01)
-    # Greenleaf, Photographic Optics (1950): f^2/(Nc) + f; 35 mm, f/11, 0.03 mm by hand: 1225/0.33 + 35 = 3747.1 mm
-    found = camera.hyperfocal_m(focal_length_mm=35, f_number=11, largest_circle_mm=0.03)
-    assert found == pytest.approx(3.7471, abs=1e-4)
-
-
-@pytest.mark.parametrize("focus", [0.4, 1.0, 3.0, 9.0])
-def test_depth_of_field_is_that_of_the_handbook(focus):
-    """By the hyperfocal distance, as in Ray; written apart from the code, which goes by conjugates."""
-    lens = {"focal_length_mm": 50, "f_number": 8, "largest_circle_mm": 0.03}
-    h, f = camera.hyperfocal_m(**lens), 0.05
-    near, far = camera.depth_of_field_m(focus_distance_m=focus, **lens)
-    assert near == pytest.approx(focus * (h - f) / (h + focus - 2 * f))
-    assert far == pytest.approx(focus * (h - f) / (h - focus))
-    for edge in (near, far):  # and at both ends the disk is as wide as allowed
-        circle = camera.blur_circle_mm(focal_length_mm=50, f_number=8, focus_distance_m=focus, subject_distance_m=edge)
-        assert circle == pytest.approx(0.03)
-
-
-def test_focused_at_the_hyperfocal_distance_half_of_it_to_infinity_is_sharp():
-    lens = {"focal_length_mm": 50, "f_number": 8, "largest_circle_mm": 0.03}
-    h = camera.hyperfocal_m(**lens)
-    near, far = camera.depth_of_field_m(focus_distance_m=h, **lens)
-    assert near == pytest.approx(h / 2)
-    assert far > 1e6
-    assert camera.depth_of_field_m(focus_distance_m=2 * h, **lens)[1] == math.inf
-
-
 def test_a_blur_circle_by_hand():
     """c = A m |s - s_f| / s: f/1.8, 50 mm, focus 0.5 m, subject 10 cm behind: 27.78 * (50/450) * 100/600."""
     found = camera.blur_circle_mm(focal_length_mm=50, f_number=1.8, focus_distance_m=0.5, subject_distance_m=0.6)
@@ -101,9 +70,7 @@ def test_the_disk_grows_away_from_focus_on_either_side_and_shrinks_with_the_f_nu
 
 
 def test_pixels_and_millimetres_of_sensor_agree():
-    height = camera.sensor_height_mm(pixel_pitch_um=6, image_height_px=4000)
-    assert height == pytest.approx(24)
-    assert camera.frame_pixels(0.375, sensor_height_mm=height) == pytest.approx(8)  # 0.375 mm = 62.5 px of 4000
+    assert camera.frame_pixels(0.375, sensor_height_mm=24) == pytest.approx(8)  # 0.375 mm = 62.5 px of 4000
     assert camera.frame_pixels(0.375, sensor_height_mm=24, frame_px=4000) == pytest.approx(62.5)
 
 
@@ -165,9 +132,7 @@ def test_impossible_situations_are_one_line(changed, name):
     [
         (lambda: camera.frame_pixels(1, sensor_height_mm=-24), "sensor_height_mm=-24"),
         (lambda: camera.frame_pixels(math.nan, sensor_height_mm=24), "length_mm=nan"),
-        (lambda: camera.sensor_height_mm(pixel_pitch_um=0, image_height_px=1), "pixel_pitch_um=0"),
         (lambda: camera.motion_label(1, sensor_height_mm=24, angle_deg=math.nan), "angle_deg=nan"),
-        (lambda: camera.hyperfocal_m(focal_length_mm=50, f_number=8, largest_circle_mm=0), "largest_circle_mm=0"),
         (lambda: camera.defocus_label(sensor_height_mm=1e-3, **WHOLE), "radius must be"),
         (
             lambda: camera.camera_turn_mm(focal_length_mm=50, focus_distance_m=1, turn_deg_per_s=720, exposure_s=1),
@@ -196,7 +161,7 @@ def test_other_impossible_numbers_are_one_line(call, name):
 def test_the_wing_offers_them():
     assert optics.defocus_label is camera.defocus_label
     assert optics.motion_label is camera.motion_label
-    assert {"blur_circle_mm", "hyperfocal_m", "depth_of_field_m", "sensor_height_mm"} <= set(optics.__all__)
+    assert {"blur_circle_mm", "camera_turn_mm", "situations", "subject_motion_mm"} <= set(optics.__all__)
 
 
 # ------------------------------------------------------------------------------------- the table of situations

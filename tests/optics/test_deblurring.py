@@ -159,25 +159,26 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
     image = photograph(32)
     with pytest.raises(UserError, match="pip install"):
         deblur(image, defocus(2), "wiener")
-    assert deblur(image, defocus(2), "krishnan_fergus", border="taper").shape == image.shape  # ours needs none of it
+    assert deblur(image, defocus(2), "krishnan_fergus", border="mirror").shape == image.shape  # ours needs none of it
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"kernel": defocus(20)}, "larger than the image"),
-        ({"kernel": defocus(2) * 2}, "sums to 2"),
-        ({"kernel": np.full((2, 2), 0.25)}, "square odd"),
-        ({"kernel": np.full((3, 3), np.nan)}, "NaN"),
+        ({"kernel": defocus(2) * 2}, "sum to 1"),
+        ({"kernel": np.full((2, 2), 0.25)}, "odd sides"),
+        ({"kernel": np.full((1, 3), 1 / 3)}, "square odd"),
+        ({"kernel": np.full((3, 3), np.nan)}, "finite"),
         ({"kernel": [defocus(2)] * 3}, "3 kernels for 1 images"),
         ({"noise_sd": -0.1}, "noise_sd"),
         ({"noise_sd": float("nan")}, "noise_sd"),
         ({"method": "weiner"}, "did you mean wiener"),
-        ({"border": "tapper"}, "did you mean taper"),
+        ({"border": "miror"}, "did you mean mirror"),
         ({"weight": -1.0}, "weight"),
         ({"pryor": "flat"}, "did you mean prior"),
         ({"images": torch.full((3, 32, 32), float("nan"))}, "NaN"),
-        ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "floating-point"),
+        ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "float tensor"),
         ({"images": torch.zeros(1, 32, 32)}, "shape"),
     ],
 )

@@ -230,5 +230,5 @@ def test_the_side_of_a_transform_is_the_next_even_product_of_2_3_and_5(least):
 
 
 def test_an_unknown_engine_is_named():
-    with pytest.raises(UserError, match="engine='cuda'"):
+    with pytest.raises(UserError, match="engine 'cuda' is unknown; known: auto, torch"):
         blur(torch.zeros(1, 3, 8, 8), "D8", engine="cuda")

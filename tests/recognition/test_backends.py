@@ -72,7 +72,7 @@ def test_a_missing_package_and_a_wrong_name_are_said_in_a_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=r"pip install 'blurnb\[openvino\]'"):
         backends.compiled(convolutional(), "openvino", "float32")
-    with pytest.raises(UserError, match="'fast' is unknown; use eager, openvino"):
+    with pytest.raises(UserError, match="'fast' is unknown; known: eager, openvino"):
         backends.compiled(convolutional(), "fast", "float32")
 
 

@@ -36,7 +36,7 @@ def paint(path: Path, seed: int = 0, size: tuple[int, int] = (40, 30), **options
         (lambda at: load("folder", ""), "data_root is needed"),
         (lambda at: load("scenes", split="validation"), "split 'validation' is unknown"),
         (lambda at: load("foolbox20", n_images=21), "n_images=21 is more than the 20 images of foolbox20"),
-        (lambda at: load("foolbox20", n_images=-1), "n_images=-1 is negative"),
+        (lambda at: load("foolbox20", n_images=-1), "n_images=-1: give a whole number from 1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path, call, message):

@@ -94,7 +94,7 @@ def test_random_weights_do_not_depend_on_what_was_drawn_before():
         ({"name": "vgg_mini", "weights": "imagenet"}, "weights 'imagenet' do not exist for vgg_mini; use none"),
         ({"name": "vgg_mini", "weights": "best.pt"}, "weights 'best.pt' are neither"),
         ({"name": "vgg_mini", "weights": ""}, "weights '' are neither"),
-        ({"name": "vgg_mini", "weights": "none", "class_count": 1}, "class_count=1 is too few"),
+        ({"name": "vgg_mini", "weights": "none", "class_count": 1}, "class_count=1: give a whole number"),
         ({"name": "vgg_mini", "weights": "none", "small_input": "stretch"}, "small_input 'stretch' is unknown"),
         ({"name": "vit_h_14", "weights": "imagenet"}, "vit_h_14"),
     ],

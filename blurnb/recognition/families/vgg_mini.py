@@ -64,9 +64,8 @@ class VGGMini(nn.Module):
     def score_map(self, images: Tensor) -> Tensor:
         """Class scores at every position, (N, class_count, h, w)."""
         if min(images.shape[-2:]) < SMALLEST_SIDE:
-            raise UserError(
-                f"images: {images.shape[-1]}x{images.shape[-2]} pixels; vgg_mini needs {SMALLEST_SIDE} or more each way"
-            )
+            size = f"{images.shape[-1]}x{images.shape[-2]}"
+            raise UserError(f"images: {size} pixels; vgg_mini needs {SMALLEST_SIDE} or more each way")
         maps = self.features(images)
         lack = [max(0, _FC_KERNEL - n) for n in maps.shape[-2:]]
         if any(lack):  # an image smaller than fc6's field: zeros around it, as convolution padding would give

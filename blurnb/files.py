@@ -42,7 +42,7 @@ def read_text(path: Path, what: str) -> str:
             data = file.read(MOST_TEXT + 1)
         if len(data) > MOST_TEXT:
             raise ValueError(f"more than {MOST_TEXT >> 20} MB")
-        return data.decode("utf-8-sig")
+        return data.decode().removeprefix("\ufeff")  # some editors begin with that
     except (OSError, ValueError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path} ({reason}); {what}") from error

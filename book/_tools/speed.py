@@ -15,6 +15,7 @@ WAYS = {PLAIN: "plain: PIL, torch conv2d, eager", "hand-tuned": "hand-tuned: Ope
 BACKENDS = {"openvino": "OpenVINO"}
 COMMANDS = {
     "blur": "python benchmarks/blur.py --write book/records/photographs",
+    "gpu blur": "python benchmarks/gpu.py --write book/records/photographs",
     "sweep": "python benchmarks/sweep.py --write book/records/photographs",
     "memory": "python benchmarks/sweep.py --memory --write book/records/photographs",
 }
@@ -131,14 +132,14 @@ def machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
 # -- blur alone
 
 
-def blurs(records: pd.DataFrame) -> pd.DataFrame:
+def blurs(records: pd.DataFrame, benchmark: str = "blur") -> pd.DataFrame:
     """One line a kernel: images a second, the fastest peer's, their ratio, what was aimed at, and both errors."""
-    found = _measured(records, "blur")
+    found = _measured(records, benchmark)
     found = found[found["blur"] != ""]
     by = ["blur", "library", "function", "pixels"]
     ways = found.pivot_table(index=by, columns="metric", values="value").reset_index()
     kinds = ways.groupby(["library", "function"])["pixels"].nunique()
-    lines = []
+    lines, digits = [], 3 if benchmark == "blur" else 5  # nothing is rounded to 16 bits on a GPU
     for blur in [one for one in BLUR_GOALS if one in set(ways["blur"])]:
         part = ways[ways["blur"] == blur]
         (ours,) = part[part["library"] == OURS].itertuples()
@@ -154,12 +155,13 @@ def blurs(records: pd.DataFrame) -> pd.DataFrame:
                 "which": f"{best['library']}.{best['function']}" + (f" {best['pixels']}" if several else ""),
                 "ratio": f"{ratio:.2f}",
                 "goal": f"{BLUR_GOALS[blur]:g}" + ("" if ratio >= BLUR_GOALS[blur] else ", missed"),
-                "largest error, blurnb": f"{ours.max_error:.3f}",
-                "of the peer": f"{best['max_error']:.3f}",
+                "largest error, blurnb": f"{ours.max_error:.{digits}f}",
+                "of the peer": f"{best['max_error']:.{digits}f}",
                 "peers": str(len(peers)),
             }
         )
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    return table if benchmark == "blur" else table.drop(columns="goal")
 
 
 def blur_shapes(records: pd.DataFrame, pixels: str = "float32") -> pd.DataFrame:
@@ -183,19 +185,19 @@ def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}"
 
 
-def blur_machines(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
+def blur_machines(manifests: Mapping[str, Mapping], benchmark: str = "blur") -> pd.DataFrame:
     """Where, when and against which libraries blur was measured."""
     lines = [
         {
-            "kernels": "3 x 3 to 51 x 51" if about["sweep"] else "the paper's",
+            "kernels": "3 x 3 to 51 x 51" if about.get("sweep") else "the paper's",
             "processor": about["processor"],
-            "threads": str(about["threads"]),
-            "images": f"{about['images']} of {about['side']} x {about['side']} x 3",
+            "threads": str(note["threads"]),
+            "images": f"{about.get('images') or about['batch']} of {about['side']} x {about['side']} x 3",
             "against": ", ".join(f"{name} {version}" for name, version in about["libraries"].items()),
             "date": note["date"][:10],
         }
         for note in manifests.values()
-        if (about := note["decided"]).get("benchmark") == "blur"
+        if (about := note["decided"]).get("benchmark") == benchmark
     ]
     return pd.DataFrame(lines)
 

@@ -139,6 +139,16 @@ def test_blur_is_held_against_its_fastest_peer_and_a_missed_goal_is_said():
     assert found["peers"].tolist() == ["2", "2"]
 
 
+def test_another_machine_s_blur_is_shown_alike_without_a_goal():
+    there = blurs().assign(benchmark="gpu blur")
+    found = speed.blurs(there, "gpu blur")
+    assert found["ratio"].tolist() == ["2.00", "3.00"]
+    assert found["of the peer"].tolist() == ["0.03333", "0.05000"]
+    assert "goal" not in found
+    with pytest.raises(UserError, match=r"no speeds of gpu blur; run: python benchmarks/gpu\.py"):
+        speed.blurs(blurs(), "gpu blur")
+
+
 def test_every_kind_of_kernel_has_its_ratio_by_side():
     found = speed.blur_shapes(blurs())
     assert found.columns.tolist() == ["kernel", "3", "21"]

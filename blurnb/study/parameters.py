@@ -138,6 +138,11 @@ class Evaluated(BaseModel):
         return {pair.dataset for pair in self.pairs}
 
     @property
+    def learning(self) -> Iterable[Pair]:
+        """The pairs whose networks are trained on the training images of their data."""
+        return ()
+
+    @property
     def pair(self) -> Any:
         """The pair of a chapter that takes one."""
         if len(self.pairs) > 1:
@@ -298,6 +303,10 @@ class Trained(Evaluated):
         ("mixes", lambda p: set(p.mixes) - {one[0] for one in p.trainings()}, "not all of them are trained on"),
         ("train_seeds", lambda p: set(p.train_seeds) - {one[1] for one in p.trainings()}, "not all train a network"),
     )
+
+    @property
+    def learning(self) -> Iterable[Pair]:
+        return self.pairs
 
     def trainings(self) -> list[tuple]:
         """(mix, seed) of every network that is fine-tuned."""

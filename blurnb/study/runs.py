@@ -1,6 +1,7 @@
 """Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 
 from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
-from blurnb.recognition import datasets
+from blurnb.recognition import contents, datasets
 from blurnb.study import measures
 from blurnb.study.answers import Computing
 from blurnb.study.parameters import Evaluated, Pair, is_enlarged
@@ -18,6 +19,7 @@ from blurnb.study.protocol import Protocol
 
 WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
 """Weights as records name them; "own" is a file of the user's."""
+PUBLISHED_TWICE = 0.01  # of the test images of a published set
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Recorder:
 
     Use it as ``with Recorder(parameters, "rq1") as recorder: ...``; after it `recorder.run` is the `Run`.
 
-    Pairs are opened, by `opener(parameters, pair)`, before anything is computed. Under book/records a changed working
+    Pairs are opened, by `opener(parameters, pair)`, before anything is computed, and photographs refused that are both
+    learnt from and tested on. Under book/records a changed working
     tree is refused at once (UserError).
     """
 
@@ -70,6 +73,9 @@ class Recorder:
         self.parameters, self.experiment = parameters, experiment
         opener = opener or opened_images
         self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
+        for one in self.pairs:
+            if one.pair in parameters.learning and one.images.files:
+                _demand_apart(opener(parameters, one.pair, "train"), one.images)
         self.computing = Computing(**parameters.computing())
         self.manifests: dict[str, dict] = {}
         self._rows: list[dict] = []
@@ -99,6 +105,24 @@ class Recorder:
     def add(self, rows: Iterable[Mapping], run_id: str) -> None:
         """Rows of one run."""
         self._rows += [{**row, "run_id": run_id} for row in rows]
+
+
+def _demand_apart(learnt, tested) -> None:
+    """Raise UserError where a network would be tested on files that it learns from, whatever these are called.
+
+    A published set may hold a photograph in both its parts; so few are said and no reason to refuse it.
+    """
+    held = {known[: contents.DIGITS]: own[0] for own, known in zip(tested.files.each, tested.digests)}
+    each = ((own[0], known[: contents.DIGITS]) for own, known in zip(learnt.files.each, learnt.digests))
+    shared = {held[known]: path for path, known in each if known in held and not known.startswith(contents.UNREADABLE)}
+    if not shared:
+        return
+    first = next(iter(shared))
+    twin = "" if shared[first] == first else f", as {shared[first]}"
+    message = f"{first} is learnt from too{twin}, with it {len(shared):,} of {len(tested):,} test images"
+    if tested.name == "folder" or len(shared) > PUBLISHED_TWICE * len(tested):
+        raise UserError(f"{message}; give a data_root with folders train/ and val/ that share no photograph")
+    warnings.warn(message, stacklevel=3)
 
 
 def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened:

@@ -22,7 +22,6 @@ SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smo
 WEIGHTS = ("imagenet", "compressed", "none", *SCENES)
 NATIVE = {"scenes": scenes.SIDE, "tiny-imagenet": 64}
 """Data sets of small images, by their side in pixels; all others are photographs."""
-RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 
@@ -40,8 +39,6 @@ Rounding = Literal["none", "8-bit", "8-bit blur"]
 def _weights(name: str) -> str:
     if name in WEIGHTS or is_file(name):
         return name
-    if name in RENAMED_WEIGHTS:
-        raise ValueError(f"{name!r} is now called {RENAMED_WEIGHTS[name]}")
     raise ValueError(f"{shown(name[:80])} is no file{nearest(name[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
 
 
@@ -175,7 +172,7 @@ class Evaluated(BaseModel):
         Raises
         ------
         UserError
-            One line, for the first parameter that is unknown, renamed or out of range.
+            One line, for the first parameter that is unknown or out of range.
         """
         named = {name: value for name, value in given.items() if not _is_furniture(name, value)}
         recipes.check_names(named, cls.names(), "parameter ")

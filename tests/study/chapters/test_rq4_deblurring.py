@@ -235,7 +235,6 @@ def test_captures_are_read_as_what_they_do():
     [
         ({"captures": "noise"}, "'noise' is none of exact, 8-bit, noise 0.01"),
         ({"captures": "noise 0.9"}, "none of exact"),
-        ({"factors": "exact"}, "'factors' is now called captures"),
         ({"methods": "weiner"}, "did you mean wiener"),
         ({"wrong_kernels": "krishnan"}, "krishnan"),
         ({"trained": "rq1"}, "rq1"),

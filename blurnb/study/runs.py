@@ -14,11 +14,10 @@ from blurnb.errors import UserError
 from blurnb.recognition import contents, datasets
 from blurnb.study import measures
 from blurnb.study.answers import Computing
-from blurnb.study.parameters import Evaluated, Pair, is_enlarged
+from blurnb.study.parameters import WEIGHTS, Evaluated, Pair, is_enlarged
 from blurnb.study.protocol import Protocol
 
-WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
-"""Weights as records name them; "own" is a file of the user's."""
+OWN = "own"  # weights that are a file of the user's
 PUBLISHED_TWICE = 0.01  # of the test images of a published set
 
 
@@ -134,7 +133,7 @@ def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened
         "dataset": images.name,
         "folder": folder_name(parameters.data_root) if images.name == "folder" else "",
         "network": pair.network,
-        "weights": pair.weights if pair.weights in WEIGHTS else "own",
+        "weights": pair.weights if pair.weights in WEIGHTS else OWN,
         "frozen": "none",
         "per_scale": False,
         **protocol.columns(),
@@ -152,7 +151,7 @@ def _without_paths(origin: Mapping) -> dict:
     return {
         name: _without_paths(value) if isinstance(value, Mapping) else value
         for name, value in origin.items()
-        if name != "weights" or value in WEIGHTS or isinstance(value, Mapping)
+        if name != "weights" or value in (*WEIGHTS, OWN) or isinstance(value, Mapping)
     }
 
 

@@ -135,11 +135,6 @@ class Evaluated(BaseModel):
         return {pair.dataset for pair in self.pairs}
 
     @property
-    def learning(self) -> Iterable[Pair]:
-        """The pairs whose networks are trained on the training images of their data."""
-        return ()
-
-    @property
     def pair(self) -> Any:
         """The pair of a chapter that takes one."""
         if len(self.pairs) > 1:
@@ -303,6 +298,7 @@ class Trained(Evaluated):
 
     @property
     def learning(self) -> Iterable[Pair]:
+        """The pairs whose networks are trained."""
         return self.pairs
 
     def trainings(self) -> list[tuple]:

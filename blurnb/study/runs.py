@@ -14,7 +14,7 @@ from blurnb.errors import UserError
 from blurnb.recognition import contents, datasets
 from blurnb.study import measures
 from blurnb.study.answers import Computing
-from blurnb.study.parameters import WEIGHTS, Evaluated, Pair, is_enlarged
+from blurnb.study.parameters import WEIGHTS, Evaluated, Pair, Trained, is_enlarged
 from blurnb.study.protocol import Protocol
 
 OWN = "own"  # weights that are a file of the user's
@@ -73,7 +73,7 @@ class Recorder:
         opener = opener or opened_images
         self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
         for one in self.pairs:
-            if one.pair in parameters.learning and one.images.files:
+            if isinstance(parameters, Trained) and one.pair in parameters.learning and one.images.files:
                 _demand_apart(opener(parameters, one.pair, "train"), one.images)
         self.computing = Computing(**parameters.computing())
         self.manifests: dict[str, dict] = {}

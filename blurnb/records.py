@@ -11,13 +11,13 @@ import hashlib
 import io
 import json
 import math
-import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from blurnb import files, provenance
+from blurnb import cells, files, provenance
 from blurnb.errors import UserError, nearest
 from blurnb.metrics import METRICS, STATISTICS
 
@@ -84,30 +84,18 @@ def table(rows: Iterable[Mapping] | pd.DataFrame) -> pd.DataFrame:
 def _ordered(there: Mapping[str, Sequence], count: int) -> pd.DataFrame:
     """`table`, of columns of `count` cells; quick, because every reader of records waits for it."""
     columns = _columns_of(there)
-    filled = {name: _typed(there.get(name, [None] * count), kind) for name, kind in columns.items()}
+    filled = {name: cells.typed(there.get(name, [None] * count), kind) for name, kind in columns.items()}
     _check(filled)
-    places = list(zip(*(_texts(filled[name], columns[name]) for name in key(columns))))
+    places = list(zip(*(cells.texts(filled[name], columns[name]) for name in key(columns))))
     kept: dict[tuple, int] = {}
     for i, place in enumerate(places):
         first = kept.setdefault(place, i)
         if first != i:
-            _demand_agreement(*({name: cells[j] for name, cells in filled.items()} for j in (i, first)))
+            _demand_agreement(*({name: column[j] for name, column in filled.items()} for j in (i, first)))
     ordered = [kept[place] for place in sorted(kept)]
     return pd.DataFrame(
         {name: pd.Series([filled[name][i] for i in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
     )
-
-
-def _typed(cells: Sequence, kind: str) -> list:
-    """A column: text is never missing ("" is empty), numbers are NaN and whole numbers and truths None where empty."""
-    if kind == "text":
-        return [cell if type(cell) is str else "" if _is_missing(cell) else str(cell) for cell in cells]
-    empty, make = (math.nan, float) if kind == "number" else (None, {"whole": int, "yes": bool}[kind])
-    return [empty if _is_missing(cell) or cell == "" else make(cell) for cell in cells]
-
-
-def _is_missing(cell: object) -> bool:
-    return cell is None or cell is pd.NA or cell != cell
 
 
 def _check(filled: Mapping[str, Sequence]) -> None:
@@ -139,40 +127,19 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         )
 
 
-def _text(cell: object) -> str:
-    return "" if _is_missing(cell) else str(cell).lower() if isinstance(cell, bool) else str(cell)
-
-
-# Where a cell begins, for a spreadsheet that cuts lines at semicolons too; and what it takes there for a formula.
-_BEGINS = r"(^|[;,\t\r\n])"
-_RUN_BY_SPREADSHEETS, _GUARD = re.compile(_BEGINS + r"(?=['=+\-@\t\r\n＝＋－＠])"), re.compile(_BEGINS + "'")
-
-
-def guarded(text: str) -> str:
-    """A name with an apostrophe before what a spreadsheet would take for a formula; reading takes it off again."""
-    return _RUN_BY_SPREADSHEETS.sub(r"\1'", text)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
-
-
-def _texts(cells: Iterable, kind: str) -> list[str]:
-    return list(cells) if kind == "text" else [_text(cell) for cell in cells]
-
-
-def _cells(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+def _lines(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     """The lines of a frame as text."""
     columns = _columns_of(frame.columns)
-    return list(zip(*(_texts(frame[name].tolist(), columns[name]) for name in frame.columns)))
+    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in frame.columns)))
 
 
 def _csv(frame: pd.DataFrame) -> str:
     """The file's text. Columns of text are guarded, numbers are written to the last digit."""
     kinds = list(_columns_of(frame.columns).values())
     lines = [",".join(frame.columns)]
-    for cells in _cells(frame):
-        lines.append(",".join(_quoted(guarded(cell)) if kind == "text" else cell for cell, kind in zip(cells, kinds)))
+    for line in _lines(frame):
+        told = (cells.quoted(cells.guarded(cell)) if kind == "text" else cell for cell, kind in zip(line, kinds))
+        lines.append(",".join(told))
     return "\n".join(lines) + "\n"
 
 
@@ -181,8 +148,8 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
     lines: dict[str, list[bytes]] = {}
     names = frame.columns.tolist()
     as_json = json.JSONEncoder(sort_keys=True).encode
-    for cells in _cells(frame):
-        one = {name: cell for name, cell in zip(names, cells) if cell}
+    for line in _lines(frame):
+        one = {name: cell for name, cell in zip(names, line) if cell}
         lines.setdefault(one.get("run_id", ""), []).append(as_json(one).encode() + b"\n")
     return {
         run: {"rows": len(own), "sha256": hashlib.sha256(b"".join(own)).hexdigest()}
@@ -193,8 +160,8 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
 def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: Mapping[str, Mapping]) -> pd.DataFrame:
     """Add rows to ``path`` (a .csv) and their manifests to the .json beside it; returns what the file now holds.
 
-    Rows that the file has already stay; a run's rows written in two parts equal the run written at once.
-    Every `run_id` needs a manifest.
+    Rows that the file has already stay, but for superseded ones; a run's rows written in two parts equal the run
+    written at once. Every `run_id` needs a manifest.
     """
     path = Path(path)
     if path.suffix != ".csv":
@@ -204,7 +171,7 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
         frame, known = new, dict(manifests)
         if path.exists():
             old, before = read(path, with_manifests=True)
-            frame, known = _together([old, new]), {**before, **manifests}
+            frame, known = _together([_not_superseded(old, new, path), new]), {**before, **manifests}
         missing = sorted(set(frame["run_id"]) - set(known))
         if missing:
             raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
@@ -215,6 +182,45 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
         text = _csv(frame).encode(errors="surrogatepass")
         files.write_together({path.with_suffix(".json"): beside, path: text})
     return frame
+
+
+def _questions(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    """What each row answers: all that tells records apart but the run that says it."""
+    columns = _columns_of(frame.columns)
+    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in key(columns) if name != "run_id")))
+
+
+def _not_superseded(old: pd.DataFrame, new: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of a file that no other run of `new` answers again, as it does when data or network have changed.
+
+    A run leaves whole, or what it said of other blurs would stand beside answers to other images; but rows about the
+    images alone, which several networks' runs record, leave one by one.
+    """
+    asked, answered, runs = _questions(old), set(_questions(new)), set(new["run_id"])
+    again = [run not in runs and one in answered for one, run in zip(asked, old["run_id"])]
+    gone = set(old["run_id"][[is_again and network != "" for is_again, network in zip(again, old["network"])]])
+    if gone:
+        warnings.warn(
+            f"{path.name}: run {', '.join(sorted(gone))} is superseded by {', '.join(sorted(runs))}, which answers the "
+            "same from other data, weights or settings; choose another output_dir to keep both",
+            stacklevel=3,
+        )
+    return old[[run not in gone and not is_again for is_again, run in zip(again, old["run_id"])]]
+
+
+def demand_one_run(rows: pd.DataFrame) -> None:
+    """Raise UserError where two runs answer one question differently: they are no seeds that could be averaged."""
+    if rows["run_id"].nunique() < 2:
+        return
+    said: dict[tuple, tuple[str, float]] = {}
+    for question, run, value in zip(_questions(rows), rows["run_id"], rows["value"]):
+        other, first = said.setdefault(question, (run, value))
+        if value != first and not (math.isnan(value) and math.isnan(first)):
+            what = ", ".join(filter(None, (rows[name].iloc[0] for name in ("experiment", "network", "blur", "metric"))))
+            raise UserError(
+                f"runs {other} and {run} answer one question differently ({what}: {first:g}, {value:g}); what tells "
+                "them apart is in their manifests (.json): select the rows of one run_id, or delete the other's files"
+            )
 
 
 def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -284,18 +290,10 @@ def _parsed(path: Path, lines: Sequence[Sequence[str]]) -> pd.DataFrame:
         if any(len(line) != len(header) for line in lines):
             raise ValueError("its lines differ in length")
         there = zip(*lines[1:]) if lines[1:] else [()] * len(header)
-        return _ordered({name: _read(cells, columns[name]) for name, cells in zip(header, there)}, len(lines) - 1)
+        values = {name: cells.read(column, columns[name]) for name, column in zip(header, there)}
+        return _ordered(values, len(lines) - 1)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and the .json beside it and run again") from error
-
-
-def _read(cells: Iterable[str], kind: str) -> list:
-    if kind == "text":
-        return [_GUARD.sub(r"\1", cell) if "'" in cell else cell for cell in cells]
-    words = {"true": True, "false": False, "": None}
-    if kind == "yes" and not set(cells) <= set(words):
-        raise ValueError(f"{min(set(cells) - set(words))!r} is neither true nor false")
-    return [words[cell] for cell in cells] if kind == "yes" else list(cells)
 
 
 def tables(folder: str | Path) -> list[Path]:

@@ -33,7 +33,7 @@ def test_a_handful_of_kills_loses_nothing(tmp_path):
 PLANTED = """
 import sys
 import yaml
-from blurnb import records
+from blurnb import cells, records
 from blurnb.recognition import datasets
 from blurnb.study import values
 from faults import __main__ as entry, disturb, jobs
@@ -60,7 +60,7 @@ records._checked, disturb.told = checked, told_twice
 print("EXIT wrong numbers", run())
 disturb.told, jobs.JOBS["record writing"] = told, once_only
 print("EXIT tracebacks", run())
-records.guarded = str
+cells.guarded = str
 print("EXIT names", run("outside names"))
 values.spelled = yaml.safe_load
 print("EXIT parameters", run("outside parameters"))

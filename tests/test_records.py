@@ -256,9 +256,45 @@ def test_two_values_for_one_key_are_refused(written):
     assert written.read_bytes() == before
 
 
-def test_the_same_condition_of_another_run_is_no_clash(written):
-    records.write(written, [rows(1, "later")[0] | {"value": 0.9}], {"later": NOTES})
-    assert len(records.read(written)) == 4
+# ------------------------------------------------------------------------------------------------ superseded runs
+
+
+def test_a_run_that_is_answered_again_leaves_with_its_manifest(tmp_path):
+    path, other = tmp_path / "rq1.csv", {"network": "other"}
+    records.write(path, rows(3, network="net") + rows(1, "b", **other), {"run": NOTES, "b": NOTES})
+    with pytest.warns(UserWarning, match="rq1.csv: run run is superseded by later, .*choose another output_dir"):
+        records.write(path, [rows(1, "later", network="net")[0] | {"value": 0.9, "n": 7}], {"later": NOTES})
+    frame, notes = records.read(path, with_manifests=True)
+    assert dict(zip(frame["run_id"], frame["value"])) == {"b": 1 / 3, "later": 0.9}
+    assert set(notes) == {"b", "later"}
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"train_seed": 1}, {"weights": "none"}, {"folder": "other"}])
+def test_what_a_column_tells_apart_stays(tmp_path, changes):
+    first, second = (
+        [one | {"network": "net"} | more for one in rows(2, run)] for run, more in (("a", {}), ("b", changes))
+    )
+    records.write(tmp_path / "rq1.csv", first, {"a": NOTES})
+    records.write(tmp_path / "rq1.csv", second, {"b": NOTES})
+    assert len(records.read(tmp_path / "rq1.csv")) == 4
+
+
+def test_what_is_of_no_network_leaves_alone(tmp_path):
+    """The sharpness of a restored image is recorded beside each network's answers."""
+    for run in ("a", "b"):
+        some = [*rows(1, run, network=run), *rows(1, run, start=4, network="")]
+        records.write(tmp_path / "rq4.csv", some, {run: NOTES})
+    frame = records.read(tmp_path / "rq4.csv")
+    assert sorted(zip(frame["network"], frame["run_id"])) == [("", "b"), ("a", "a"), ("b", "b")]
+
+
+def test_runs_that_are_merged_at_once_supersede_what_was_there_and_not_each_other(tmp_path):
+    for run in ("old", "a", "b"):
+        records.write(tmp_path / run / "rq2.csv", rows(1, run, network="net"), {run: NOTES})
+    records.merge([tmp_path / "old" / "rq2.csv"], tmp_path / "rq2.csv")
+    with pytest.warns(UserWarning, match="run old is superseded by a, b"):
+        found = records.merge([tmp_path / run / "rq2.csv" for run in ("a", "b")], tmp_path / "rq2.csv")
+    assert found["run_id"].tolist() == ["a", "b"]
 
 
 def test_a_run_without_manifest_is_refused(tmp_path):

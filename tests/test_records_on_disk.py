@@ -226,7 +226,7 @@ def killed_at_rename(path: Path, count: int) -> None:
             real(*arguments)
 
         os.replace = last
-        records.write(path, rows(2, "later"), {"later": NOTES})
+        records.write(path, rows(2, "later", start=3), {"later": NOTES})
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 9
 
@@ -235,7 +235,7 @@ def killed_at_rename(path: Path, count: int) -> None:
 def test_a_writer_that_is_killed_between_its_renames_loses_nothing(written, count, held):
     killed_at_rename(written, count)
     assert len(records.read(written)) == held
-    records.write(written, rows(2, "later"), {"later": NOTES})
+    records.write(written, rows(2, "later", start=3), {"later": NOTES})
     assert len(records.read(written)) == 5
     assert [path.name for path in written.parent.glob(".*.new")] == []
 
@@ -273,5 +273,5 @@ def test_a_reader_sees_one_state_or_the_next_while_a_writer_renames(written, mon
         real(*arguments)
 
     monkeypatch.setattr(os, "replace", read_in_between)
-    records.write(written, rows(2, "later"), {"later": NOTES})
+    records.write(written, rows(2, "later", start=3), {"later": NOTES})
     assert seen == [3, 5]

@@ -26,6 +26,9 @@ SETTLED = 2 * 10**9
 BATCH = 64  # files that a thread reads at a time; handing over one takes longer than reading it
 
 
+DIGITS, UNREADABLE = 32, "unreadable"
+
+
 class Files(NamedTuple):
     """The files below `base` that each image is made of."""
 
@@ -42,9 +45,9 @@ def digest(path: str | Path) -> str:
     """32 hex digits of the bytes in a file, or "unreadable"."""
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
     except OSError:
-        return "unreadable"
+        return UNREADABLE
 
 
 def known(base: Path, paths: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load"
 
 NAMES = ("scenes", *readers.READERS, "photographs")
 NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
-NO_SPLIT = ("foolbox20", "imagenet-sample", "folder")
+NO_SPLIT = ("foolbox20", "imagenet-sample")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
 

@@ -313,8 +313,10 @@ def _opened(archive: str, process: int) -> zipfile.ZipFile:  # one handle a proc
 
 
 def _folders(root, split: str) -> Listing:
-    """Any tree <root>/<class>/<image>; the classes are the folders in sorted order."""
+    """Any tree <class>/<image>, in <root> or in its folders train and val; the classes are the folders in order."""
     base = data_folder(root, "folder")
+    if all(os.path.isdir(base / part) and subfolders(base / part) for part in ("train", "val")):
+        base = base / split
     folders = subfolders(base)
     if not folders:
         raise UserError(f"{base} has no class sub-folders; dataset 'folder' needs <class>/<image>")

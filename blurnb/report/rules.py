@@ -306,11 +306,11 @@ def _rivals(rows: pd.DataFrame, here: pd.DataFrame, metric: str) -> list[tuple[T
     """(share that a classifier keeps, share that segmentation keeps under the same blurs, source, those blurs)."""
     found = []
     classified = selection.in_papers_frame(selection.main_protocol(own(rows, "rq2", metric=metric)))
-    for _, part in classified.groupby([*selection.SOURCE, "scale"]):
-        tested = set(weighing.blurred(here, _PAIR, metric="miou"))
+    tested = set(weighing.blurred(here, _PAIR, metric="miou"))
+    sources = selection.sources(classified).items()
+    for source, part in ((source, part) for source, found in sources for _, part in found.groupby("scale")):
         shared = [blur for blur in weighing.blurred(part, _PAIR) if blur in tested]
         if shared:
-            source = " on ".join(selection.one_source(part, "claim 8"))
             found.append((_kept(part, metric, shared), _kept(here, "miou", shared), source, shared))
     return found
 

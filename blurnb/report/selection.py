@@ -1,7 +1,7 @@
 """Which rows answer which question, and the one number that several of them stand for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 
-SOURCE = ["network", "dataset", "folder", "frame"]
+SOURCE = ["network", "dataset", "folder", "frame", "weights"]
 """Columns that say whose answers a row tells, and about which images."""
 PREFERRED = {
     "view": ("dense", "center-crop"),
@@ -74,11 +74,13 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
 
     Several seeds or runs become their mean inside the envelope of their intervals, so that a seed that behaves
     differently widens the interval instead of vanishing in an average. Rows with fewer images than the best
-    covered run are left out. A proportion without interval gets Wilson's.
+    covered run are left out. A proportion without interval gets Wilson's. Raises UserError for two runs that answer one
+    question differently.
     """
     if rows.empty:
         return None
     triples, counts = [], rows["n"].to_numpy()
+    records.demand_one_run(rows[counts == counts.max()])
     for value, low, high, metric, statistic, n in zip(
         rows["value"], rows["ci_low"], rows["ci_high"], rows["metric"], rows["statistic"], counts
     ):
@@ -148,18 +150,24 @@ def against(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
 
 def one_source(rows: pd.DataFrame, what: str) -> tuple[str, str]:
     """The (network, data) of rows that must come from one; a figure of two would mix what cannot be compared."""
-    sources = rows[SOURCE].drop_duplicates()
-    named = [(one.network, data_name(one.dataset, one.folder, one.frame)) for one in sources.itertuples()]
+    named = [(network, data) for network, data, _ in grouped(rows)]
     if len(named) != 1:
         names = ", ".join(f"{network} on {data}" for network, data in named)
         raise UserError(f"{what} needs rows of one network on one dataset, not {len(named)} ({names}); select one")
     return named[0]
 
 
+def grouped(rows: pd.DataFrame, sort: bool = True) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(network, data, rows) of each source, as a reader knows them: weights are said where a network has several."""
+    weights = rows.groupby("network")["weights"].nunique()
+    for (network, *images, loaded), part in rows.groupby(SOURCE, sort=sort):
+        yield network + (f", weights {loaded}" if weights[network] > 1 else ""), data_name(*images), part
+
+
 def sources(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{"network on data": its rows}, in order of their names; rows of no network (of the images alone) are left out."""
-    parts = rows[(rows["network"] != "").to_numpy()].groupby(SOURCE)
-    return {f"{source[0]} on {data_name(*source[1:])}": part for source, part in parts}
+    of_networks = rows[(rows["network"] != "").to_numpy()]
+    return {f"{network} on {data}": part for network, data, part in grouped(of_networks)}
 
 
 def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:

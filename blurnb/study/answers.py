@@ -109,9 +109,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     """
     task.check(images)
     conditions = list(dict.fromkeys(conditions))
-    facts = {**task.facts, "dataset": images.name, "data": images.source}
-    path = journal.path_for(computing.store, facts)
-    known = journal.read(path)
+    facts, path, known = _known(images, task, computing.store)
     names = {one: _name(one) for one in conditions}
     keys = dict(zip(images.ids, images.keys))
 
@@ -171,9 +169,15 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
 
 def kept(images, task: Task, store: str | Path) -> tuple[dict, dict[str, dict[str, list]]]:
     """(facts, answers by key and condition) that the store holds for a task: what `journal.add` takes elsewhere."""
-    facts = {**task.facts, "dataset": images.name, "data": images.source}
-    known = journal.read(journal.path_for(store, facts))
+    facts, _, known = _known(images, task, store)
     return facts, {key: known[key] for key in images.keys if key in known}
+
+
+def _known(images, task: Task, store: str | Path) -> tuple[dict, Path, dict]:
+    """(facts, journal, what it holds) of a task on images."""
+    facts = {**task.facts, "dataset": images.name, "data": images.source}
+    path = journal.path_for(store, facts)
+    return facts, path, journal.read(path)
 
 
 def _name(one: Condition) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from blurnb.errors import UserError
-from blurnb.recognition import datasets, families, models
+from blurnb.recognition import families, models
 from blurnb.study import finetuning
 from blurnb.study import parameters as chapter
 from blurnb.study.parameters import Evaluated, Pair, Trained
@@ -36,14 +36,9 @@ def check_classes(opened: Opened) -> None:
         )
 
 
-def training_images(pair: Pair, parameters: Trained) -> datasets.Dataset:
-    """The images that networks learn from: the training split of a pair's data set."""
-    return opened_images(parameters, pair, "train")
-
-
 def sharp(pair: Pair, parameters: Trained, seed: int) -> tuple[models.Network, dict]:
     """The network every other starts from: trained on sharp images alone."""
-    images = training_images(pair, parameters)
+    images = opened_images(parameters, pair, "train")
     network = models.load(pair.network, pair.weights, len(images.classes), small_input=parameters.small_input)
     recipe = parameters.recipe(pair, base=True, frozen_blocks=parameters.base_frozen, seed=seed)
     title = f"training {network.name} on sharp {images.name}, seed {seed}"
@@ -58,7 +53,7 @@ def tuned(
     `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
     """
     network, _ = sharp(pair, parameters, seed)
-    images = training_images(pair, parameters)
+    images = opened_images(parameters, pair, "train")
     recipe = parameters.recipe(pair, mix=mix, frozen_blocks=frozen, scale=scale, seed=seed)
     title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} first blocks kept" if frozen else "")
     return finetuning.finetune(network, images, recipe, **parameters.fitting(title))

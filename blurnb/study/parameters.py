@@ -22,7 +22,6 @@ SCENES = {"scenes": "shared.scenes_training", "scenes-smoke": "shared.scenes_smo
 WEIGHTS = ("imagenet", "compressed", "none", *SCENES)
 NATIVE = {"scenes": scenes.SIDE, "tiny-imagenet": 64}
 """Data sets of small images, by their side in pixels; all others are photographs."""
-RENAMED_WEIGHTS = {"trained": "scenes", "trained-briefly": "scenes-smoke"}
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 
@@ -40,8 +39,6 @@ Rounding = Literal["none", "8-bit", "8-bit blur"]
 def _weights(name: str) -> str:
     if name in WEIGHTS or is_file(name):
         return name
-    if name in RENAMED_WEIGHTS:
-        raise ValueError(f"{name!r} is now called {RENAMED_WEIGHTS[name]}")
     raise ValueError(f"{shown(name[:80])} is no file{nearest(name[:80], WEIGHTS)}; known: {', '.join(WEIGHTS)}")
 
 
@@ -170,7 +167,7 @@ class Evaluated(BaseModel):
         Raises
         ------
         UserError
-            One line, for the first parameter that is unknown, renamed or out of range.
+            One line, for the first parameter that is unknown or out of range.
         """
         named = {name: value for name, value in given.items() if not _is_furniture(name, value)}
         recipes.check_names(named, cls.names(), "parameter ")
@@ -298,6 +295,11 @@ class Trained(Evaluated):
         ("mixes", lambda p: set(p.mixes) - {one[0] for one in p.trainings()}, "not all of them are trained on"),
         ("train_seeds", lambda p: set(p.train_seeds) - {one[1] for one in p.trainings()}, "not all train a network"),
     )
+
+    @property
+    def learning(self) -> Iterable[Pair]:
+        """The pairs whose networks are trained."""
+        return self.pairs
 
     def trainings(self) -> list[tuple]:
         """(mix, seed) of every network that is fine-tuned."""

@@ -27,16 +27,6 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Targets = Literal["labels", "teacher"]
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
-RENAMED = {
-    "band": "boundary_width",
-    "factors": "captures",
-    "hidden": "hidden_channels",
-    "shift": "max_shift",
-    "symmetry": "augmentation",
-    "window": "crop_width",
-}
-"""Parameters by the names that they had; whoever gives one is told its new name."""
-
 
 class Recipe(BaseModel):
     """How a network is trained; every field decides the weights and is written into the manifest.
@@ -157,8 +147,6 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Raise UserError, one line, for the first of `given` that is not `known`; `what` stands before its name."""
     known = list(known)
     for name in given:
-        if RENAMED.get(name) in known and name not in known:
-            raise UserError(f"{what}{shown(name)} is now called {RENAMED[name]}")
         if name not in known:
             meant = nearest(str(name)[:80], known)
             raise UserError(f"{what}{shown(name)} is unknown{meant}; known: {', '.join(known)}")

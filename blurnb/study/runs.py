@@ -1,6 +1,7 @@
 """Runs: what a chapter opens, records and hands to the account; run_id and manifest are made here alone."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +11,14 @@ import pandas as pd
 
 from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
-from blurnb.recognition import datasets
+from blurnb.recognition import contents, datasets
 from blurnb.study import measures
 from blurnb.study.answers import Computing
-from blurnb.study.parameters import Evaluated, Pair, is_enlarged
+from blurnb.study.parameters import WEIGHTS, Evaluated, Pair, Trained, is_enlarged
 from blurnb.study.protocol import Protocol
 
-WEIGHTS = ("imagenet", "none", "hed", "compressed", "scenes", "scenes-smoke", "own")
-"""Weights as records name them; "own" is a file of the user's."""
+OWN = "own"  # weights that are a file of the user's
+PUBLISHED_TWICE = 0.01  # of the test images of a published set
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Recorder:
 
     Use it as ``with Recorder(parameters, "rq1") as recorder: ...``; after it `recorder.run` is the `Run`.
 
-    Pairs are opened, by `opener(parameters, pair)`, before anything is computed. Under book/records a changed working
+    Pairs are opened, by `opener(parameters, pair)`, before anything is computed, and photographs refused that are both
+    learnt from and tested on. Under book/records a changed working
     tree is refused at once (UserError).
     """
 
@@ -70,6 +72,9 @@ class Recorder:
         self.parameters, self.experiment = parameters, experiment
         opener = opener or opened_images
         self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
+        for one in self.pairs:
+            if isinstance(parameters, Trained) and one.pair in parameters.learning and one.images.files:
+                _demand_apart(opener(parameters, one.pair, "train"), one.images)
         self.computing = Computing(**parameters.computing())
         self.manifests: dict[str, dict] = {}
         self._rows: list[dict] = []
@@ -101,6 +106,24 @@ class Recorder:
         self._rows += [{**row, "run_id": run_id} for row in rows]
 
 
+def _demand_apart(learnt, tested) -> None:
+    """Raise UserError where a network would be tested on files that it learns from, whatever these are called.
+
+    A published set may hold a photograph in both its parts; so few are said and no reason to refuse it.
+    """
+    held = {known[: contents.DIGITS]: own[0] for own, known in zip(tested.files.each, tested.digests)}
+    each = ((own[0], known[: contents.DIGITS]) for own, known in zip(learnt.files.each, learnt.digests))
+    shared = {held[known]: path for path, known in each if known in held and not known.startswith(contents.UNREADABLE)}
+    if not shared:
+        return
+    first = next(iter(shared))
+    twin = "" if shared[first] == first else f", as {shared[first]}"
+    message = f"{first} is learnt from too{twin}, with it {len(shared):,} of {len(tested):,} test images"
+    if tested.name == "folder" or len(shared) > PUBLISHED_TWICE * len(tested):
+        raise UserError(f"{message}; give a data_root with folders train/ and val/ that share no photograph")
+    warnings.warn(message, stacklevel=3)
+
+
 def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened:
     """A pair with its images: protocol, scales and the columns that all its rows share."""
     protocol = parameters.protocol(pair)
@@ -110,7 +133,7 @@ def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened
         "dataset": images.name,
         "folder": folder_name(parameters.data_root) if images.name == "folder" else "",
         "network": pair.network,
-        "weights": pair.weights if pair.weights in WEIGHTS else "own",
+        "weights": pair.weights if pair.weights in WEIGHTS else OWN,
         "frozen": "none",
         "per_scale": False,
         **protocol.columns(),
@@ -128,7 +151,7 @@ def _without_paths(origin: Mapping) -> dict:
     return {
         name: _without_paths(value) if isinstance(value, Mapping) else value
         for name, value in origin.items()
-        if name != "weights" or value in WEIGHTS or isinstance(value, Mapping)
+        if name != "weights" or value in (*WEIGHTS, OWN) or isinstance(value, Mapping)
     }
 
 

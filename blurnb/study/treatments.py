@@ -145,11 +145,6 @@ def wrong_kernels(blur: str) -> list[str]:
     return [ANOTHER_DRAW] if one.is_random else []
 
 
-def default_weights(methods: Sequence[str], noises: Sequence[float]) -> Weights:
-    """The weights of `deblurring`, tuned on photographs that are kept out of every test."""
-    return {(method, noise): deblurring.default_weight(method, noise) for method in methods for noise in noises}
-
-
 def tuned_weights(
     methods: Sequence[str], noises: Sequence[float], images, protocol: Protocol, blurs: Sequence[str], store: str | Path
 ) -> Weights:

@@ -56,6 +56,16 @@ def test_the_class_list_agrees_with_torchvision():
     assert np.mean(same) > 0.9  # the names differ in spelling here and there; a shifted list would match nowhere
 
 
+def test_a_folder_may_have_its_splits(tmp_path):
+    for split, names in (("train", "ab"), ("val", "a")):
+        for name in ("cat", "dog"):
+            for one in names:
+                paint(tmp_path / split / name / f"{one}.png")
+    assert load("folder", tmp_path, split="train").ids == ("cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png")
+    assert load("folder", tmp_path).ids == ("cat/a.png", "dog/a.png")
+    assert load("folder", tmp_path / "train").classes == ("cat", "dog")
+
+
 def test_classes_of_one_name_are_told_apart(tmp_path):
     paint(tmp_path / TENCH / "a.JPEG")
     names = load("imagenet", tmp_path).classes

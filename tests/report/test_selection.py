@@ -55,6 +55,23 @@ def test_an_estimate_is_the_mean_of_seeds_in_the_envelope_of_their_intervals():
     assert math.isnan(selection.estimate(rows(row(value=0.5, metric="entropy")))[1])
 
 
+def test_two_runs_that_disagree_are_no_seeds():
+    """A sweep over a setting that no column tells, or files of several folders, hold both."""
+    two = rows(row(value=0.5, run_id="a"), row(value=0.6, run_id="b"))
+    with pytest.raises(UserError, match=r"runs a and b answer one question differently .*net.*0\.5.*0\.6.*run_id"):
+        selection.estimate(two)
+    assert selection.estimate(rows(row(0.1, run_id="a"), row(0.1, run_id="b")))[0] == 0.5
+    assert selection.estimate(rows(row(0.1, value=0.4, run_id="a", n=9), row(0.1, run_id="b")))[0] == 0.5
+
+
+def test_two_weights_of_a_network_are_two_sources():
+    both = rows(row(weights="imagenet", value=0.8, run_id="a"), row(weights="none", value=0.0, run_id="b"))
+    assert list(selection.sources(both)) == ["net, weights imagenet on scenes", "net, weights none on scenes"]
+    with pytest.raises(UserError, match="not 2 .*net, weights imagenet on scenes, net, weights none on scenes"):
+        selection.one_source(both, "a table")
+    assert [len(part) for part in selection.sources(both).values()] == [1, 1]
+
+
 @pytest.mark.parametrize(
     "dataset, folder, frame, name",
     [("scenes", "", 512, "scenes"), ("tiny-imagenet", "", 128, "tiny-imagenet, frame 128"),

@@ -234,39 +234,6 @@ def test_what_would_fail_hours_later_fails_now(chapter, given, message):
     assert len(str(caught.value)) < 2000
 
 
-# ------------------------------------------------------------------------------------------------ old names
-
-
-@pytest.mark.parametrize(
-    "chapter, old, new",
-    [
-        ("rq4", "factors", "captures"),
-        ("rq5", "hidden", "hidden_channels"),
-        ("rq5", "band", "boundary_width"),
-        ("rq5", "window", "crop_width"),
-        ("rq2", "shift", "max_shift"),
-        ("rq2", "symmetry", "augmentation"),
-    ],
-)
-def test_a_renamed_parameter_is_refused_with_its_new_name(chapter, old, new):
-    assert recipes.RENAMED[old] == new
-    assert new in chapters.found(chapter).Parameters.names()
-    with pytest.raises(UserError, match=f"^parameter '{old}' is now called {new}$"):
-        validate(chapter, {old: 1})
-
-
-def test_every_renamed_parameter_has_its_new_name_in_a_chapter():
-    said = {name for chapter in CHAPTERS for name in chapters.found(chapter).Parameters.names()}
-    assert set(recipes.RENAMED.values()) <= said
-    assert not set(recipes.RENAMED) & said
-
-
-@pytest.mark.parametrize("old, new", parameters.RENAMED_WEIGHTS.items())
-def test_renamed_weights_are_refused_with_their_new_name(old, new):
-    with pytest.raises(UserError, match=f"parameter weights='{old}': '{old}' is now called {new}$"):
-        validate("rq1", {"weights": old})
-
-
 # ------------------------------------------------------------------------------------------------ the ways out
 
 

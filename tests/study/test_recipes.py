@@ -3,7 +3,7 @@
 import pytest
 
 from blurnb.errors import UserError
-from blurnb.study import chapters, parameters, recipes
+from blurnb.study import chapters
 from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 
@@ -55,22 +55,6 @@ def test_a_crop_much_wider_than_high_is_one_line():
 def test_an_unknown_field_is_one_line():
     with pytest.raises(UserError, match="field of a recipe 'epoch' is unknown; did you mean epochs"):
         Recipe(epoch=3)
-    with pytest.raises(UserError, match="field of a recipe 'shift' is now called max_shift"):
-        Recipe(shift=3)
-
-
-@pytest.mark.parametrize("old, new", recipes.RENAMED.items())
-def test_a_parameter_by_its_old_name_is_told_its_new_one(old, new):
-    with pytest.raises(UserError, match=f"^parameter '{old}' is now called {new}$"):
-        validate({"captures": "rq4", "max_shift": "rq2"}.get(new, "rq5"), {old: 4})
-    with pytest.raises(UserError, match=f"parameter '{old}' is unknown"):  # where there is none of either name
-        validate("rq1", {old: 4})
-
-
-@pytest.mark.parametrize("old, new", parameters.RENAMED_WEIGHTS.items())
-def test_weights_by_their_old_name_are_told_their_new_one(old, new):
-    with pytest.raises(UserError, match=f"'{old}' is now called {new}$"):
-        validate("rq1", {"weights": old})
 
 
 @pytest.mark.parametrize("given", [

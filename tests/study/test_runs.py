@@ -13,9 +13,9 @@ from PIL import Image
 
 from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
-from blurnb.recognition import families, models
+from blurnb.recognition import datasets, families, models
 from blurnb.study import classification, journal, measures, runs, segmenting, similarity
-from blurnb.study.chapters import rq1_degradation, rq4_deblurring
+from blurnb.study.chapters import rq1_degradation, rq2_fine_tuning, rq3_generalization, rq4_deblurring
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Recorder
 
@@ -102,7 +102,7 @@ def test_an_error_on_the_way_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_repaired_image_makes_another_run_beside_the_first(tmp_path, monkeypatch):
+def test_a_repaired_image_makes_another_run_in_place_of_the_first(tmp_path, monkeypatch):
     monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
     for place, name in enumerate(("cat", "dog")):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -116,9 +116,64 @@ def test_a_repaired_image_makes_another_run_beside_the_first(tmp_path, monkeypat
     with pytest.warns(UserWarning, match=r"skipped: .*1.bmp is not a whole image"):
         first = rq1_degradation.run(given)
     spoilt.write_bytes(whole)
-    second = rq1_degradation.run(given)
+    with pytest.warns(UserWarning, match="is superseded by"):
+        second = rq1_degradation.run(given)
     assert [set(run.rows["n"]) for run in (first, second)] == [{3}, {4}]
-    assert set(records.read(tmp_path / "out" / "rq1.csv")["run_id"]) == {*first.manifests, *second.manifests}
+    assert set(records.read(tmp_path / "out" / "rq1.csv")["run_id"]) == set(second.manifests)
+
+
+# ------------------------------------------------------------------------------------------------ learnt and tested
+
+
+def learning(folder, chapter=rq2_fine_tuning, **given):
+    small = {"profile": "smoke", "dataset": "folder", "network": "resnet18", "weights": "none", "scales": "64"}
+    small |= {"data_root": str(folder), "n_images": 0, "train_images": 0, "output_dir": str(folder / "out")}
+    return chapter.Parameters.validate(small | given)
+
+
+@pytest.fixture
+def splits(tmp_path, monkeypatch):
+    """Folders train and val of different photographs, two in each of two classes."""
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    for place in range(8):
+        file = tmp_path / ("train", "val")[place % 2] / ("cat", "dog")[place // 4] / f"{place}.bmp"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (place, 0, 0)).save(file)
+    return tmp_path
+
+
+@pytest.mark.parametrize("chapter", [rq2_fine_tuning, rq3_generalization])
+def test_what_is_learnt_from_is_not_tested_on(splits, chapter):
+    Recorder(learning(splits, chapter), "rq2")
+    unsplit = learning(splits / "val", chapter)
+    with pytest.raises(UserError, match=r"val/cat/1.bmp is learnt from too, with it 4 of 4 .* folders train/ and val/"):
+        Recorder(unsplit, "rq2")
+    Recorder(rq1_degradation.Parameters.validate({"dataset": "folder", "data_root": str(splits / "val")}), "rq1")
+
+
+def test_a_copy_under_another_name_is_found(splits):
+    (splits / "val" / "dog" / "copy.bmp").write_bytes((splits / "train" / "dog" / "4.bmp").read_bytes())
+    with pytest.raises(UserError, match=r"val/dog/copy.bmp is learnt from too, as .*train/dog/4.bmp, with it 1 of 5"):
+        Recorder(learning(splits), "rq2")
+
+
+def test_an_imagenet_tree_without_splits_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    for wnid in ("n01440764", "n01443537"):
+        (tmp_path / wnid).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / wnid / "x.JPEG")
+    with pytest.raises(UserError, match="is learnt from too"):
+        Recorder(learning(tmp_path, dataset="imagenet"), "rq2")
+
+
+def test_few_twins_in_a_published_set_are_said(splits):
+    tested = datasets.load("folder", splits)
+    for count, refused in ((400, False), (2, True)):
+        of_set = dataclasses.replace(tested, name="imagenette", ids=tested.ids * count, files=tested.files)
+        learnt = datasets.subset(tested, [0])
+        opener = lambda _, pair, split="", of_set=of_set, learnt=learnt: learnt if split else of_set  # noqa: E731
+        with pytest.raises(UserError) if refused else pytest.warns(UserWarning, match="learnt from too"):
+            Recorder(learning(splits), "rq2", opener)
 
 
 def test_where_weights_lie_on_this_machine_is_left_out(tmp_path):

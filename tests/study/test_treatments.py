@@ -141,12 +141,6 @@ def test_what_names_no_method_is_left_as_it_is():
 # ------------------------------------------------------------------------------------------------ weights
 
 
-def test_default_weights_are_those_of_the_methods():
-    weights = treatments.default_weights(["wiener"], [0.0, 0.01])
-    assert set(weights) == {("wiener", 0.0), ("wiener", 0.01)}
-    assert weights["wiener", 0.01] == pytest.approx(deblurring.WEIGHTS["wiener"][0.01])
-
-
 def test_tuned_weights_lie_on_the_grid_and_are_found_only_once(tmp_path):
     asked = []
 

@@ -3,19 +3,3 @@
 from blurnb.report.card.advice import main, training
 from blurnb.report.card.facts import collect, comparison, conditions, headline, references, situations
 from blurnb.report.card.pages import markdown, page, summary, todo, write
-
-__all__ = [
-    "collect",
-    "comparison",
-    "conditions",
-    "headline",
-    "main",
-    "markdown",
-    "page",
-    "references",
-    "situations",
-    "summary",
-    "todo",
-    "training",
-    "write",
-]

@@ -91,8 +91,7 @@ def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     columns = {"this network, %": here}
     theirs = selection.select(reference, experiment=["rq1", "doses"], frame=here["frame"].iloc[0], training="sharp")
     theirs = selection.estimates(theirs, metric="top1", scale=here["scale"].iloc[0])
-    for _, part in theirs.groupby(selection.SOURCE):
-        network, data = selection.one_source(part, "a reference")
+    for network, data, part in selection.grouped(theirs):
         columns[f"{network} on {data}, n = {part['n'].max():,}, %"] = part
     blurs = [b for b in labels.in_order(here["blur"]) if b != "sharp"]
     lines = [{"condition": blur} | {name: _kept(part, blur) for name, part in columns.items()} for blur in blurs]

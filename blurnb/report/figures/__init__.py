@@ -5,20 +5,3 @@ from blurnb.report.figures.accuracy import accuracy_by_blur, before_after, confi
 from blurnb.report.figures.cost import frontier, scale_cost
 from blurnb.report.figures.matrices import layer_heatmap, transfer_matrix
 from blurnb.report.figures.sheets import contact_sheet, kernels
-
-__all__ = [
-    "accuracy_by_blur",
-    "before_after",
-    "confidence",
-    "contact_sheet",
-    "deblurring",
-    "doses",
-    "frontier",
-    "kernels",
-    "layer_heatmap",
-    "loss_split",
-    "reliability",
-    "scale_cost",
-    "segmentation",
-    "transfer_matrix",
-]

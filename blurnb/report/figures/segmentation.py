@@ -123,8 +123,8 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
     classified = selection.estimates(selection.in_papers_frame(classification), metric=metric, **marks.WHOLE)
     beside = {
-        selection.one_source(part, "share_kept"): _first_scale(part)
-        for _, part in classified.groupby(selection.SOURCE)
+        (network, data): _first_scale(part)
+        for network, data, part in selection.grouped(classified)
         if set(part["blur"]) & set(blurs)
     }
     figure, grid = marks.panels(2, 0.34 * len(blurs) + 1.45, 2, sharex=True, sharey=True)

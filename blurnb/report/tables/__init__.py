@@ -1,5 +1,3 @@
 """Records as tables that people read: cells of text, one way to print a number everywhere."""
 
 from blurnb.report.tables import accuracy, claims, deblurring, doses, provenance, published, segmentation
-
-__all__ = ["accuracy", "claims", "deblurring", "doses", "provenance", "published", "segmentation"]

@@ -25,9 +25,9 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5") -> pd.DataFrame:
     keeps = METRICS[metric].is_proportion or metric == "miou"
     lines = []
     for scale in labels.scales_in_order(rows["scale"]):
-        for source, of_source in selection.select(rows, scale=scale).groupby(selection.SOURCE, sort=False):
+        for network, data, of_source in selection.grouped(selection.select(rows, scale=scale), sort=False):
             for training, here in selection.trainings(of_source).items():
-                front = {"network": source[0], "data": selection.data_name(*source[1:]), "training": training}
+                front = {"network": network, "data": data, "training": training}
                 sharp = selection.estimate(selection.select(here, blur="sharp")) if keeps else None
                 for blur in labels.in_order(here["blur"]):
                     part, share = selection.select(here, blur=blur), None

@@ -62,8 +62,8 @@ def _counterparts(mine: pd.DataFrame, row) -> list[dict]:
     if there.empty:
         return [{"remark": f"{NOT_RUN} under {row.blur}"}]
     found = []
-    for source, part in there.groupby(selection.SOURCE):
-        metric = "top1" if source[1] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
+    for network, data, part in selection.grouped(there):
+        metric = "top1" if part["dataset"].iloc[0] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
         part = selection.main_protocol(selection.select(part, metric=metric))
         if part.empty:
             continue
@@ -72,7 +72,7 @@ def _counterparts(mine: pd.DataFrame, row) -> list[dict]:
         share = math.nan if sharp is None or _is_reference(row) else intervals.share_kept(sharp, one)[0]
         line = {"ours, %": numbers.cell(part, metric), "share kept, %": numbers.number(share, n, nothing="")}
         line["difference"] = numbers.number(share - row.share_kept, n, signed=True, nothing="")
-        line |= {"n": f"{n:,}", "network": source[0], "data": selection.data_name(*source[1:])}
+        line |= {"n": f"{n:,}", "network": network, "data": data}
         found.append(line | ({} if metric == "top5" else {"remark": "top-1: with this few classes top-5 says little"}))
     return found or [{"remark": NOT_RUN}]
 

@@ -1,6 +1,5 @@
 """How robust is one network, anybody's: its answers to one's own photographs, from which a card is drawn."""
 
-from collections import Counter
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -68,11 +67,12 @@ def run(parameters: Parameters) -> Run:
         about = {
             "normalisation": {"mean": network.mean.flatten().tolist(), "std": network.std.flatten().tolist()},
             "classes": network.class_count,
-            "most_frequent_class": max(Counter(opened.images.labels).values()) / len(opened.images),
             "camera": camera.situations(**{name: getattr(parameters, name) for name in CAMERA}),
         }
         origin = {"source": opened.pair.network, "weights": weights}
         tables, run_id = comparison.asked(recorder, opened, task, conditions, origin, **about)
+        answered = tables[conditions[0]]["label"]  # of an image that cannot be read no network says the class
+        recorder.manifests[run_id]["most_frequent_class"] = float(answered.value_counts(normalize=True).iloc[0])
         shared = opened.columns | {"network": network.name, "weights": weights}
         recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
     return recorder.run

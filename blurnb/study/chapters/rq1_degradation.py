@@ -9,20 +9,10 @@ from tqdm import tqdm
 from blurnb import labels
 from blurnb.optics import blurring
 from blurnb.recognition import datasets
-from blurnb.study import (
-    answers,
-    classification,
-    comparison,
-    measures,
-    networks,
-    parameters,
-    runs,
-    specimens,
-    treatments,
-)
+from blurnb.study import answers, classification, comparison, measures, networks, parameters, specimens, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.protocol import Protocol
-from blurnb.study.runs import Opened, Recorder, Run
+from blurnb.study.runs import Opened, Recorder, Run, scales_for
 from blurnb.study.treatments import Condition, Treatment
 
 PUBLISHED = {"top1": 0.71592, "top5": 0.90382, "n": 50_000, "tolerance": 0.002}
@@ -74,7 +64,7 @@ def run_doses(parameters: Parameters) -> Run:
         opened, blurs = recorder.pairs[0], parameters.dose_blurs
         networks.check_classes(opened)
         network, origin = networks.ready(opened, parameters)
-        scales = runs.scales_for(opened.images, parameters.dose_scales)
+        scales = scales_for(opened.images, parameters.dose_scales)
         conditions = treatments.conditions(blurs, scales, rounding=parameters.rounding)
         tables, run_id = _answered(recorder, opened, network, origin, conditions)
         shared = opened.columns | networks.trained(origin)

@@ -86,7 +86,6 @@ class Parameters(parameters.Trained):
 
     @property
     def learning(self) -> list[Pair]:
-        """The pairs whose networks are trained."""
         return [pair for pair in self.pairs if pair.trained == "rq2"]
 
     IDLE: ClassVar[parameters.Rules] = (
@@ -179,8 +178,8 @@ def _weights(opened: Opened, parameters: Parameters, methods: Sequence[str]) -> 
     """The weight of every method at every noise: tuned for small images, whose statistics differ from photographs'."""
     noises = sorted({noise_sd for _, noise_sd in parameters.captures})
     if not (opened.images.native_side and parameters.tuning_images):
-        return treatments.default_weights(methods, noises)
-    images = networks.training_images(opened.pair, parameters)
+        return {(method, noise): deblurring.default_weight(method, noise) for method in methods for noise in noises}
+    images = opened_images(parameters, opened.pair, "train")
     images = datasets.sample(images, min(parameters.tuning_images, len(images)), parameters.seed)
     return treatments.tuned_weights(methods, noises, images, opened.protocol, parameters.blurs, files.cache_folder())
 

@@ -8,29 +8,19 @@ from pydantic import Field
 
 from blurnb import labels
 from blurnb.recognition import label_maps, zoomout
-from blurnb.study import (
-    answers,
-    measures,
-    networks,
-    parameters,
-    recipes,
-    runs,
-    segmenters,
-    segmenting,
-    specimens,
-    treatments,
-    values,
-)
+from blurnb.study import measures, networks, parameters, recipes, runs, segmenters, segmenting, specimens, treatments
+from blurnb.study.answers import gather
 from blurnb.study.comparison import Trained
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
 from blurnb.study.treatments import Condition, Treatment
+from blurnb.study.values import Some, one_of
 
 
 class Pair(parameters.Pair):
     """A set of labelled pixels with the backbone below its head, and one scale."""
 
-    dataset: Annotated[str, values.one_of(*label_maps.NAMES)]
+    dataset: Annotated[str, one_of(*label_maps.NAMES)]
 
 
 class Parameters(parameters.Trained):
@@ -50,7 +40,7 @@ class Parameters(parameters.Trained):
     view: Literal["dense"] = "dense"
     small_input: Literal["adaptive", "zero-pad"] = "adaptive"  # an enlarged image would be labelled at another place
     mixes: parameters.Mixes = ("sharp", "mix")
-    features: values.Some[Annotated[str, values.one_of("trained", "frozen")]] = ("trained", "frozen")
+    features: Some[Annotated[str, one_of("trained", "frozen")]] = ("trained", "frozen")
     hidden_channels: int = Field(1000, ge=1, le=100_000)
     dropout: float = Field(0.5, ge=0, lt=1)
     crop_width: recipes.CropWidth = 336
@@ -91,7 +81,7 @@ def run(parameters: Parameters) -> Run:
             task = Segmenting(network, name.training, opened.protocol, scale, parameters.boundary_width)
             conditions = treatments.conditions(parameters.blurs, (scale,), name.training, parameters.rounding)
             title = f"rq5: {name.training}" + ("" if name.frozen == "none" else f", {name.frozen} frozen")
-            found = answers.gather(maps, conditions, task, recorder.computing, title=title)
+            found = gather(maps, conditions, task, recorder.computing, title=title)
             matrices = known[name] = segmenting.matrices(found, len(maps.classes))
             total = sum(next(iter(matrices.values())).values()).sum(0)
             absent = [name for name, row in zip(maps.classes, total) if not row.sum()]

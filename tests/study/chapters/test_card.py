@@ -75,6 +75,7 @@ def test_a_network_of_ones_own_gets_its_card(call, photographs, tmp_path):
     assert (sharp["value"].iloc[0], sharp["n"].iloc[0]) == (1.0, 12)  # the colour is the class: a planted truth
     (about,) = notes.values()
     assert len(about["skipped"]) == 1
+    assert about["most_frequent_class"] == 0.5  # of the 12 that were answered; the torn one is of neither
     assert set(rows["training"]) == {"as given"}
     assert set(rows["weights"]) == {"own"}
     assert about["network_origin"] == {"source": "colours:build", "weights": "own"}

@@ -96,7 +96,6 @@ def test_the_gallery_has_what_it_shows(study):
         ({"features": "thawed"}, "features='thawed'"),
         ({"boundary_width": 0}, "boundary_width=0"),
         ({"view": "center-crop"}, "view='center-crop'"),
-        ({"band": 2}, "'band' is now called boundary_width"),
     ],
 )
 def test_parameters_are_checked(given, said):

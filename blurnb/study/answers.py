@@ -210,12 +210,12 @@ def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor,
         )
         for window, items in zip(windows, reading):
             given = dict(zip(window, items))
-            ready = replace(images, load=partial(_moved, given, computing.device))
+            ready = replace(images, load=partial(_moved, given, computing.device), files=None)
             yield window, _load(ready, window, task)
 
 
 class _Reading(torch.utils.data.Dataset):
-    """What each window's images load, in bytes where nothing is lost by it; for an unreadable one the error."""
+    """What each window's images load, in bytes where nothing is lost by it; the error where one is not to be used."""
 
     def __init__(self, images, windows: list[range]):
         self.images, self.windows = images, windows
@@ -224,19 +224,20 @@ class _Reading(torch.utils.data.Dataset):
         return len(self.windows)
 
     def __getitem__(self, place: int) -> list:
-        found = []
-        for index in self.windows[place]:
-            try:
-                image, *truth = item if isinstance(item := self.images.load(index), tuple) else (item,)
-                found.append([resampling.in_bytes(image), *truth])
-            except UnreadableImage as error:
-                found.append(error)
-        return found
+        return [self._read(index) for index in self.windows[place]]
+
+    def _read(self, index: int) -> list | UserError:
+        try:
+            image, *truth = item if isinstance(item := self.images.load(index), tuple) else (item,)
+            self.images.demand_same(index)
+        except UserError as error:
+            return error
+        return [resampling.in_bytes(image), *truth]
 
 
 def _moved(given: Mapping, device: str, index: int) -> object:
     """What `images.load` gave, its pixels on the device."""
-    if isinstance(given[index], UnreadableImage):
+    if isinstance(given[index], UserError):
         raise given[index]
     image, *truth = given[index]
     image = resampling.in_floats(image.to(device, non_blocking=True))

@@ -276,12 +276,13 @@ def test_an_image_that_is_repaired_or_can_be_read_at_last_makes_another_run(tmp_
 
 
 @pytest.mark.usefixtures("cached")
-def test_answers_to_what_was_written_meanwhile_are_not_kept(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_answers_to_what_was_written_meanwhile_are_not_kept(tmp_path, device):
     found = datasets.load("folder", photographed(tmp_path / "a"))
     assert found.digests
     photographed(tmp_path / "a", seed=2)
     with pytest.raises(UserError, match=r"0.bmp changed while it was answered"):
-        asked(found, conditions(), asking(), tmp_path)
+        asked(found, conditions(), asking(), tmp_path, device=device)
     assert not list((tmp_path / "answers").glob("*.jsonl"))
 
 

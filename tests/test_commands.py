@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -276,6 +277,8 @@ def test_ctrl_c_while_a_notebook_runs_is_one_sentence_and_its_kernel_ends(tmp_pa
     (tmp_path / "slow.ipynb").write_text(json.dumps(notebook))
     command_line = [sys.executable, "-m", "blurnb", "run", "slow.ipynb"]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # a shell starts what runs in the background deaf to Ctrl-C, and whoever that starts
+    piped["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command_line, cwd=tmp_path, **piped) as process:
         while process.poll() is None and not (begun.is_file() and begun.read_text()):
             time.sleep(0.02)

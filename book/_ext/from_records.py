@@ -100,7 +100,7 @@ def compute(env, target, options):
 
 def unrun(cell):
     """A cell of a downloaded table: numbers and intervals as they are, names so that no spreadsheet runs them."""
-    from blurnb.records import guarded
+    from blurnb.cells import guarded
 
     return guarded(cell) if isinstance(cell, str) and not NUMBERS.fullmatch(cell) else cell
 

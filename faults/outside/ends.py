@@ -53,6 +53,11 @@ def judged(ledger: Ledger, what: str, process: subprocess.Popen, codes: tuple[in
         ledger.failed("tracebacks", f"{what}: exit code {process.returncode}, {(said or '')[-1200:]}")
 
 
+def listening() -> None:
+    """A shell starts what runs in the background deaf to Ctrl-C, and whoever that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(ledger: Ledger, rounds: int, draw: random.Random) -> None:
     """Ctrl-C at random moments: of a chapter in its notebook, of a card, of a sweep, of a description of data."""
     with folder() as place:
@@ -61,7 +66,7 @@ def interrupted(ledger: Ledger, rounds: int, draw: random.Random) -> None:
         commands = {"run": chapter(place), "card": card, "data": ["data", "scenes"], "sweep": sweep(place)}
         for name, arguments in list(commands.items())[: None if rounds > 1 else 1]:
             for _ in range(rounds):
-                process = started(place, arguments)
+                process = started(place, arguments, preexec_fn=listening)
                 time.sleep(draw.uniform(1.0, 8.0 if rounds > 1 else 2.0))
                 ledger.faults["Ctrl-C"] += 1
                 os.killpg(process.pid, signal.SIGINT)

@@ -57,6 +57,9 @@ def run(
             told["extra_arguments"] = ["--IPKernelApp.log_level=50"]  # a kernel that is interrupted dies noisily
             papermill.execute_notebook(str(path), str(begun), dict(parameters), cwd=folder, **told)
             begun.replace(target)
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # it tells of the kernel's end when it throws its tasks away
+        raise
     except PapermillExecutionError as error:
         line = error.evalue.splitlines()[0] if error.evalue else error.ename
         return line if error.ename == "UserError" else f"{line} ({error.ename} in cell {error.exec_count})"
@@ -75,10 +78,12 @@ def run(
 
 @contextlib.contextmanager
 def _quiet(checked: bool) -> Iterator[None]:
-    """Papermill calls unknown what a chapter's first cell leaves out, though its profile knows it."""
+    """Papermill calls unknown what a chapter's first cell leaves out, though its profile knows it, and tells of a dead
+    kernel, as `run` does."""
 
     def known(record: logging.LogRecord) -> bool:
-        return not checked or "unknown parameter" not in record.getMessage()
+        said = record.getMessage()
+        return not (checked and "unknown parameter" in said or said.startswith("Kernel died"))
 
     logger = logging.getLogger("papermill")
     logger.addFilter(known)

@@ -81,6 +81,21 @@ def test_what_cannot_be_run_is_refused_by_name(tmp_path):
         notebooks.run(tmp_path / "given.ipynb", tmp_path / "file" / "o.ipynb", {})
 
 
+def test_ctrl_c_leaves_the_last_word_to_whoever_pressed_it(tmp_path, monkeypatch, caplog):
+    def interrupted(*_, **__):
+        logging.getLogger("papermill").error("Kernel died while waiting for execute reply.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("papermill.execute_notebook", interrupted)
+    for name in ("asyncio", "papermill"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+    monkeypatch.setattr(logging.getLogger("papermill"), "propagate", True)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks.run(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {})
+    logging.getLogger("asyncio").error("Task exception was never retrieved")
+    assert caplog.text == ""
+
+
 def test_a_kernel_that_dies_is_told_in_one_line(tmp_path):
     path = laid_out(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with open(tmp_path / "log.txt", "w") as log, pytest.raises(UserError, match=r"given\.ipynb: Kernel died"):

@@ -1,7 +1,9 @@
 """`python -m blurnb`: the command line, with every error as one line and an exit code."""
 
 import contextlib
+import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -19,6 +21,8 @@ def main() -> None:
     Ctrl-C is exit code 130; a pipe that nobody reads any more is 141, as of any program that the signal ends.
     """
     _settle_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         _call()
         sys.stdout.flush()
@@ -60,6 +64,11 @@ def _call() -> None:
     except typer.Exit as end:
         if end.exit_code:
             sys.exit(end.exit_code)
+
+
+def _interrupt(*given: object) -> None:
+    logging.getLogger("asyncio").disabled = True  # loops complain of what they lose when they are thrown away
+    signal.default_int_handler(*given)
 
 
 def _settle_streams() -> None:

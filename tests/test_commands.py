@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -228,6 +229,22 @@ def test_a_command_ends_as_the_shell_expects(way, monkeypatch, capfd):
     assert found == code
     assert "\n".join(lines).startswith(line)
     assert len(lines) == bool(line)
+
+
+def test_after_ctrl_c_a_loop_that_is_thrown_away_says_nothing(monkeypatch, capfd, caplog):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    monkeypatch.setattr(datasets, "load", interrupted)
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", False)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert call(monkeypatch, capfd, "data", "scenes")[:2] == (130, [INTERRUPTED])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    logging.getLogger("asyncio").error("Task exception was never retrieved")
+    assert caplog.text == ""
 
 
 def test_a_fault_of_ours_is_not_taken_for_one_of_memory(monkeypatch, capfd):

@@ -57,9 +57,6 @@ def run(
             told["extra_arguments"] = ["--IPKernelApp.log_level=50"]  # a kernel that is interrupted dies noisily
             papermill.execute_notebook(str(path), str(begun), dict(parameters), cwd=folder, **told)
             begun.replace(target)
-    except KeyboardInterrupt:
-        logging.getLogger("asyncio").disabled = True  # it tells of the kernel's end when it throws its tasks away
-        raise
     except PapermillExecutionError as error:
         line = error.evalue.splitlines()[0] if error.evalue else error.ename
         return line if error.ename == "UserError" else f"{line} ({error.ename} in cell {error.exec_count})"

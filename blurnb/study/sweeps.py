@@ -16,10 +16,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,8 +169,10 @@ def _client(scheduler: str, workers: int) -> Iterator:
         environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         given = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
         given |= {"memory_limit": 0, "env": environment, "silence_logs": 50}
-        with LocalCluster(**given) as cluster, Client(cluster) as client:
-            yield client
+        with _deaf() as listen, LocalCluster(**given) as cluster:
+            listen()
+            with Client(cluster) as client:
+                yield client
         return
     try:
         client = Client(scheduler, timeout=10)
@@ -181,6 +185,31 @@ def _client(scheduler: str, workers: int) -> Iterator:
         except TimeoutError as error:
             raise UserError(f"no worker has joined {scheduler}; start one with: dask worker {scheduler}") from error
         yield client
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[Callable[[], None]]:
+    """Ctrl-C waits until `listen`, the function that is given, is called: half a cluster cannot be closed.
+
+    Processes that are started meanwhile never hear of it; they are closed by whoever does.
+    """
+    pressed: list[tuple] = []
+    is_main = threading.current_thread() is threading.main_thread()  # no other hears of Ctrl-C
+    heard = signal.signal(signal.SIGINT, lambda *given: pressed.append(given)) if is_main else None
+
+    def listen() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if is_main:
+            signal.signal(signal.SIGINT, heard or signal.SIG_DFL)
+        if pressed:
+            pressed.clear()
+            raise KeyboardInterrupt
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield listen
+    finally:
+        listen()
 
 
 def _work(client, chapter: Chapter, plan: Mapping[str, dict], output: Path, count: int) -> None:

@@ -256,3 +256,31 @@ def test_no_worker_is_said(short, monkeypatch):
         pytest.raises(UserError, match="no worker has joined"),
     ):
         sweeps.run(short, [GIVEN], "out", scheduler=cluster.scheduler_address)
+
+
+def test_ctrl_c_waits_until_there_is_a_whole_cluster_to_close(monkeypatch):
+    told = []
+
+    class Cluster:
+        def __init__(self, **_):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # where it would be raised
+            told.append("whole")
+            told.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))  # as its workers inherit it
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            told.append("closed")
+
+    monkeypatch.setattr("distributed.LocalCluster", Cluster)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), sweeps._client("local", 1):
+            told.append("used")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == ["whole", True, "closed"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

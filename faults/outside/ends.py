@@ -47,7 +47,9 @@ def judged(ledger: Ledger, what: str, process: subprocess.Popen, codes: tuple[in
         ledger.failed("tracebacks", f"{what}: it hangs")
         return
     lines = [line for line in (said or "").splitlines() if line.startswith(SENTENCES)]
-    silent = process.returncode in (0, 141, -signal.SIGINT) or said is None
+    # one that the signal itself ends is 130 for a shell too, before its first word or after its last
+    is_ended = process.returncode == -signal.SIGINT
+    silent = process.returncode in (0, 141) or said is None or (is_ended and not lines)
     noisy = any(word in (said or "") for word in ("Traceback", "Exception ignored", "Error:", "rror in atexit"))
     if process.returncode not in codes or len(lines) != (not silent) or noisy:
         ledger.failed("tracebacks", f"{what}: exit code {process.returncode}, {(said or '')[-1200:]}")

@@ -279,9 +279,8 @@ def test_no_script_of_the_book_names_another_host_to_load_from(book):
 def search(browser, url, word):
     page = browser.new_page()
     page.goto(f"{url}search.html?q={word}")
-    page.wait_for_function(
-        "/found|did not match/.test(document.querySelector('.search-summary')?.textContent)", timeout=10000
-    )
+    # not by a function: polling it is an eval, which the pages forbid
+    page.locator(".search-summary", has_text=re.compile("found|did not match")).wait_for(timeout=10000)
     found = page.locator("#search-results ul.search li a").all_inner_texts()
     page.close()
     return found

@@ -20,7 +20,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBL
 
 from blurnb import files  # noqa: E402
 
-from . import chapters, damage, disturb, inputs, mirrors, outside, pages, strangers  # noqa: E402
+from . import chapters, damage, disturb, inputs, mirrors, outside, pages  # noqa: E402
 from .ledger import FAILURES, Ledger  # noqa: E402
 
 
@@ -42,8 +42,6 @@ def parts(rounds: int, seed: int, brief: bool) -> dict[str, Callable[[Ledger], N
         found["mirrors"] = mirrors.lie
         found["threads"] = chapters.other_threads
         found["input roots"] = inputs.roots
-    found["found from outside: images"] = partial(strangers.images, brief=brief)
-    found["found from outside: listings and archives"] = partial(strangers.listings, brief=brief)
     found["input images"] = inputs.images
     found["input"] = partial(feed, seed=seed, brief=brief)
     return found | outside.sections(brief, seed)

@@ -24,8 +24,6 @@ from blurnb.errors import UserError
 SETTLED = 2 * 10**9
 """Nanoseconds for which a file must have been left alone: within one tick of a clock its times do not tell a change."""
 BATCH = 64  # files that a thread reads at a time; handing over one takes longer than reading it
-
-
 DIGITS, UNREADABLE = 32, "unreadable"
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from blurnb.errors import UserError
 from blurnb.recognition.decoding import UnreadableImage, decode
-from faults import formats, pictures, strangers
+from faults import formats, pictures
+from faults.outside import strangers
 
 
 def saved(image: Image.Image, form: str = "PNG", **options) -> bytes:

@@ -23,10 +23,10 @@ from PIL import Image
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, decoding, label_maps
 
-from . import formats
-from .disturb import folder
-from .ledger import Ledger
-from .processes import forked
+from .. import formats
+from ..disturb import folder
+from ..ledger import Ledger
+from ..processes import forked
 
 MEMORY = 12_000_000_000  # bytes of address space
 WNIDS = ("n01443537", "n01440764")
@@ -66,6 +66,10 @@ def wrong_after_damage(data: bytes, place: int) -> str:
         if data.startswith(b"\x89PNG") and not found.equal(decoding.decode(data)):  # its end alone has no checksum
             return f"{what} at {place}: other pixels of a damaged PNG"
     return ""
+
+
+def sections(brief: bool, seed: int) -> dict[str, Callable[[Ledger], None]]:
+    return {"images": partial(images, brief=brief), "lists and archives": partial(listings, brief=brief)}
 
 
 def images(ledger: Ledger, brief: bool) -> None:

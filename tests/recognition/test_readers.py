@@ -20,7 +20,7 @@ from blurnb.optics import blur
 from blurnb.recognition import readers
 from blurnb.recognition.datasets import load
 from blurnb.recognition.decoding import UnreadableImage, decode
-from faults import strangers
+from faults.outside import strangers
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"
 

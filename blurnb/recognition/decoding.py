@@ -53,10 +53,14 @@ def decode(source: str | Path | bytes) -> torch.Tensor:
         megapixels (or $BLURNB_MEGAPIXELS), or does not say how bright its pixels are.
     """
     with opened(source) as image:
-        deep = image.mode.startswith(("I", "F")) or ";16" in str(image.tile[:1])
-        white = _white(image, deep)
-        pixels = _rgb(ImageOps.exif_transpose(image), white, deep)
-    return torch.from_numpy(pixels)
+        return pixels(image)
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    """`decode` of an image that is `opened`."""
+    deep = image.mode.startswith(("I", "F")) or ";16" in str(image.tile[:1])
+    white = _white(image, deep)
+    return torch.from_numpy(_rgb(ImageOps.exif_transpose(image), white, deep))
 
 
 @contextmanager

@@ -168,9 +168,8 @@ def _classes(name: str, base: Path) -> tuple[str, ...]:
 
 def _pair_at(pairs: Sequence[tuple[Path, Path]], count: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     image_file, map_file = pairs[index]
-    image = decoding.decode(image_file)
     with decoding.opened(image_file) as opened:
-        upright = decoding.orientation(opened)
+        upright, image = decoding.orientation(opened), decoding.pixels(opened)
     try:
         with decoding.opened(map_file) as opened:
             form, mode, depth, turned = opened.format, opened.mode, str(opened.tile), decoding.orientation(opened)

@@ -14,11 +14,11 @@ def listing(root: str | Path | None, apart_from: Sequence[str | Path] = ()) -> r
     Raises UserError for one whose bytes are those of an image below `apart_from`, or of `imagenet-sample`.
     """
     bases = [readers.data_folder(one, "photographs").absolute() for one in str(root or "").split(os.pathsep)]
-    known = {digest[:32]: file for file, _, digest in readers.imagenet_classes()}
+    known = {digest[: contents.DIGITS]: file for file, _, digest in readers.imagenet_classes()}
     for folder in (readers.data_folder(one, "photographs") for one in apart_from):
         tests = [str(path) for path in _below(folder)]
         known |= zip(contents.known(folder, tests), tests)
-    known.pop("unreadable", None)
+    known.pop(contents.UNREADABLE, None)
     found = [path for base in bases for path in _below(base)]
     listed = readers.of_files("photographs", ["photograph"], found, [0] * len(found), Path(os.path.commonpath(bases)))
     for path, digest in zip(found, listed.files.digests()):

@@ -71,7 +71,7 @@ def data_folder(root: str | Path | None, dataset: str) -> Path:
 
 
 def images(base: Path, folders: Sequence[Path]) -> list[Path]:
-    """The image files in folders below `base`, in sorted order; what else lies there is counted by kind and said."""
+    """The image files in `base` or in folders below it, in order; what else lies there is counted by kind and said."""
     passed, listed = Counter(), set(folders)
 
     def wanted(path: Path) -> bool:
@@ -81,8 +81,8 @@ def images(base: Path, folders: Sequence[Path]) -> list[Path]:
         return kind in SUFFIXES
 
     found = [path for folder in folders for path in _entries(folder, wanted)]
-    loose = _entries(base, lambda path: path.suffix.lower() in SUFFIXES and path.is_file())
-    passed["image in no class folder"] = len(loose)
+    if base not in listed:
+        passed["image in no class folder"] = len(_entries(base, lambda p: p.suffix.lower() in SUFFIXES and p.is_file()))
     _passed_over(base, +passed, "convert what is a photograph")
     return found
 

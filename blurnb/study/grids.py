@@ -14,6 +14,7 @@ from blurnb import provenance
 from blurnb.errors import UserError
 from blurnb.recognition import contents
 from blurnb.study import runs
+from blurnb.study.parameters import Trained
 from blurnb.study.values import spelled
 
 Grid = dict[str, list]
@@ -87,8 +88,9 @@ def plan(question: str, notebook: str, given: Sequence[Mapping[str, Any]]) -> di
 def _fingerprints(chapter: ModuleType, checked, pair) -> dict[str, str]:
     """Of a pair's images in a folder of the user's, by split; those that are not on this machine are left out."""
     opened, found = getattr(chapter, "opened_images", runs.opened_images), {}
-    for split in ("", "train") if checked.data_root else ():
-        with contextlib.suppress(UserError, AttributeError):  # AttributeError: a chapter that does not train
+    splits = ("", "train") if isinstance(checked, Trained) else ("",)
+    for split in splits if checked.data_root else ():
+        with contextlib.suppress(UserError):
             found[split] = opened(checked, pair, split).fingerprint
     return found
 

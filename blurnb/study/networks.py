@@ -36,9 +36,9 @@ def check_classes(opened: Opened) -> None:
         )
 
 
-def sharp(pair: Pair, parameters: Trained, seed: int) -> tuple[models.Network, dict]:
-    """The network every other starts from: trained on sharp images alone."""
-    images = opened_images(parameters, pair, "train")
+def sharp(pair: Pair, parameters: Trained, seed: int, images=None) -> tuple[models.Network, dict]:
+    """The network every other starts from: trained on sharp images alone, `images` where they are open already."""
+    images = opened_images(parameters, pair, "train") if images is None else images
     network = models.load(pair.network, pair.weights, len(images.classes), small_input=parameters.small_input)
     recipe = parameters.recipe(pair, base=True, frozen_blocks=parameters.base_frozen, seed=seed)
     title = f"training {network.name} on sharp {images.name}, seed {seed}"
@@ -52,8 +52,8 @@ def tuned(
 
     `mix` is a name in `optics.MIXES`, a label, or several joined by "+", equally likely.
     """
-    network, _ = sharp(pair, parameters, seed)
     images = opened_images(parameters, pair, "train")
+    network, _ = sharp(pair, parameters, seed, images)
     recipe = parameters.recipe(pair, mix=mix, frozen_blocks=frozen, scale=scale, seed=seed)
     title = f"fine-tuning on {mix}, seed {seed}" + (f", {frozen} first blocks kept" if frozen else "")
     return finetuning.finetune(network, images, recipe, **parameters.fitting(title))

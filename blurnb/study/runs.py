@@ -160,8 +160,7 @@ def opened_images(parameters: Evaluated, pair: Pair, split: str = "", load: Call
     the split "train" those that networks learn from."""
     count, seed = (parameters.train_images, 0) if split == "train" else (pair.n_images, parameters.seed)
     split = split or ("test" if pair.dataset == "scenes" else "val")
-    load = load or datasets.load
-    return load(pair.dataset, parameters.data_root or None, split=split, n_images=count, seed=seed)
+    return (load or datasets.load)(pair.dataset, parameters.data_root or None, split=split, n_images=count, seed=seed)
 
 
 def folder_name(root: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -38,6 +39,16 @@ def test_all_below_one_folder_or_several(kinds):
     assert len(load("photographs", kinds, n_images=2)) == 2
     with pytest.raises(UserError, match="data_root is needed for dataset 'photographs'"):
         load("photographs")
+
+
+def test_what_lies_beside_the_folders_is_learnt_from_and_not_said_to_be_passed_over(kinds):
+    paint(kinds / "loose.png", 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load("photographs", kinds).ids[0] == "loose.png"
+    (kinds / "notes.txt").write_text("not a photograph")
+    with pytest.warns(UserWarning, match="passed over below .*: 1 .txt; convert"):
+        load("photographs", kinds)
 
 
 def test_a_test_photograph_is_refused_by_its_bytes_whatever_it_is_called(kinds, tmp_path, monkeypatch):

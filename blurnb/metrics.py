@@ -73,5 +73,7 @@ METRICS = {
 STATISTICS = {
     "estimate": "the number itself",
     "difference": "this side minus the other, over the same images",
+    "kept": "this side in units of the other, over the same images",
+    "recovered": "share of what the other training loses from sharp images to this blur that this training does not",
     "p_value": "McNemar's exact p-value that both sides are right equally often",
 }

@@ -1,7 +1,7 @@
 """The rule of each claim of the paper: which rows it weighs, and what it asks of their intervals.
 
-A claim's sentence stands above its function, the rule as a reader is told it is the function's docstring. A part
-whose rows are missing while the others' are there is unclear.
+A claim's sentence stands above its function with the smallest effects of interest, the rule as a reader is told it is
+the function's docstring and these. A part whose rows are missing while the others' are there is undecided.
 """
 
 import itertools
@@ -16,7 +16,25 @@ from blurnb import intervals, labels
 from blurnb.intervals import Triple
 from blurnb.metrics import METRICS
 from blurnb.report import selection, weighing
-from blurnb.report.weighing import MARGIN, UNKNOWN, Finding, Missing, Part, count, estimate, gap, mean_gap, minus, own
+from blurnb.report.weighing import (
+    DISTANCE,
+    IOU_POINTS,
+    KEPT,
+    NATS,
+    POINTS,
+    UNKNOWN,
+    Finding,
+    Least,
+    Missing,
+    Part,
+    count,
+    estimate,
+    gap,
+    kept,
+    mean_gap,
+    minus,
+    own,
+)
 
 
 class Claim(NamedTuple):
@@ -38,39 +56,45 @@ _PAIR = ("sharp", "mix")
 _UNTESTED = "no blur that both the sharp and the mix network were tested on"
 
 
-def rule(number: int, statement: str, experiment: str) -> Callable:
-    """Make the function below the rule of a claim."""
+def rule(number: int, statement: str, experiment: str, *least: Least) -> Callable:
+    """Make the function below the rule of a claim; `least` are the smallest effects of interest that it asks for."""
 
     def keep(find: Callable) -> Callable:
         words = find.__doc__ or f"the docstring of {find.__name__}, without which this interpreter was started"
-        CLAIMS[number] = Claim(number, statement, experiment, " ".join(words.split()), find)
+        told = f" Smallest effect of interest: {' and '.join(one.said for one in least)}." if least else ""
+        CLAIMS[number] = Claim(number, statement, experiment, " ".join(words.split()) + told, find)
         return find
 
     return keep
 
 
-@rule(1, "Blur lowers the accuracy of a sharp-trained network, and the more, the larger the kernel.", "rq1")
+@rule(1, "Blur lowers the accuracy of a sharp-trained network, and the more, the larger the kernel.", "rq1", POINTS)
 def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
-    """The largest defocus radius must lose accuracy, and more than the smallest, with whole intervals; no larger
-    radius may lose less than a smaller one with intervals apart; at every scale."""
+    """The largest defocus radius must lose accuracy, and more than the smallest; no radius may lose two points less
+    than the next smaller one; at every scale."""
     for scale, here in weighing.by_scale(own(rows, "rq1", training="sharp"), ["sharp"], metric=metric):
         blurs = [blur for blur in weighing.blurred(here, ["sharp"], metric=metric) if labels.family(blur) == "defocus"]
         if len(blurs) < 2:
             raise Missing(f"fewer than two defocus radii at scale {scale}")
-        losses = [minus(gap(here, metric, {"blur": blur}, {"blur": "sharp"})) for blur in blurs]
-        growth = intervals.difference(losses[-1], losses[0])
+        loss = minus(gap(here, metric, {"blur": blurs[-1]}, {"blur": "sharp"}))
         parts = [
-            Part(f"{blurs[-1]} loses", losses[-1], margin=MARGIN),
-            Part(f"{blurs[-1]} loses more than {blurs[0]}", growth, margin=MARGIN),
+            Part(f"{blurs[-1]} loses", loss, least=POINTS.size),
+            Part(f"{blurs[-1]} loses more than {blurs[0]}", _more(here, metric, blurs[0], blurs[-1]), 0, POINTS.size),
         ]
-        # Out of order counts against the claim only where intervals part, so that noise alone cannot refute it.
-        for (small, loss), (large, other) in itertools.combinations(zip(blurs, losses), 2):
-            if loss[1] > other[2]:
-                parts.append(Part(f"{large} loses no less than {small}", (-1.0, -1.0, -1.0)))
-        shown = blurs.index("D8") if "D8" in blurs else len(blurs) - 1
-        unit = f"points of {METRICS[metric].spoken} at {blurs[shown]}"
+        for small, large in itertools.pairwise(blurs):
+            parts.append(Part(f"{large} loses no less than {small}", _more(here, metric, small, large), -POINTS.size))
+        shown = "D8" if "D8" in blurs else blurs[-1]
+        unit = f"points of {METRICS[metric].spoken} at {shown}"
         note = f"scale {scale}, {', '.join(blurs)}"
-        yield Finding(parts, minus(losses[shown]), unit, count(here, metric=metric), note)
+        effect = gap(here, metric, {"blur": shown}, {"blur": "sharp"})
+        yield Finding(parts, effect, unit, count(here, metric=metric), note)
+
+
+def _more(here: pd.DataFrame, metric: str, small: str, large: str) -> Triple:
+    """How much more the larger blur loses, on the same images where that was recorded."""
+    paired = weighing.recorded(here, "difference", metric, {"blur": large}, {"blur": small})
+    losses = [minus(gap(here, metric, {"blur": blur}, {"blur": "sharp"})) for blur in (large, small)]
+    return intervals.difference(*losses) if paired is None else minus(paired)
 
 
 @rule(
@@ -79,14 +103,15 @@ def degradation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     "rq2",
 )
 def recovery(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
-    """Averaged over the blurs, the interval of the recovered share of the loss must lie above one half, and that of
-    the change on sharp images above minus two points."""
+    """Averaged over the blurs, the recovered share of the loss must lie above one half, and the change on sharp images
+    above minus two points."""
     for scale, here in weighing.by_scale(own(rows, "rq2"), _PAIR, metric=metric):
-        share, loss, blurs = _recovered(here, metric)
+        blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric=metric)
+        share, loss = weighing.recovered(here, metric, blurs)
         cost = gap(here, metric, {"training": "mix", "blur": "sharp"}, {"training": "sharp"})
         parts = [
             Part("more than half of the loss is recovered", share, bar=0.5),
-            Part("sharp images cost less than two points", cost, bar=-MARGIN),
+            Part("sharp images cost less than two points", cost, bar=-POINTS.size),
         ]
         note = (
             f"scale {scale}, mean over {', '.join(blurs)}: {100 * loss[0]:.1f} points lost, sharp images "
@@ -95,18 +120,11 @@ def recovery(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         yield Finding(parts, share, "% of the loss recovered", count(here, metric=metric), note)
 
 
-def _recovered(here: pd.DataFrame, metric: str) -> tuple[Triple, Triple, list[str]]:
-    """(recovered share, loss, blurs): means over blurs before the ratio, or a mild blur would decide by its noise."""
-    blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric=metric)
-    loss = minus(mean_gap(here, metric, blurs, {"training": "sharp"}, {"blur": "sharp"}))
-    gain = mean_gap(here, metric, blurs, {"training": "mix"}, {"training": "sharp"})
-    return intervals.ratio(gain, loss), loss, blurs
-
-
-@rule(3, "Fine-tuning brings the hidden activations on a blurred image closer to those on its sharp twin.", "rq2")
+@rule(3, "Fine-tuning brings the hidden activations on a blurred image closer to those on its sharp twin.", "rq2",
+      DISTANCE)  # fmt: skip
 def invariance(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over layers and blurs, the distance of a blurred image to its sharp twin, in units of the layer's
-    distance between two different sharp images, must fall with its whole interval."""
+    distance between two different sharp images, must fall."""
     layered = own(rows, "rq2", part_kind="layer", training=_PAIR)
     similarity = "cosine" if "cosine" in set(layered["metric"]) else "cka"
     twins = {"metric": similarity, "part_kind": "layer", "versus_blur": "sharp"}
@@ -124,7 +142,7 @@ def invariance(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         note = f"scale {scale}, {similarity}, mean over {', '.join(blurs)}"
         note += f"; closer in {len(closer)} of {len(gains)} layers"
         note += f", further in {', '.join(further)}" if further else ""
-        parts = [Part("the twin is closer, mean over layers", overall, margin=MARGIN)]
+        parts = [Part("the twin is closer, mean over layers", overall, least=DISTANCE.size)]
         unit = "% of the distance to another image, nearer"
         yield Finding(parts, overall, unit, count(here, **twins), note)
 
@@ -147,23 +165,22 @@ def _distance(similarity: Triple) -> Triple:
     return 1 - similarity[0], 1 - similarity[2], 1 - similarity[1]
 
 
-@rule(4, "After fine-tuning, blurred images are answered with higher confidence (lower entropy).", "rq2")
+@rule(4, "After fine-tuning, blurred images are answered with higher confidence (lower entropy).", "rq2", NATS)
 def confidence(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
-    """Averaged over the blurs, the entropy must fall after fine-tuning with its whole interval. One that leaves no
-    fall of as much as 0.02 nats speaks against the claim."""
+    """Averaged over the blurs, the entropy must fall after fine-tuning."""
     for scale, here in weighing.by_scale(own(rows, "rq2"), _PAIR, metric="entropy"):
         missing = "no entropy under blur for both the sharp and the mix network"
         blurs = weighing.blurred(here, _PAIR, missing, metric="entropy")
         change = mean_gap(here, "entropy", blurs, {"training": "mix"}, {"training": "sharp"})
-        parts = [Part("entropy falls", minus(change), margin=MARGIN)]
+        parts = [Part("entropy falls", minus(change), least=NATS.size)]
         note = f"scale {scale}, mean over {', '.join(blurs)}"
         yield Finding(parts, change, "nats on blurred images", count(here, metric="entropy"), note)
 
 
-@rule(5, "Training on defocus helps against shake, and the reverse, but less than training on it.", "rq3")
+@rule(5, "Training on defocus helps against shake, and the reverse, but less than training on it.", "rq3", POINTS)
 def transfer(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Each of the defocus- and shake-trained networks must beat the sharp-trained one on the other's blurs, and stay
-    behind the network trained on them, all four with whole intervals."""
+    behind the network trained on them."""
     kinds = ("defocus", "shake")
     trainings = ["sharp", *kinds]
     for scale, here in weighing.by_scale(own(rows, "rq3"), trainings, metric=metric):
@@ -174,9 +191,9 @@ def transfer(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
             if not blurs:
                 raise Missing(f"no {other} blur that the sharp, defocus and shake networks were all tested on")
             helped = mean_gap(here, metric, blurs, {"training": trained}, {"training": "sharp"})
-            parts.append(Part(f"{trained} training helps against {other}", helped, margin=MARGIN))
+            parts.append(Part(f"{trained} training helps against {other}", helped, least=POINTS.size))
             behind = minus(mean_gap(here, metric, blurs, {"training": trained}, {"training": other}))
-            parts.append(Part(f"but less than {other} training", behind, margin=MARGIN))
+            parts.append(Part(f"but less than {other} training", behind, least=POINTS.size))
             best = mean_gap(here, metric, blurs, {"training": other}, {"training": "sharp"})
             shares[f"{trained} to {other}"] = intervals.ratio(helped, best)
         weakest = min(shares, key=lambda k: shares[k][0] if math.isfinite(shares[k][0]) else -math.inf)
@@ -192,8 +209,8 @@ def transfer(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     "rq3",
 )
 def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
-    """At one scale the interval of the recovered share must lie above one half; averaging with another scale, and a
-    network for each scale, must add less than two points with whole intervals, and cost more time."""
+    """At one scale the recovered share must lie above one half; averaging with another scale, and a network for each
+    scale, must add less than two points, and cost more time."""
     mine = selection.main_protocol(own(rows, "rq3", per_scale=[True, False]))
     mixed = selection.estimates(mine, metric=metric, training="mix", per_scale=False)
     averages = [scale for scale in labels.scales_in_order(mixed["scale"]) if len(labels.sides(scale)) > 1]
@@ -201,7 +218,8 @@ def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         raise Missing("no average of scales (such as 256+512) for the mix network")
     for several in averages:
         single = str(labels.sides(several)[0])
-        share, _, _ = _recovered(selection.select(mine, scale=single, per_scale=False), metric)
+        here = selection.select(mine, scale=single, per_scale=False)
+        share, _ = weighing.recovered(here, metric, weighing.blurred(here, _PAIR, _UNTESTED, metric=metric))
         extra = _added(mine, metric, several, single)
         each = _added(mine, metric, several, single, per_scale=True)
         if extra is None:
@@ -211,9 +229,9 @@ def one_scale(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         )
         parts = [
             Part(f"at {single} alone more than half of the loss is recovered", share, bar=0.5),
-            Part(f"{several} adds less than two points", minus(extra), bar=-MARGIN),
+            Part(f"{several} adds less than two points", minus(extra), bar=-POINTS.size),
             Part(f"{several} costs more time", cost, bar=1.0),
-            Part("a network for each scale adds less than two points", minus(each or UNKNOWN), bar=-MARGIN),
+            Part("a network for each scale adds less than two points", minus(each or UNKNOWN), bar=-POINTS.size),
         ]
         recovered = "no telling share" if math.isnan(share[0]) else f"{100 * share[0]:.0f} %"
         note = f"mean over sharp and blurred images; {_times(cost)} the seconds per image; at {single} alone "
@@ -236,8 +254,8 @@ def _added(mine: pd.DataFrame, metric: str, several: str, single: str, per_scale
     "rq4",
 )
 def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
-    """Against the best deblurring method under every noise and rounding tested with the true kernel, the interval of
-    the lead must lie above minus two points, and deblurring must take at least twice the seconds per image."""
+    """Against the best deblurring method under every noise and rounding tested with the true kernel, the lead must lie
+    above minus two points, and deblurring must take at least twice the seconds per image."""
     found, treated = False, ("rounding", "noise_sd", "method")
     for scale, here in weighing.by_scale(own(rows, "rq4"), _PAIR, but=treated, metric=metric):
         tested = selection.estimates(here, metric=metric)
@@ -261,7 +279,7 @@ def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
             alone = {"method": "none", "training": "mix" if "mix" in timed else "sharp"}
             cost = intervals.ratio(weighing.seconds(here, **ways[best]), weighing.seconds(here, **alone))
             parts = [
-                Part("at least as accurate, within two points", lead, bar=-MARGIN),
+                Part("at least as accurate, within two points", lead, bar=-POINTS.size),
                 Part("deblurring takes at least twice the time", cost, bar=2.0),
             ]
             unit = f"points of {METRICS[metric].spoken} over {best.replace('_', ' ')}"
@@ -277,15 +295,16 @@ def deblurring(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     "Fine-tuning raises the segmentation score (mIoU) on blurred images, but the gap to sharp stays larger than in "
     "classification.",
     "rq5",
+    IOU_POINTS,
+    KEPT,
 )
 def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
     """Averaged over the blurs, mIoU must rise after fine-tuning, and the share kept of the sharp score must be smaller
-    than in classification (rq2) under the same blurs, relative to the image, both with whole intervals."""
+    than in classification (rq2) under the same blurs, relative to the image."""
     for _, here in weighing.by_scale(own(rows, "rq5"), _PAIR, metric="miou"):
         blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric="miou")
         raised = mean_gap(here, "miou", blurs, {"training": "mix"}, {"training": "sharp"})
-        kept = _kept(here, "miou", blurs)
-        note = f"mean over {', '.join(blurs)}; {100 * kept[0]:.0f} % of the sharp mIoU kept"
+        note = f"mean over {', '.join(blurs)}; {100 * kept(here, 'miou', blurs)[0]:.0f} % of the sharp mIoU kept"
         behind, rivals = UNKNOWN, _rivals(rows, selection.in_papers_frame(here), metric)
         if rivals:
             # The classifier that keeps least is the hardest rival for the claim.
@@ -296,8 +315,8 @@ def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         else:
             note += ", no classification (rq2) under the same blurs to compare with"
         parts = [
-            Part("mIoU on blurred images rises", raised, margin=MARGIN),
-            Part("a smaller share of the sharp score is kept than in classification", behind, margin=MARGIN),
+            Part("mIoU on blurred images rises", raised, least=IOU_POINTS.size),
+            Part("a smaller share of the sharp score is kept than in classification", behind, least=KEPT.size),
         ]
         yield Finding(parts, raised, "points of mIoU on blurred images", count(here, metric="miou"), note)
 
@@ -311,14 +330,8 @@ def _rivals(rows: pd.DataFrame, here: pd.DataFrame, metric: str) -> list[tuple[T
     for source, part in ((source, part) for source, found in sources for _, part in found.groupby("scale")):
         shared = [blur for blur in weighing.blurred(part, _PAIR) if blur in tested]
         if shared:
-            found.append((_kept(part, metric, shared), _kept(here, "miou", shared), source, shared))
+            found.append((kept(part, metric, shared), kept(here, "miou", shared), source, shared))
     return found
-
-
-def _kept(rows: pd.DataFrame, metric: str, blurs: list[str]) -> Triple:
-    """What the fine-tuned network keeps under blur of the sharp network's score on sharp images."""
-    mixed = intervals.mean_of([estimate(rows, metric=metric, training="mix", blur=blur) for blur in blurs])
-    return intervals.share_kept(estimate(rows, metric=metric, training="sharp", blur="sharp"), mixed)
 
 
 def _times(cost: Triple) -> str:

@@ -1,4 +1,4 @@
-"""What a rule weighs its claim with: parts for and against it, and differences paired wherever they were recorded."""
+"""What a rule weighs its claim with: parts that each get one of four words, differences paired where recorded."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,22 @@ from blurnb import intervals, labels, records
 from blurnb.intervals import Triple
 from blurnb.report import selection
 
-MARGIN = 0.02
-"""Two points: what counts as "almost no cost", and the least effect worth a claim."""
 UNKNOWN = (math.nan, math.nan, math.nan)
+SUPPORTED, CONTRADICTED, NO_EFFECT, UNDECIDED = "supported", "contradicted", "no effect", "undecided"
+
+
+class Least(NamedTuple):
+    """A smallest effect of interest: less than that, in either direction, counts as no effect."""
+
+    size: float
+    said: str
+
+
+POINTS = Least(0.02, "2 points of accuracy")
+IOU_POINTS = Least(0.01, "1 point of mIoU")
+NATS = Least(0.1, "0.1 nats")
+DISTANCE = Least(0.05, "5 % of the distance to another image")
+KEPT = Least(0.05, "5 % of the sharp score")
 
 
 class Missing(Exception):
@@ -20,27 +33,42 @@ class Missing(Exception):
 
 
 class Part(NamedTuple):
-    """One thing a rule looks at: an estimate that the claim wants above `bar`.
+    """One thing a rule looks at: an estimate that the claim wants above `bar` by `least`, the smallest of interest.
 
-    It speaks *for* the claim when its whole interval lies above the bar, *against* it when the whole interval lies
-    below the bar or excludes an effect as large as `margin`, and is *unclear* otherwise: to see no difference is not
-    to show that there is none.
+    The line is cut in three: more than `least` above the bar, more than `least` below it, and what lies between. The
+    part is *supported*, *contradicted* or *no effect* when its whole interval lies in the one, the other or the
+    third, and *undecided* when it reaches into two: to see no difference is not to show that there is none. An
+    interval that shrinks around its estimate can thus leave "undecided" and nothing else. A bar that is itself a
+    smallest effect of interest (a cost of two points) has a `least` of 0.
     """
 
     name: str
     estimate: Triple
     bar: float = 0.0
-    margin: float = 0.0
+    least: float = 0.0
 
     @property
-    def side(self) -> str:
-        """for, against or unclear."""
+    def word(self) -> str:
+        """One of the four words."""
         _, low, high = self.estimate
-        if low > self.bar:
-            return "for"
-        if high <= self.bar or high < self.bar + self.margin:
-            return "against"
-        return "unclear"
+        if low > self.bar + self.least:
+            return SUPPORTED
+        if high < self.bar - self.least:
+            return CONTRADICTED
+        return NO_EFFECT if self.bar - self.least <= low and high <= self.bar + self.least else UNDECIDED
+
+    @property
+    def times(self) -> float:
+        """How many times the images would decide an effect of this size: widths shrink with the square root of n.
+
+        1 or less where it is decided; infinite where the estimate lies on a bar, NaN where it has no interval.
+        """
+        value, low, high = self.estimate
+        edges = {self.bar - self.least, self.bar + self.least}
+        needed = [
+            ((value - low if edge < value else high - value) / abs(value - edge)) ** 2 for edge in edges - {value}
+        ]
+        return math.inf if value in edges else max(needed)
 
 
 class Finding(NamedTuple):
@@ -55,7 +83,7 @@ class Finding(NamedTuple):
 
 def own(rows: pd.DataFrame, experiment: str, **wanted) -> pd.DataFrame:
     """The experiment's rows about whole images, of one network trained whole; `wanted` narrows or widens."""
-    usual = {"experiment": experiment, "part_kind": None, "frozen": "none", "per_scale": False}
+    usual = {"experiment": experiment, "part_kind": ["", "mean"], "frozen": "none", "per_scale": False}
     return selection.select(rows, **{**usual, **wanted})
 
 
@@ -87,17 +115,50 @@ def gap(rows: pd.DataFrame, metric: str, here: Mapping, there: Mapping) -> Tripl
 
     `there` names only the columns in which the other side differs, or may; `here` says what they are on this side.
     """
-    other = {f"versus_{column}": value for column, value in there.items() if here.get(column) != value}
-    sides = {column: other.get(column) for column in records.VERSUS}
-    paired = selection.estimate(selection.select(rows, metric=metric, statistic="difference", **here, **sides))
+    paired = recorded(rows, "difference", metric, here, there)
     if paired is not None:
         return paired
     return intervals.difference(estimate(rows, metric=metric, **here), estimate(rows, metric=metric, **here | there))
 
 
+def recorded(rows: pd.DataFrame, statistic: str, metric: str, here: Mapping, there: Mapping) -> Triple | None:
+    """What was recorded of `here` against `there`, as for `gap`; None where it was not."""
+    other = {f"versus_{column}": value for column, value in there.items() if here.get(column) != value}
+    sides = {column: other.get(column) for column in records.VERSUS}
+    return selection.estimate(selection.select(rows, metric=metric, statistic=statistic, **here, **sides))
+
+
+def over(blurs: Sequence[str]) -> dict:
+    """The columns of a row about the mean over these blurs."""
+    return {"blur": blurs[0]} if len(blurs) == 1 else {"blur": None, "part_kind": "mean", "part": "+".join(blurs)}
+
+
 def mean_gap(rows: pd.DataFrame, metric: str, blurs: Sequence[str], here: Mapping, there: Mapping) -> Triple:
-    """The mean of `gap` over `blurs`."""
-    return intervals.mean_of([gap(rows, metric, {**here, "blur": blur}, there) for blur in blurs])
+    """The mean of `gap` over `blurs`: as recorded, image by image, else from the ends, which errs wide."""
+    joint = recorded(rows, "difference", metric, {**here, **over(blurs)}, there)
+    return joint or intervals.mean_of([gap(rows, metric, {**here, "blur": blur}, there) for blur in blurs])
+
+
+def recovered(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> tuple[Triple, Triple]:
+    """(share of the sharp network's loss that the mix network does not have, that loss), means over the blurs.
+
+    Means before the ratio, or a mild blur would decide by its noise.
+    """
+    loss = minus(mean_gap(rows, metric, blurs, {"training": "sharp"}, {"blur": "sharp"}))
+    there = {"training": "sharp", "blur": "sharp"}
+    share = recorded(rows, "recovered", metric, {"training": "mix", **over(blurs)}, there)
+    gain = share or mean_gap(rows, metric, blurs, {"training": "mix"}, {"training": "sharp"})
+    return share or intervals.ratio(gain, loss), loss
+
+
+def kept(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> Triple:
+    """What the mix network keeps under blur, mean over `blurs`, of the sharp network's score on sharp images."""
+    there = {"training": "sharp", "blur": "sharp"}
+    share = recorded(rows, "kept", metric, {"training": "mix", **over(blurs)}, there)
+    if share is not None:
+        return share
+    mixed = intervals.mean_of([estimate(rows, metric=metric, training="mix", blur=blur) for blur in blurs])
+    return intervals.share_kept(estimate(rows, metric=metric, **there), mixed)
 
 
 def minus(a: Triple) -> Triple:

@@ -6,7 +6,7 @@ from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import numbers, selection
-from blurnb.report.weighing import MARGIN
+from blurnb.report.weighing import POINTS
 
 
 def curves(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def matched(rows: pd.DataFrame) -> pd.DataFrame:
             for blur in labels.in_order(here["blur"]):
                 part = selection.select(here, blur=blur)
                 (_, low, high), n = selection.numbered(part)
-                alike = low > -MARGIN and high < MARGIN
+                alike = low >= -POINTS.size and high <= POINTS.size
                 lines.append(
                     {
                         "scale": scale,

@@ -509,7 +509,7 @@ def small_book(tmp_path, monkeypatch):
         "def runs(manifests):\n    return f'{len(manifests)} run'\n"
     )
     (tmp_path / "index.md").write_text(
-        "# Book\n\n```{toctree}\nplain\nnotebooks/chapter\n```\n\nFound: **not reproduced**. **Bold**.\n\n"
+        "# Book\n\n```{toctree}\nplain\nnotebooks/chapter\n```\n\nFound: **contradicted**. **Bold**.\n\n"
         "**undecided**: 3 points.\n\n"
         "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`.\n\n"
         "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded/rq1\n:csv: planted.csv\n```\n"
@@ -536,7 +536,7 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
         assert text in index.read_text()
     assert unguarded(small_book / "_build/html") == []
     assert "D8,0.5,undecided" in (small_book / "_build/html/_static/tables/planted.csv").read_text()
-    assert '<span class="verdict not-reproduced">not reproduced</span>' in index.read_text()
+    assert '<span class="verdict contradicted">contradicted</span>' in index.read_text()
     assert '<span class="verdict undecided">undecided</span> 3 points' in index.read_text()
     assert re.search(r'<td[^>]*>\s*<p>\s*<span class="verdict undecided">', index.read_text())
     # The chapter is run again with another result, the profile too: the same build renews both pages.

@@ -45,6 +45,12 @@ def counted(n: Sequence[int]) -> str:
     return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
 
 
+def roughly(n: float) -> str:
+    """A whole number to two digits, upwards: `4,200`."""
+    step = 10 ** max(0, len(str(math.ceil(n))) - 2)
+    return f"{math.ceil(n / step) * step:,}"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)

@@ -1,7 +1,8 @@
 """Verdicts: what the records of a profile say of each of the paper's claims, by the printed rule.
 
-All parts of the rule speak for the claim: reproduced. Any speaks against it: not reproduced. Else undecided.
-Rows missing: not run.
+A claim is supported when all parts of its rule are; else the gravest word of a part is the claim's: contradicted, no
+effect, undecided. Rows missing: not run. Each network on each data set has a verdict of its own, and none decides for
+the others.
 """
 
 import math
@@ -12,12 +13,13 @@ import pandas as pd
 
 from blurnb.errors import UserError
 from blurnb.report import selection
+from blurnb.report.numbers import roughly
 from blurnb.report.rules import CLAIMS
-from blurnb.report.weighing import Finding, Missing
+from blurnb.report.weighing import CONTRADICTED, NO_EFFECT, SUPPORTED, UNDECIDED, Finding, Missing
 
-REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN = "reproduced", "not reproduced", "undecided", "not run"
-_SEVERITY = {NOT_RUN: 0, REPRODUCED: 1, UNDECIDED: 2, NOT_REPRODUCED: 3}  # among conditions of one evidence
-_DECIDES = {NOT_RUN: 0, UNDECIDED: 1, REPRODUCED: 2, NOT_REPRODUCED: 3}  # among several evidences
+NOT_RUN = "not run"
+WORDS = (SUPPORTED, UNDECIDED, NO_EFFECT, CONTRADICTED)
+"""From the best for a claim to the gravest."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,21 @@ class Verdict:
 
 
 def _word(finding: Finding) -> str:
-    sides = {part.side for part in finding.parts}
-    return NOT_REPRODUCED if "against" in sides else UNDECIDED if "unclear" in sides else REPRODUCED
+    return max((part.word for part in finding.parts), key=WORDS.index)
+
+
+def _doubts(finding: Finding, seeds: int) -> list[str]:
+    """What each part that is not supported says, and how much evidence would decide it."""
+    told = []
+    for part in finding.parts:
+        text, times = f"{part.name}: {part.word}", part.times
+        if part.word == UNDECIDED and math.isfinite(times):
+            text += f" (an effect of this size is decided by about {roughly(times * finding.n)} images"
+            text += ", the spread of the seeds allowing)" if seeds > 1 else ")"
+        elif part.word == UNDECIDED and math.isinf(times):
+            text += " (the effect lies on the bar; no number of images decides it)"
+        told += [text] if part.word != SUPPORTED else []
+    return told
 
 
 def judge(claim: int, rows: pd.DataFrame, profile: str, metric: str = "top1") -> list[Verdict]:
@@ -93,22 +108,20 @@ def judge(claim: int, rows: pd.DataFrame, profile: str, metric: str = "top1") ->
         except Missing as missing:
             verdicts.append(replace(blank, evidence=evidence, note=f"{evidence}: {missing}"))
             continue
-        worst = max(findings, key=lambda f: (_SEVERITY[_word(f)], -abs(f.effect[0])))
-        doubts = [f"{part.name}: {part.side}" for part in worst.parts if part.side != "for"]
+        worst = max(findings, key=lambda f: (WORDS.index(_word(f)), -abs(f.effect[0])))
+        doubts = _doubts(worst, part["train_seed"].nunique())
         told = dict(zip(("effect", "low", "high"), worst.effect)) | {"n": worst.n, "unit": worst.unit}
         told |= {"evidence": f"{evidence}, n = {worst.n:,}", "note": "; ".join([worst.note, *doubts])}
         verdicts.append(replace(blank, verdict=_word(worst), **told))
     return verdicts or [blank]
 
 
-def combine(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that stands for all evidence of a claim in a profile, what `judge` found; its note tells the others.
+def count(verdicts: Sequence[Verdict]) -> list[tuple[str, list[Verdict]]]:
+    """(word, its verdicts) from supported to contradicted, of the evidence that was run; "not run" alone if none was.
 
-    Any evidence against the claim decides; else any for it. Evidence too small to say either (20 photographs, for
-    one) does not overrule evidence that does, and stands in the note. Not run counts only where nothing was run.
+    Largest n first. Networks and data sets are counted, not pooled: one never decides for all.
     """
-    decisive = max(verdicts, key=lambda v: (_DECIDES[v.verdict], v.n))
-    others = [f"{v.evidence}: {v.verdict}" for v in verdicts if v is not decisive and v.verdict != NOT_RUN]
-    if not others:
-        return decisive
-    return replace(decisive, note=f"{decisive.note}. Beside it {'; '.join(others)}")
+    ran = sorted((one for one in verdicts if one.verdict != NOT_RUN), key=lambda one: -one.n)
+    if not ran:
+        return [(NOT_RUN, list(verdicts))]
+    return [(word, some) for word in WORDS if (some := [one for one in ran if one.verdict == word])]

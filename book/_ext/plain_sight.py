@@ -1,6 +1,6 @@
 """Verdicts are shown as badges, and no picture goes without a text.
 
-A verdict is one of four words. Set in bold, as ``**reproduced**``, or alone in the cell of a table, it becomes a badge,
+A verdict is one of five words. Set in bold, as ``**supported**``, or alone in the cell of a table, it becomes a badge,
 whether the author wrote it, a notebook printed it or it was computed from records; elsewhere (a terminal, a card)
 the same Markdown stays what it is.
 """
@@ -11,7 +11,7 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
-VERDICTS = {word: word.replace(" ", "-") for word in ("reproduced", "not reproduced", "undecided", "not run")}
+VERDICTS = {word: word.replace(" ", "-") for word in ("supported", "contradicted", "no effect", "undecided", "not run")}
 VERDICTS["not run yet"] = "not-run"
 
 

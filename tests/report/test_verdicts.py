@@ -23,38 +23,44 @@ NONE = (0.0, 0.0, 0.0, 0.0)
 
 def test_worst_scale_decides():
     found = verdicts.judge(1, records.table(losing() + losing(NONE, half=0.005, scale="128")), "paper")[0]
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "no effect"
     assert "scale 128" in found.note
 
 
-def test_each_evidence_has_its_verdict_and_small_evidence_does_not_overrule_large():
-    given = losing() + losing(half=0.3, dataset="foolbox20", n=20)
+def test_each_evidence_has_its_verdict_and_none_decides_for_another():
+    given = losing() + losing(half=0.3, dataset="foolbox20", n=20) + losing(NONE, half=0.005, network="resnet18")
     found = verdicts.judge(1, records.table(given), "paper")
     assert {v.evidence: v.verdict for v in found} == {
-        "vgg16 on imagenet, n = 5,000": "reproduced",
+        "resnet18 on imagenet, n = 5,000": "no effect",
+        "vgg16 on imagenet, n = 5,000": "supported",
         "vgg16 on foolbox20, n = 20": "undecided",
     }
-    combined = verdicts.combine(found)
-    assert combined.verdict == "reproduced"
-    assert "vgg16 on foolbox20, n = 20: undecided" in combined.note
-
-
-def test_evidence_against_a_claim_decides_however_much_speaks_for_it():
-    given = losing() + losing(NONE, half=0.005, dataset="foolbox20", n=20)
-    combined = verdicts.combine(verdicts.judge(1, records.table(given), "paper"))
-    assert combined.verdict == "not reproduced"
-    assert "vgg16 on imagenet, n = 5,000: reproduced" in combined.note
+    counted = {word: [one.evidence for one in some] for word, some in verdicts.count(found)}
+    assert counted == {
+        "supported": ["vgg16 on imagenet, n = 5,000"],
+        "undecided": ["vgg16 on foolbox20, n = 20"],
+        "no effect": ["resnet18 on imagenet, n = 5,000"],
+    }
 
 
 def test_evidence_not_run_does_not_hide_what_was():
     given = losing() + losing(dataset="voc2012")[:2]
-    combined = verdicts.combine(verdicts.judge(1, records.table(given), "paper"))
-    assert combined.verdict == "reproduced"
+    ((word, some),) = verdicts.count(verdicts.judge(1, records.table(given), "paper"))
+    assert (word, len(some)) == ("supported", 1)
+    ((word, some),) = verdicts.count(verdicts.judge(2, records.table(given), "paper"))
+    assert (word, len(some)) == ("not run", 1)
+
+
+def test_what_is_undecided_says_how_many_images_would_decide_it():
+    found = verdicts.judge(1, records.table(losing((0.01, 0.02, 0.03, 0.06), half=0.06)), "paper")[0]
+    assert found.verdict == "undecided"
+    # 6 points with 6 to either side, and 2 wanted: (6 / 4)^2 of 5,000
+    assert "D8 loses: undecided (an effect of this size is decided by about 12,000 images)" in found.note
 
 
 def test_profiles_do_not_mix():
     table = records.table(losing() + losing(NONE, profile="embedded"))
-    assert verdicts.judge(1, table, "paper")[0].verdict == "reproduced"
+    assert verdicts.judge(1, table, "paper")[0].verdict == "supported"
     assert verdicts.judge(1, table, "photographs")[0].verdict == "not run"
 
 

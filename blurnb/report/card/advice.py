@@ -8,7 +8,7 @@ from blurnb import intervals, labels
 from blurnb.intervals import Triple
 from blurnb.report import selection
 from blurnb.report.numbers import interval
-from blurnb.report.verdicts import NOT_RUN, combine, judge
+from blurnb.report.verdicts import NOT_RUN, judge
 
 EQUAL = (3.2, 5.0)  # standard deviations in frame pixels that count as about equally strong; D8 and G4 have 4
 FEW = 200  # images, below which intervals are too wide to act on
@@ -100,9 +100,9 @@ def _train(here: pd.DataFrame, n: int, reference: pd.DataFrame) -> list[str]:
         most = f"{kind.capitalize()} costs it most" if clearly else "The kind of blur that costs it most is not clear"
         text += f", which are about equally strong. {most}"
     text += "."
-    known = combine(judge(2, reference, "photographs")) if len(reference) else None
-    if known is not None and known.verdict != NOT_RUN:
-        text += f" In the book that brought back {known.effect_text()} ({known.evidence})."
+    known = [one for one in (judge(2, reference, "photographs") if len(reference) else ()) if one.verdict != NOT_RUN]
+    if known:
+        text += f" In the book that brought back {'; '.join(f'{one.effect_text()} ({one.evidence})' for one in known)}."
     return [text]
 
 

@@ -15,7 +15,7 @@ def scoreboard(
     metric: str = "top1",
     chapters: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The eight claims by profile: verdict, effect with interval and n in each cell; chapter in the last column.
+    """The eight claims by profile: how many networks support it, with effect, interval and n of each; its chapter.
 
     `chapters` makes that a link where it has the experiment (``{"rq1": "../notebooks/rq1_degradation.ipynb"}``).
     """
@@ -23,12 +23,24 @@ def scoreboard(
     for claim in CLAIMS.values():
         line = {"claim": str(claim.number), "statement": claim.statement}
         for profile in profiles:
-            one = verdicts.combine(verdicts.judge(claim.number, records, profile, metric))
-            ran = one.verdict != verdicts.NOT_RUN
-            line[profile] = f"**{one.verdict}**: {one.effect_text()}; {one.evidence}" if ran else one.verdict
+            line[profile] = _counted(verdicts.judge(claim.number, records, profile, metric))
         name, target = claim.experiment.upper(), (chapters or {}).get(claim.experiment)
         lines.append(line | {"chapter": f"[{name}]({target})" if target else name})
     return pd.DataFrame(lines)
+
+
+def _counted(found: Sequence[verdicts.Verdict]) -> str:
+    """`**supported** on 1 of 2: effect; evidence. **undecided** on 1: effect; evidence`."""
+    counts = verdicts.count(found)
+    if counts[0][0] == verdicts.NOT_RUN:
+        return verdicts.NOT_RUN
+    total, told = sum(len(some) for _, some in counts), []
+    for word, some in counts:
+        each = "; ".join(f"{one.effect_text()}, {one.evidence}" for one in some)
+        told.append(
+            f"**{word}** on {len(some)}" + (f" of {total}" if not told and total > len(some) else "") + f": {each}"
+        )
+    return ". ".join(told)
 
 
 def in_full(found: Sequence[verdicts.Verdict]) -> pd.DataFrame:

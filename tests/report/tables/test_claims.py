@@ -21,7 +21,7 @@ def test_scoreboard_has_eight_claims_and_a_column_a_profile():
     frame = claims.scoreboard(rows(*given))
     assert len(frame) == 8
     assert list(frame.columns) == ["claim", "statement", *published.PROFILES, "chapter"]
-    assert frame.loc[0, "photographs"].startswith("**reproduced**: −56.0 [")
+    assert frame.loc[0, "photographs"].startswith("**supported** on 1: −56.0 [")
     assert "n = 500" in frame.loc[0, "photographs"]
     assert frame.loc[0, "paper"] == frame.loc[1, "photographs"] == "not run"
     assert frame.loc[0, "chapter"] == "RQ1"

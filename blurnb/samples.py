@@ -47,20 +47,20 @@ class Moments:
         self.of_images = np.cov(by_image.T, ddof=1).reshape(size, size) / self.images
         if counted:
             self.of_images += np.eye(size) * 2 / self.images**2
-        self.of_seeds = np.zeros((size, size))
+        self.of_seeds, self._raw = np.zeros((size, size)), np.zeros((size, size))
         if self.seeds >= LEAST_SEEDS:
             rest = (values - by_image - by_seed[:, None] + self.means).reshape(-1, size)
             rest = rest.T @ rest / ((self.seeds - 1) * (self.images - 1))
-            spread = np.cov(by_seed.T, ddof=1).reshape(size, size) - rest / self.images
-            sizes, axes = np.linalg.eigh(spread / self.seeds)
+            self._raw = np.cov(by_seed.T, ddof=1).reshape(size, size) / self.seeds
+            sizes, axes = np.linalg.eigh(self._raw - rest / (self.images * self.seeds))
             self.of_seeds = axes @ np.diag(sizes.clip(0)) @ axes.T  # no spread is less than none
 
     def quantile(self, mixture: Sequence[float]) -> float:
         """Student's quantile for a mixture of the quantities, its degrees of freedom by Satterthwaite (1946)."""
         mixture = np.asarray(mixture, dtype=float)
-        images, seeds = mixture @ self.of_images @ mixture, mixture @ self.of_seeds @ mixture
-        spent = images**2 / (self.images - 1) + (seeds**2 / (self.seeds - 1) if seeds else 0)
-        return float(stats.t.ppf(0.975, (images + seeds) ** 2 / spent)) if spent else 0.0
+        images, seeds, raw = (mixture @ part @ mixture for part in (self.of_images, self.of_seeds, self._raw))
+        spent = images**2 / (self.images - 1) + (raw**2 / (self.seeds - 1) if raw else 0)
+        return float(stats.t.ppf(0.975, max(1, (images + seeds) ** 2 / spent))) if spent else 0.0
 
 
 def mean(values: np.ndarray, *, counted: bool = False) -> Triple:
@@ -69,7 +69,7 @@ def mean(values: np.ndarray, *, counted: bool = False) -> Triple:
     Examples
     --------
     >>> [round(part, 3) for part in mean(np.array([[1, 1, 0, 1]]) - np.array([[1, 0, 0, 1]]), counted=True)]
-    [0.25, -1.125, 1.625]
+    [0.25, -1.128, 1.628]
     """
     found = Moments(np.asarray(values)[..., None], counted=counted)
     half = found.quantile([1.0]) * math.sqrt(found.of_images[0, 0] + found.of_seeds[0, 0])

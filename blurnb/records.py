@@ -25,8 +25,8 @@ from blurnb.metrics import METRICS, STATISTICS
 # `versus_` column, "the same as this side". Where nothing was done the word is `none`.
 ANSWERS = {
     "experiment": "text", "profile": "text", "dataset": "text", "folder": "text",
-    "network": "text", "weights": "text", "training": "text", "train_seed": "whole", "frozen": "text",
-    "per_scale": "yes",
+    "network": "text", "weights": "text", "training": "text", "train_seed": "whole",
+    "train_seeds": "whole", "frozen": "text", "per_scale": "yes",
     "blur": "text", "frame": "whole", "border": "text", "resample": "text", "rounding": "text", "noise_sd": "number",
     "method": "text", "kernel": "text",
     "scale": "text", "view": "text", "flip": "yes", "precision": "text",
@@ -51,8 +51,9 @@ _DTYPES = {"text": "object", "whole": "Int64", "number": "float64", "yes": "bool
 
 
 def key(columns: Mapping[str, str]) -> list[str]:
-    """The columns that tell one record from another: all but the number, its interval and, of answers, its n."""
-    measured = ("value",) if columns is SPEED else ("value", "ci_low", "ci_high", "n")
+    """The columns that tell one record from another: all but the number, its interval and, of answers, how many images
+    and seeds it is a mean over."""
+    measured = ("value",) if columns is SPEED else ("value", "ci_low", "ci_high", "n", "train_seeds")
     return [name for name in columns if name not in measured]
 
 
@@ -63,6 +64,11 @@ def row(**fields) -> dict:
     if unknown:
         raise UserError(f"record field {unknown[0]!r} is unknown{nearest(unknown[0], columns)}")
     return fields
+
+
+def over(blurs: Sequence[str]) -> dict:
+    """The columns of a row about the mean over these blurs, which is `part_kind` mean; of one blur it is its own."""
+    return {"blur": blurs[0]} if len(blurs) == 1 else {"blur": None, "part_kind": "mean", "part": "+".join(blurs)}
 
 
 def _columns_of(names: Iterable[str]) -> Mapping[str, str]:

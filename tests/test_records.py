@@ -214,8 +214,14 @@ def test_a_statistic_that_there_is_not_is_refused():
         records.table([row(statistic="change")])
 
 
-def test_what_tells_records_apart_is_all_but_the_number_its_interval_and_n():
-    assert set(records.ANSWERS) - set(records.key(records.ANSWERS)) == {"value", "ci_low", "ci_high", "n"}
+def test_what_tells_records_apart_is_all_but_the_number_its_interval_n_and_the_count_of_seeds():
+    assert set(records.ANSWERS) - set(records.key(records.ANSWERS)) == {
+        "value",
+        "ci_low",
+        "ci_high",
+        "n",
+        "train_seeds",
+    }
     assert set(records.SPEED) - set(records.key(records.SPEED)) == {"value"}  # n is how many a measurement took
 
 

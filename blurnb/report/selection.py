@@ -74,11 +74,13 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
 
     Several seeds or runs become their mean inside the envelope of their intervals, so that a seed that behaves
     differently widens the interval instead of vanishing in an average. Rows with fewer images than the best
-    covered run are left out. A proportion without interval gets Wilson's. Raises UserError for two runs that answer one
-    question differently.
+    covered run are left out. A proportion without interval gets Wilson's. A row about three seeds or more stands for
+    those of one (`train_seeds`). Raises UserError for two runs that answer one question differently.
     """
     if rows.empty:
         return None
+    joint = rows["train_seeds"].notna().to_numpy(dtype=bool)
+    rows = rows[joint] if joint.any() else rows
     triples, counts = [], rows["n"].to_numpy()
     records.demand_one_run(rows[counts == counts.max()])
     for value, low, high, metric, statistic, n in zip(
@@ -175,6 +177,11 @@ def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named = [labels.renamed(*each) for each in zip(rows["blur"], rows["frame"])]
+    named, parts = [], []
+    for blur, frame, kind, part in zip(rows["blur"], rows["frame"], rows["part_kind"], rows["part"]):
+        each = part.split("+") if kind == "mean" else [blur]
+        theirs = [labels.renamed(one, frame) for one in each]
+        named.append(None if None in theirs else "" if kind == "mean" else theirs[0])
+        parts.append("+".join(map(str, theirs)) if kind == "mean" else part)
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
-    return rows.assign(blur=named)[kept]
+    return rows.assign(blur=named, part=parts)[kept]

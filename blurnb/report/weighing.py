@@ -128,14 +128,9 @@ def recorded(rows: pd.DataFrame, statistic: str, metric: str, here: Mapping, the
     return selection.estimate(selection.select(rows, metric=metric, statistic=statistic, **here, **sides))
 
 
-def over(blurs: Sequence[str]) -> dict:
-    """The columns of a row about the mean over these blurs."""
-    return {"blur": blurs[0]} if len(blurs) == 1 else {"blur": None, "part_kind": "mean", "part": "+".join(blurs)}
-
-
 def mean_gap(rows: pd.DataFrame, metric: str, blurs: Sequence[str], here: Mapping, there: Mapping) -> Triple:
     """The mean of `gap` over `blurs`: as recorded, image by image, else from the ends, which errs wide."""
-    joint = recorded(rows, "difference", metric, {**here, **over(blurs)}, there)
+    joint = recorded(rows, "difference", metric, {**here, **records.over(blurs)}, there)
     return joint or intervals.mean_of([gap(rows, metric, {**here, "blur": blur}, there) for blur in blurs])
 
 
@@ -146,7 +141,7 @@ def recovered(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> tuple[Tr
     """
     loss = minus(mean_gap(rows, metric, blurs, {"training": "sharp"}, {"blur": "sharp"}))
     there = {"training": "sharp", "blur": "sharp"}
-    share = recorded(rows, "recovered", metric, {"training": "mix", **over(blurs)}, there)
+    share = recorded(rows, "recovered", metric, {"training": "mix", **records.over(blurs)}, there)
     gain = share or mean_gap(rows, metric, blurs, {"training": "mix"}, {"training": "sharp"})
     return share or intervals.ratio(gain, loss), loss
 
@@ -154,7 +149,7 @@ def recovered(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> tuple[Tr
 def kept(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> Triple:
     """What the mix network keeps under blur, mean over `blurs`, of the sharp network's score on sharp images."""
     there = {"training": "sharp", "blur": "sharp"}
-    share = recorded(rows, "kept", metric, {"training": "mix", **over(blurs)}, there)
+    share = recorded(rows, "kept", metric, {"training": "mix", **records.over(blurs)}, there)
     if share is not None:
         return share
     mixed = intervals.mean_of([estimate(rows, metric=metric, training="mix", blur=blur) for blur in blurs])

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from blurnb import labels
-from blurnb.study import answers, classification, measures, treatments
+from blurnb import labels, provenance, samples
+from blurnb.study import answers, classification, means, measures, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder
 from blurnb.study.treatments import Condition
@@ -79,6 +79,40 @@ class Comparison:
                 here, there = ({**self.opened.columns, **who.columns(), **what.columns()} for who, what in sides)
                 rows += measures.difference(self.tables[name][mine], self.tables[rival][theirs], here, there)
         return rows
+
+    def means(self) -> None:
+        """Rows over several blurs and, from three seeds on, over these; for when all networks have been asked."""
+        run_id = self.recorder.ran({
+            "task": "means", "runs": sorted(self._runs.values()), "versions": provenance.versions(samples, means),
+            "network": self.opened.pair.network, "dataset": self.opened.images.name,
+        })  # fmt: skip
+        tables = dict(zip(self.tables, means.common(list(self.tables.values()))))
+
+        def side(names: Sequence[Trained], scale: str) -> means.Side | None:
+            if not all(any(one.scale == scale for one in tables.get(name, ())) for name in names):
+                return None
+            return means.side([tables[name] for name in names], scale, {**self.opened.columns, **names[0].columns()})
+
+        for names in self._alike():
+            for scale in dict.fromkeys(one.scale for one in tables[names[0]]):
+                mine, own = side(names, scale), [name._replace(per_scale=False) for name in names]
+                rivals = {each: [name._replace(training=each, frozen="none") for name in own] for each in RIVALS}
+                others = {each: side(rival, scale) for each, rival in rivals.items() if rival != names}
+                if len(labels.sides(scale)) > 1:
+                    others["one scale"] = side(own, str(labels.sides(scale)[0]))
+                there = {each: other for each, other in others.items() if other is not None}
+                self.recorder.add(means.of_network(mine, there.get("sharp"), list(there.values())), run_id)
+
+    def _alike(self) -> list[list[Trained]]:
+        """Networks that differ in their seeds alone, where they are enough for the spread of seeds to be estimated."""
+        alike: dict[Trained, list[Trained]] = {}
+        for name in self.tables:
+            alike.setdefault(name._replace(seed=0), []).append(name)
+        return [
+            part
+            for names in alike.values()
+            for part in ([names] if len(names) >= samples.LEAST_SEEDS else [[name] for name in names])
+        ]
 
     def calibration(self, name: Trained, scale: str) -> None:
         """Accuracy by confidence of a network at one scale, under every blur."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from blurnb import intervals, records
+from blurnb import intervals, labels, records
 from blurnb.study import confusion
 from blurnb.study.treatments import Condition
 
@@ -88,6 +88,18 @@ def from_sharp(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metric
         if one != sharp and one.treatment.method == "none" and sharp in tables:
             here, there = ({**shared, **side.columns()} for side in (one, sharp))
             rows += difference(part, tables[sharp], here, there, metrics)
+    return rows
+
+
+def from_smaller(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, metrics=DIFFERENCES) -> list[dict]:
+    """The paired difference of every defocus radius from the next smaller one, and of the largest from the smallest."""
+    rows = []
+    for scale in dict.fromkeys(one.scale for one in tables):
+        here = {one.treatment.blur: one for one in tables if one.scale == scale}
+        disks = [here[blur] for blur in labels.in_order(here) if labels.family(blur) == "defocus"]
+        for small, large in {*zip(disks, disks[1:]), *zip(disks[:1], disks[2:][-1:])}:
+            sides = ({**shared, **one.columns()} for one in (large, small))
+            rows += difference(tables[large], tables[small], *sides, metrics)
     return rows
 
 

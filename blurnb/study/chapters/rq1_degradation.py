@@ -11,6 +11,7 @@ from blurnb.optics import blurring
 from blurnb.recognition import datasets
 from blurnb.study import answers, classification, comparison, measures, networks, parameters, specimens, treatments
 from blurnb.study.classification import Classification
+from blurnb.study.means import of_tables
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Opened, Recorder, Run, scales_for
 from blurnb.study.treatments import Condition, Treatment
@@ -51,6 +52,8 @@ def run(parameters: Parameters) -> Run:
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
             shared = opened.columns | networks.trained(origin)
             recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
+            recorder.add(measures.from_smaller(tables, shared), run_id)
+            recorder.add(of_tables(tables, shared), run_id)
     return recorder.run
 
 

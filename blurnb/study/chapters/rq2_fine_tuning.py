@@ -46,6 +46,7 @@ def run(parameters: Parameters) -> Run:
         for count in parameters.frozen if "mix" in parameters.mixes else ():
             network, origin = networks.tuned(pair, parameters, "mix", first, frozen=count)
             compared.ask(Trained("mix", first, str(count)), network, origin, parameters.blurs, opened.scales)
+        compared.means()
         for mix in ("sharp", "mix"):
             if mix in parameters.mixes:
                 name = Trained(mix, first)

@@ -72,6 +72,7 @@ def run(parameters: Parameters) -> Run:
                 compared.scales(each, Trained("mix", first))
                 timed.append(each)
             _add_seconds(recorder, opened, timed, networks.tuned(pair, parameters, "mix", first)[0])
+        compared.means()
     return recorder.run
 
 

@@ -15,6 +15,7 @@ from blurnb.optics import deblurring, resampling
 from blurnb.recognition import datasets
 from blurnb.study import comparison, measures, networks, parameters, runs, specimens, stores, timing, treatments, values
 from blurnb.study.classification import Classification, probabilities
+from blurnb.study.means import of_treatments
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.treatments import Condition, Treatment
 
@@ -212,6 +213,7 @@ def _rows(tables: Mapping, opened: Opened, origins: Mapping) -> Iterator[dict]:
             triple = intervals.bootstrap_mean(part["psnr"].to_numpy(), here["seed"])
             shown = {name: value for name, value in here.items() if name not in OF_NETWORKS}
             yield measures.row(triple, "psnr", len(part), **shown)
+    yield from of_treatments(tables, columns)
 
 
 OF_NETWORKS = (

@@ -1,7 +1,7 @@
 """RQ5: what blur does to the labelling of every pixel, and what training on it recovers."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from blurnb.recognition import label_maps, zoomout
 from blurnb.study import measures, networks, parameters, recipes, runs, segmenters, segmenting, specimens, treatments
 from blurnb.study.answers import gather
 from blurnb.study.comparison import Trained
+from blurnb.study.means import pixel_means
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
 from blurnb.study.treatments import Condition, Treatment
@@ -94,7 +95,23 @@ def run(parameters: Parameters) -> Run:
                     if theirs is not None:
                         there = opened.columns | rival.columns() | other.columns()
                         recorder.add(measures.pixel_difference(regions, theirs, here, there), run_id)
+            recorder.add(_means(opened, name, known), run_id)
     return recorder.run
+
+
+def _means(opened: Opened, name: Trained, known: Mapping[Trained, Mapping]) -> Iterator[dict]:
+    """Rows about the mean over the blurs, beside the network itself and beside the sharp ones."""
+    wholes = {
+        who: {one.treatment.blur: sum(regions.values()) for one, regions in matrices.items()}
+        for who, matrices in known.items()
+        if who in (name, *(name._replace(training="sharp", frozen=frozen) for frozen in ("none", name.frozen)))
+    }
+    condition = next(iter(known[name]))
+    for who, theirs in wholes.items():
+        here, there = (
+            opened.columns | one.columns() | condition._replace(training=one.training).columns() for one in (name, who)
+        )
+        yield from pixel_means(wholes[name], theirs, here, there)
 
 
 def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:

@@ -217,11 +217,6 @@ def ratio(a: Triple, b: Triple) -> Triple:
     return a[0] / b[0], end(a[1], -1.0), end(a[2], 1.0)
 
 
-def share_kept(sharp: Triple, blurred: Triple) -> Triple:
-    """Share of the sharp score that is left under blur."""
-    return ratio(blurred, sharp)
-
-
 class HalfRadius(NamedTuple):
     """The radius at which half the sharp accuracy is gone; infinite where it lies beyond `largest`, the last tested."""
 

@@ -21,6 +21,8 @@ def planted(levels=BLURS, scales=("128", "256"), n=500, sure=0.9, **more):
             found += [row(metric=m, value=v, **shared) for m, v in (("ece", abs(sure - share)), ("entropy", 1.0))]
             if blur != "sharp":
                 found.append(row(0.03, value=share - levels["sharp"], versus_blur="sharp", **shared))
+                kept = {"statistic": "kept", "versus_blur": "sharp"}
+                found.append(row(0.04, value=share / levels["sharp"], **{**shared, **kept}))
     return rows(*found)
 
 

@@ -187,8 +187,8 @@ def test_ratio_of_negative_values_and_of_nothing():
 
 
 def test_shares_by_hand():
-    assert intervals.share_kept((0.8,) * 3, (0.2,) * 3) == pytest.approx((0.25, 0.25, 0.25))
-    value, low, high = intervals.share_kept((0.8, 0.76, 0.84), (0.6, 0.55, 0.65))
+    assert intervals.ratio((0.2,) * 3, (0.8,) * 3) == pytest.approx((0.25, 0.25, 0.25))
+    value, low, high = intervals.ratio((0.6, 0.55, 0.65), (0.8, 0.76, 0.84))
     assert low < value < high
     assert value == pytest.approx(0.75)
 

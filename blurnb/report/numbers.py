@@ -17,6 +17,8 @@ def number(value: float, n: int, metric: str = "top1", signed: bool = False, not
     if math.isnan(value):
         return nothing
     kind = METRICS[metric]
+    if math.isinf(value):
+        return "\N{INFINITY}" if value > 0 else "\N{MINUS SIGN}\N{INFINITY}"
     if kind.is_share:
         text = f"{100 * value + 0.0:{'+' if signed else ''}.{1 if n >= MANY else 0}f}"
     else:

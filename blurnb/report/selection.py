@@ -97,9 +97,21 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     return sum(values) / len(values), min(lows), max(highs)
 
 
-def numbered(rows: pd.DataFrame) -> tuple[tuple[float, float, float], int]:
-    """`estimate`, and the number of images behind it."""
-    return estimate(rows), int(rows["n"].max())
+def share_kept(rows: pd.DataFrame, blur: str, training: str = "", of: str = "") -> tuple[float, float, float] | None:
+    """Share that is left under `blur` of the score on sharp images; None where either was not measured.
+
+    `rows` are of one metric, scale and protocol; `training` keeps it of the score of the network trained on `of`, the
+    same one where nothing is named. Without a recorded share the ends are unknown: those of two intervals, taken as if
+    the images were others, would be far too wide.
+    """
+    mine, other = {"training": training} if training else {}, of if of != training else ""
+    beside = dict.fromkeys(records.VERSUS) | {"versus_blur": "sharp", "versus_training": other or None}
+    found = estimate(select(rows, statistic="kept", blur=blur, part_kind=None, **mine, **beside))
+    if found is not None:
+        return found[0], max(0.0, found[1]), found[2]
+    theirs = {"training": other} if other else mine
+    sharp, one = (estimate(estimates(rows, blur=b, **who)) for b, who in (("sharp", theirs), (blur, mine)))
+    return None if None in (sharp, one) or not sharp[0] > 0 else (one[0] / sharp[0], math.nan, math.nan)
 
 
 def main_scale(rows: pd.DataFrame) -> str:

@@ -153,7 +153,7 @@ def kept(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> Triple:
     if share is not None:
         return share
     mixed = intervals.mean_of([estimate(rows, metric=metric, training="mix", blur=blur) for blur in blurs])
-    return intervals.share_kept(estimate(rows, metric=metric, **there), mixed)
+    return intervals.ratio(mixed, estimate(rows, metric=metric, **there))
 
 
 def minus(a: Triple) -> Triple:

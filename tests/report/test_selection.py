@@ -48,7 +48,6 @@ def test_two_protocols_are_never_averaged(column, first, second):
 def test_an_estimate_is_the_mean_of_seeds_in_the_envelope_of_their_intervals():
     seeds = rows(row(0.01, value=0.5, train_seed=0), row(0.01, value=0.6, train_seed=1), row(value=0.1, n=20))
     assert selection.estimate(seeds) == pytest.approx((0.55, 0.49, 0.61))
-    assert selection.numbered(seeds)[1] == 500
     assert selection.estimate(seeds[:0]) is None
     _, low, high = selection.estimate(rows(row(value=0.5)))
     assert low < 0.5 < high  # Wilson's
@@ -128,3 +127,24 @@ def test_the_main_scale_is_the_papers_where_it_was_measured():
     assert selection.main_scale(rows(row(scale="512"), row(scale="256"), row(scale="128"))) == "256"
     assert selection.main_scale(rows(row(scale="64+96"), row(scale="96"))) == "96"
     assert selection.main_scale(rows(row(scale=""))) == "256"
+
+
+def test_the_share_kept_is_the_recorded_one_and_without_it_a_number_without_interval():
+    levels = [row(0.02, value=value, blur=blur) for blur, value in (("sharp", 0.9), ("D8", 0.45))]
+    share = selection.share_kept(rows(*levels), "D8")
+    assert share[0] == pytest.approx(0.5)
+    assert all(map(math.isnan, share[1:]))
+    kept = {"blur": "D8", "statistic": "kept", "versus_blur": "sharp", "training": "sharp"}
+    recorded = rows(*levels, row(0.03, value=0.5, **kept), row(0.9, value=0.1, **{**kept, "part_kind": "mean"}))
+    assert selection.share_kept(recorded, "D8") == pytest.approx((0.5, 0.47, 0.53))
+    assert selection.share_kept(recorded, "D4") is None
+    mix = rows(*levels, row(0.03, value=0.8, **kept | {"training": "mix", "versus_training": "sharp"}))
+    assert selection.share_kept(mix, "D8", "mix", "sharp")[0] == 0.8
+
+
+def test_in_another_frame_a_mean_is_of_the_blurs_that_are_equal():
+    """D2 and D4 in a frame of 256 are D4 and D8 in the paper's; a mean over D4 and D8 there is none of these."""
+    named = selection.in_papers_frame(
+        rows(*(row(blur="", part_kind="mean", part=part, frame=256) for part in ("D2+D4", "D4+shake")))
+    )
+    assert named[["blur", "part"]].values.tolist() == [["", "D4+D8"]]

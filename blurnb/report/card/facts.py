@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from blurnb import intervals, labels, records
+from blurnb import labels, records
 from blurnb.errors import UserError
 from blurnb.report import figures, paper, selection
 from blurnb.report.card import advice
@@ -69,12 +69,9 @@ def conditions(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _kept(rows: pd.DataFrame, blur: str, metric: str = "top1") -> str:
     """Share of the sharp score that is kept under `blur`, %; a dash where there is none to keep."""
-    rows = selection.main_protocol(selection.estimates(rows, metric=metric))
-    sharp, blurred = (selection.estimate(selection.select(rows, blur=b)) for b in ("sharp", blur))
-    if None in (sharp, blurred) or not sharp[0] > 0:
-        return "–"
-    (share, low, high), n = intervals.share_kept(sharp, blurred), int(rows["n"].max())
-    return interval(share, max(0.0, low), high, n) if math.isfinite(high - low) else number(share, n)
+    here = selection.main_protocol(selection.select(rows, metric=metric))
+    share = selection.share_kept(here, blur)
+    return "–" if share is None else interval(*share, int(here["n"].max()))
 
 
 def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +87,7 @@ def comparison(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     here = main(rows)
     columns = {"this network, %": here}
     theirs = selection.select(reference, experiment=["rq1", "doses"], frame=here["frame"].iloc[0], training="sharp")
-    theirs = selection.estimates(theirs, metric="top1", scale=here["scale"].iloc[0])
+    theirs = selection.select(theirs, metric="top1", scale=here["scale"].iloc[0], part_kind=None)
     for network, data, part in selection.grouped(theirs):
         columns[f"{network} on {data}, n = {part['n'].max():,}, %"] = part
     blurs = [b for b in labels.in_order(here["blur"]) if b != "sharp"]
@@ -105,7 +102,7 @@ def published(rows: pd.DataFrame) -> pd.DataFrame:
     """The paper's VGG-16 beside this network, share of the sharp top-5 kept, where the paper has the condition."""
     lines = []
     for row in paper.published(training="sharp").itertuples():
-        here = selection.estimates(rows, scale=row.scale, metric="top5")
+        here = selection.select(rows, scale=row.scale, metric="top5", part_kind=None)
         if row.blur != "sharp" and row.share_kept > 0 and row.blur in set(here["blur"]):
             lines.append([row.scale, row.blur, _kept(here, row.blur, "top5"), number(row.share_kept, MANY)])
     return pd.DataFrame(lines, columns=["scale", "condition", "this network, %", "VGG-16 in the paper, %"])

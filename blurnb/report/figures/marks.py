@@ -102,9 +102,9 @@ def subtitle(figure: Figure, rows: pd.DataFrame | str, *more: str) -> None:
 
 
 def whisker(point: Triple) -> np.ndarray:
-    """Lengths (2, 1) below and above for errorbar; of none without an interval."""
+    """Lengths (2, 1) below and above for errorbar; of none without a finite end."""
     value, low, high = point
-    return np.nan_to_num(np.maximum(0.0, [[value - low], [high - value]]))
+    return np.nan_to_num(np.maximum(0.0, [[value - low], [high - value]]), posinf=0.0)
 
 
 def dots(axes: Axes, found: Mapping[str, Triple], places: Mapping[str, float], joined: bool = True, **style) -> None:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from blurnb import intervals, labels
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import numbers, selection
@@ -121,17 +121,18 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE))
     selection.one_source(found, "share_kept")
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
-    classified = selection.estimates(selection.in_papers_frame(classification), metric=metric, **marks.WHOLE)
+    classified = selection.select(selection.in_papers_frame(classification), metric=metric, **marks.WHOLE)
     beside = {
-        (network, data): _first_scale(part)
+        (network, data): part
         for network, data, part in selection.grouped(classified)
-        if set(part["blur"]) & set(blurs)
+        if set(_first_scale(part)["blur"]) & set(blurs)
     }
+    mine = selection.select(rows, metric="miou", **marks.WHOLE)
     figure, grid = marks.panels(2, 0.34 * len(blurs) + 1.45, 2, sharex=True, sharey=True)
     low = 100.0
     for axes, training in zip(grid, ("sharp", "mix")):
         places = marks.blur_axis(axes, blurs)
-        shares = [_shares(part, training, blurs) for part in (found, *beside.values())]
+        shares = [_shares(part, training, blurs) for part in (mine, *beside.values())]
         low = min([low, *(share[1] for one in shares for share in one.values() if np.isfinite(share[1]))])
         marks.dots(axes, shares[0], {b: y - 0.18 for b, y in places.items()}, joined=False)
         for place, (mark, one) in enumerate(zip(RINGS, shares[1:])):
@@ -149,11 +150,9 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
 
 def _shares(rows: pd.DataFrame, training: str, blurs: list[str]) -> dict[str, marks.Triple]:
     """Share of the sharp network's score on sharp images that `training` keeps under each of the blurs, %."""
-    found = selection.main_protocol(rows)
-    sharp = selection.estimate(selection.select(found, training="sharp", blur="sharp"))
-    own = {blur: selection.estimate(selection.select(found, training=training, blur=blur)) for blur in blurs}
-    known = {blur: one for blur, one in own.items() if None not in (one, sharp)}
-    return {blur: marks.percent(intervals.share_kept(sharp, one), "top1") for blur, one in known.items()}
+    found = selection.main_protocol(_first_scale(rows))
+    known = {blur: selection.share_kept(found, blur, training, "sharp") for blur in blurs}
+    return {blur: marks.percent(share, "top1") for blur, share in known.items() if share is not None}
 
 
 def _first_scale(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from blurnb import intervals, labels
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import numbers, paper, selection
@@ -21,24 +21,23 @@ def by_blur(rows: pd.DataFrame, metric: str = "top5") -> pd.DataFrame:
         A key of METRICS; the paper stands beside top5 only, the one accuracy it published. The difference is of
         shares kept, ours minus the paper's, in points, so that networks of unequal strength can be compared at all.
     """
-    rows = _plain(rows, metric, "the table by blur")
+    rows = _plain(rows, metric, "the table by blur", "kept")
     keeps = METRICS[metric].is_proportion or metric == "miou"
     lines = []
     for scale in labels.scales_in_order(rows["scale"]):
         for network, data, of_source in selection.grouped(selection.select(rows, scale=scale), sort=False):
             for training, here in selection.trainings(of_source).items():
                 front = {"network": network, "data": data, "training": training}
-                sharp = selection.estimate(selection.select(here, blur="sharp")) if keeps else None
                 for blur in labels.in_order(here["blur"]):
-                    part, share = selection.select(here, blur=blur), None
-                    one, n = selection.numbered(part)
+                    part = selection.estimates(here, blur=blur)
+                    share = selection.share_kept(here, blur) if keeps and blur != "sharp" else None
+                    n = int(part["n"].max())
                     line = front | {"scale": scale, "condition": blur, "n": f"{n:,}"}
                     line[METRICS[metric].heading] = numbers.cell(part, metric)
-                    if sharp is not None and blur != "sharp":
-                        share = intervals.share_kept(sharp, one)[0]
-                        line["share of sharp kept, %"] = numbers.number(share, n)
+                    if share is not None:
+                        line["share of sharp kept, %"] = numbers.interval(*share, n)
                     if metric == "top5":
-                        line |= _beside_the_paper(scale, blur, training, share, n)
+                        line |= _beside_the_paper(scale, blur, training, share and share[0], n)
                     lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
     last = [c for c in ("paper, %", "share of sharp kept, %", "paper's share, %", "difference") if c in frame.columns]
@@ -82,9 +81,10 @@ def across(part: pd.DataFrame, blurs: list[str], metric: str, signed: bool = Fal
     return {blur: numbers.cell(selection.select(part, blur=blur), metric, signed) for blur in blurs}
 
 
-def _plain(rows: pd.DataFrame, metric: str, what: str) -> pd.DataFrame:
-    found = selection.estimates(rows, metric=metric)
-    if found.empty:
+def _plain(rows: pd.DataFrame, metric: str, what: str, *more: str) -> pd.DataFrame:
+    """Estimates of the metric under the main protocol, and its statistics `more`."""
+    found = selection.select(rows, metric=metric, statistic=["estimate", *more], part_kind=None)
+    if selection.estimates(found).empty:
         have = ", ".join(sorted(set(rows["metric"]))) or "none"
         raise UserError(f"{what} needs rows of metric {metric!r}; the records given have {have}")
     return selection.main_protocol(found)

@@ -52,7 +52,7 @@ def matched(rows: pd.DataFrame) -> pd.DataFrame:
             here = selection.select(changes, scale=scale, versus_blur=disk)
             for blur in labels.in_order(here["blur"]):
                 part = selection.select(here, blur=blur)
-                (_, low, high), n = selection.numbered(part)
+                (_, low, high), n = selection.estimate(part), int(part["n"].max())
                 alike = low >= -POINTS.size and high <= POINTS.size
                 lines.append(
                     {

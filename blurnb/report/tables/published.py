@@ -1,11 +1,10 @@
 """The 21 published rows, each beside what was measured here, or the reason why it was not."""
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from blurnb import intervals, labels
+from blurnb import labels
 from blurnb.report import numbers, paper, selection
 
 PROFILES = ("embedded", "photographs", "paper")
@@ -33,7 +32,7 @@ def rows(records: pd.DataFrame, profiles: Sequence[str] = PROFILES) -> pd.DataFr
         if not _is_reference(row):
             front["paper's share, %"] = numbers.number(row.share_kept, numbers.MANY, nothing="")
         for profile in profiles:
-            mine = selection.estimates(records, profile=profile, metric=["top1", "top5"], frozen="none")
+            mine = selection.select(records, profile=profile, metric=["top1", "top5"], frozen="none", part_kind=None)
             lines += [front | {"profile": profile} | back for back in _counterparts(mine, row)]
     return pd.DataFrame(lines, columns=_COLUMNS).fillna("")
 
@@ -65,13 +64,13 @@ def _counterparts(mine: pd.DataFrame, row) -> list[dict]:
     for network, data, part in selection.grouped(there):
         metric = "top1" if part["dataset"].iloc[0] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
         part = selection.main_protocol(selection.select(part, metric=metric))
-        if part.empty:
+        alone = selection.estimates(part)
+        if alone.empty:
             continue
-        one, n = selection.numbered(part)
-        sharp = selection.estimate(_sharp_partner(mine, part))
-        share = math.nan if sharp is None or _is_reference(row) else intervals.share_kept(sharp, one)[0]
-        line = {"ours, %": numbers.cell(part, metric), "share kept, %": numbers.number(share, n, nothing="")}
-        line["difference"] = numbers.number(share - row.share_kept, n, signed=True, nothing="")
+        n, beside = int(alone["n"].max()), pd.concat([part, _sharp_partner(mine, part)])
+        share = None if _is_reference(row) else selection.share_kept(beside, row.blur, row.training, "sharp")
+        line = {"ours, %": numbers.cell(alone, metric), "share kept, %": numbers.interval(*share, n) if share else ""}
+        line["difference"] = numbers.number(share[0] - row.share_kept, n, signed=True, nothing="") if share else ""
         line |= {"n": f"{n:,}", "network": network, "data": data}
         found.append(line | ({} if metric == "top5" else {"remark": "top-1: with this few classes top-5 says little"}))
     return found or [{"remark": NOT_RUN}]
@@ -81,4 +80,4 @@ def _sharp_partner(mine: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     """The sharp network's rows on sharp images, at the scale, under the protocol and in the experiments of `like`."""
     shared = ["experiment", *selection.SOURCE, "scale", "metric", *selection.PREFERRED]
     wanted = {column: list(set(like[column])) for column in shared if like[column].notna().all()}
-    return selection.select(mine, training="sharp", blur="sharp", per_scale=False, **wanted)
+    return selection.estimates(mine, training="sharp", blur="sharp", per_scale=False, **wanted)

@@ -10,6 +10,7 @@ from blurnb.optics import camera
 from blurnb.recognition import custom, datasets, families, models
 from blurnb.study import classification, comparison, measures, parameters, treatments, values
 from blurnb.study.classification import Classification
+from blurnb.study.means import of_tables
 from blurnb.study.runs import Opened, Recorder, Run
 
 
@@ -75,6 +76,7 @@ def run(parameters: Parameters) -> Run:
         recorder.manifests[run_id]["most_frequent_class"] = float(answered.value_counts(normalize=True).iloc[0])
         shared = opened.columns | {"network": network.name, "weights": weights}
         recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
+        recorder.add(of_tables(tables, shared), run_id)
     return recorder.run
 
 

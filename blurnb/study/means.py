@@ -78,11 +78,11 @@ def shares(mine: Side, sharp: Side, blurs: Sequence[str]) -> Iterator[dict]:
     shared = {**here, **measures.versus(here, there)}
     for metric in COUNTED:
         own, before, best = mine.values(blurs, metric), sharp.values(blurs, metric), sharp.values(("sharp",), metric)
-        share = samples.ratio(own, best, counted=True)
-        yield measures.row(share, metric, own.shape[1], **shared, statistic="kept")
-        if mine is not sharp:
-            share = samples.ratio(own - before, best - before, counted=True)
-            yield measures.row(share, metric, own.shape[1], **shared, statistic="recovered")
+        found = {"kept": (own, best)} | ({} if mine is sharp else {"recovered": (own - before, best - before)})
+        for statistic, pair in found.items():
+            if pair[1].mean() > 0:
+                share = samples.ratio(*pair, counted=True)
+                yield measures.row(share, metric, own.shape[1], **shared, statistic=statistic)
 
 
 def of_network(mine: Side, sharp: Side | None = None, rivals: Sequence[Side] = ()) -> Iterator[dict]:
@@ -103,7 +103,8 @@ def of_network(mine: Side, sharp: Side | None = None, rivals: Sequence[Side] = (
             if blurs != ("sharp",):
                 yield from differences(mine, mine, blurs, ("sharp",))
     for rival in rivals:
-        for blurs in [*wanted, *(singles if many else ())]:
+        every = [] if rival.columns["scale"] == mine.columns["scale"] else [tuple(mine.blurs)]
+        for blurs in dict.fromkeys([*wanted, *every, *(singles if many else ())]):
             if set(blurs) <= set(rival.blurs):
                 yield from differences(mine, rival, blurs)
     for best in filter(None, (mine, sharp)):

@@ -21,8 +21,8 @@ def training(rows: pd.DataFrame) -> str:
 
 
 def main(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the card's main scale: 256 where measured, else the first."""
-    return selection.select(rows, scale=selection.main_scale(rows))
+    """The rows of single blurs at the card's main scale: 256 where measured, else the first."""
+    return selection.select(rows[rows["blur"] != ""], scale=selection.main_scale(rows))
 
 
 def level(rows: pd.DataFrame, **wanted) -> Triple | None:

@@ -141,7 +141,8 @@ def test_an_imagenet_tree_is_recognised_and_a_set_is_drawn_at_most_whole(tmp_pat
 def test_the_study_has_rows_of_what_was_asked_and_a_camera(smoke):
     study = smoke("card")
     rows, (note,) = study.run.rows, study.run.manifests.values()
-    assert set(rows["blur"]) == set(study.parameters.blurs)
+    assert set(rows["blur"]) == {"", *study.parameters.blurs}
+    assert set(rows.loc[rows["blur"] == "", "part_kind"]) == {"mean"}
     assert set(rows["experiment"]) == {"card"}
     assert {"normalisation", "classes", "most_frequent_class", "camera"} <= set(note)
     assert note["network_origin"] == {"source": "efficientnet_lite0", "weights": "imagenet"}

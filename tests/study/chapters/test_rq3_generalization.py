@@ -2,6 +2,7 @@
 
 import pytest
 
+from blurnb import labels
 from blurnb.study import networks, training
 from blurnb.study.chapters import rq3_generalization as chapter
 from blurnb.study.chapters.rq3_generalization import Parameters
@@ -20,11 +21,13 @@ def test_the_average_of_scales_is_compared_with_its_first_scale(study):
     changes = rows[(rows["statistic"] == "difference") & (rows["versus_scale"] == "96") & (rows["training"] == "mix")]
     assert set(changes["per_scale"]) == {True, False}
     for row in changes.itertuples():
-        mine = estimates["mix", row.per_scale, "96+128", row.blur]
-        assert row.value == pytest.approx(mine - estimates["mix", False, "96", row.blur])
+        blurs = row.part.split("+") if row.part_kind == "mean" else [row.blur]
+        pairs = [(estimates["mix", row.per_scale, "96+128", b], estimates["mix", False, "96", b]) for b in blurs]
+        assert row.value == pytest.approx(sum(mine - theirs for mine, theirs in pairs) / len(pairs))
     assert changes[changes["per_scale"]]["versus_per_scale"].eq(False).all()
     assert changes[~changes["per_scale"]]["versus_per_scale"].isna().all()
-    assert set(changes["blur"]) == set(study.parameters.blurs)
+    assert set(changes["blur"]) == {"", *study.parameters.blurs}
+    assert "+".join(labels.in_order(study.parameters.blurs)) in set(changes["part"])
 
 
 def test_other_trainings_are_asked_at_the_native_scale_alone(study):

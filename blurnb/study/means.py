@@ -63,6 +63,14 @@ def sets(blurs: Iterable[str]) -> list[tuple[str, ...]]:
     return [each for each in dict.fromkeys((tuple(blurred), *families)) if len(each) > 1]
 
 
+def estimates(mine: Side, blurs: Sequence[str]) -> Iterator[dict]:
+    """The mean over the blurs itself."""
+    for metric in METRICS:
+        values = mine.values(blurs, metric)
+        triple = samples.mean(values, counted=metric in COUNTED)
+        yield measures.row(triple, metric, values.shape[1], **mine.about(blurs))
+
+
 def differences(mine: Side, theirs: Side, blurs: Sequence[str], versus: Sequence[str] = ()) -> Iterator[dict]:
     """`mine` minus `theirs`, mean over the blurs; `versus` where the other side's blurs are others."""
     here, there = mine.about(blurs), theirs.about(versus or blurs)
@@ -93,11 +101,8 @@ def of_network(mine: Side, sharp: Side | None = None, rivals: Sequence[Side] = (
     """
     many, wanted = len(mine.tables) > 1, sets(mine.blurs)
     singles = [(blur,) for blur in mine.blurs]
-    for blurs in singles if many else ():
-        for metric in METRICS:
-            values = mine.values(blurs, metric)
-            triple = samples.mean(values, counted=metric in COUNTED)
-            yield measures.row(triple, metric, values.shape[1], **mine.about(blurs))
+    for blurs in [*wanted[:1], *(singles if many else ())]:
+        yield from estimates(mine, blurs)
     if "sharp" in mine.blurs:
         for blurs in [*wanted[:1], *(singles if many else ())]:
             if blurs != ("sharp",):
@@ -121,7 +126,7 @@ def of_tables(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> Iter
 
 
 def of_treatments(tables: Mapping[Condition, pd.DataFrame], columns: Callable[[Condition], dict]) -> Iterator[dict]:
-    """Mean over the blurs of what each way of treating them differs from both networks shown the blurred image as is.
+    """Mean over the blurs of each way of treating them, and of what it differs from both networks shown them as is.
 
     `columns` are those of a condition.
     """
@@ -130,6 +135,8 @@ def of_treatments(tables: Mapping[Condition, pd.DataFrame], columns: Callable[[C
         ways.setdefault(one._replace(treatment=one.treatment._replace(blur="")), {})[one.treatment.blur] = part
     for one, parts in ways.items():
         mine = Side(columns(one), [parts])
+        for blurs in sets(parts)[:1]:
+            yield from estimates(mine, blurs)
         for training in ("sharp", "mix"):
             plain = one._replace(treatment=one.treatment.captured, training=training)
             for blurs in sets(parts) if plain in ways and plain != one else ():

@@ -22,7 +22,7 @@ N = 400
 
 
 def answers(training, shift=0.0, seed=0, n=N):
-    """{condition: frame}: an image is right where its difficulty, the same under every blur, lies below the accuracy."""
+    """{condition: frame}: right where an image's difficulty, the same under every blur, lies below the accuracy."""
     difficulty = np.random.default_rng(seed).permutation((np.arange(n) + 0.5) / n)
     index = pd.Index([f"image {i}" for i in range(n)], name="image")
     return {

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from blurnb import intervals, labels
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.report import selection
@@ -18,11 +18,11 @@ from blurnb.report.figures.palette import CARD, INK, styled
 
 
 class _Way(NamedTuple):
-    """One way of answering: what it costs, and what it is right in under each blur."""
+    """One way of answering: what it costs, and the rows of what it is right in under each blur."""
 
     name: str
     seconds: float
-    answers: Mapping[str, marks.Triple]
+    answers: pd.DataFrame
     full: bool
 
 
@@ -46,13 +46,13 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", capture: str | None = Non
     UserError
         No blur has accuracy and seconds for every way.
     """
-    wanted = {"metric": metric, "training": ["sharp", "mix"], **marks.WHOLE}
+    wanted = {"metric": metric, "training": ["sharp", "mix"], **marks.WHOLE, "part_kind": ["", "mean"]}
     found = marks.plain_at(rows, "frontier", None, marks.TREATED, **wanted)
     times = marks.need(rows, "frontier", metric="seconds", scale=found["scale"].iloc[0], kernel=["none", "true"])
     found, panels = selection.select(found, kernel=["none", "true"]), {}
     for name, columns in selection.captures(found).items():
         if capture in (None, name):
-            ways = _deblurred(selection.select(found, **columns), metric, times)
+            ways = _deblurred(selection.select(found, **columns), times)
             shared = _shared(ways)
             panels |= {name: (ways, shared)} if shared else {}
     if not panels:
@@ -60,7 +60,7 @@ def frontier(rows: pd.DataFrame, metric: str = "top1", capture: str | None = Non
     return _drawn(found, panels, metric, 2.5, marks.at_scale(found), "mean over the blurs", "bar: 95 % interval")
 
 
-def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Way]:
+def _deblurred(rows: pd.DataFrame, times: pd.DataFrame) -> list[_Way]:
     """The ways to answer under one capture; a time that was measured on exact pixels serves every capture."""
     exact = (times["rounding"] == "none") & (times["noise_sd"] == 0)
     same = (times["rounding"] == rows["rounding"].iloc[0]) & (times["noise_sd"] == rows["noise_sd"].iloc[0])
@@ -71,8 +71,8 @@ def _deblurred(rows: pd.DataFrame, metric: str, times: pd.DataFrame) -> list[_Wa
         seconds = (own if len(own) else clock)["value"].mean()
         name = "sharp, no deblurring" if method == "none" else method.replace("_", " ")
         if np.isfinite(seconds) and (training == "sharp" or method == "none"):
-            answers = marks.points(part[part["blur"] != "sharp"], metric)
-            ways.append(_Way("mix" if training == "mix" else name, seconds, answers, training == "mix"))
+            answered = part[part["blur"] != "sharp"]
+            ways.append(_Way("mix" if training == "mix" else name, seconds, answered, training == "mix"))
     return ways
 
 
@@ -96,14 +96,14 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
         No scale has accuracy and seconds, or no blur was tested at all of them.
     """
     wanted = {"training": training, "frozen": "none"}
-    found = marks.plain(rows, "scale_cost", metric=metric, **wanted)
+    found = marks.plain(rows, "scale_cost", metric=metric, part_kind=["", "mean"], **wanted)
     times = marks.need(rows, "scale_cost", metric="seconds", **wanted)
     ways = []
     for (per_scale, scale), part in found.groupby(["per_scale", "scale"]):
         seconds = selection.select(times, per_scale=per_scale, scale=scale)["value"].mean()
         if np.isfinite(seconds):
             name = f"{scale}, a network each" if per_scale else scale
-            ways.append(_Way(name, seconds, marks.points(part, metric), not per_scale))
+            ways.append(_Way(name, seconds, part, not per_scale))
     if not ways:
         raise UserError("scale_cost found no scale with accuracy and seconds; run the chapter on scales")
     shared = _shared(ways)
@@ -116,7 +116,7 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
 
 def _shared(ways: Sequence[_Way]) -> set[str]:
     """The blurs under which every way was tested."""
-    return set.intersection(*(set(way.answers) for way in ways)) if ways else set()
+    return set.intersection(*(set(way.answers["blur"]) for way in ways)) - {""} if ways else set()
 
 
 def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *terms: str) -> Figure:
@@ -124,7 +124,7 @@ def _drawn(found: pd.DataFrame, panels: Mapping, metric: str, height: float, *te
     figure, grid = marks.panels(len(panels), height, more=0.5, sharex=True)
     for axes, (title, (ways, blurs)) in zip(grid, panels.items()):
         _seconds_axis(axes, [way.seconds for way in ways])
-        means = [intervals.mean_of([way.answers[b] for b in labels.in_order(blurs)]) for way in ways]
+        means = [marks.mean(way.answers, metric, labels.in_order(blurs)) for way in ways]
         _named_points(axes, list(zip(ways, means)))
         axes.set(title=title, ylabel=METRICS[metric].along)
         axes.label_outer()

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from blurnb import labels
+from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.intervals import Triple
 from blurnb.metrics import METRICS
@@ -68,7 +68,14 @@ def plain_at(rows: pd.DataFrame, what: str, scale: str | None, but: Sequence[str
 
 def points(rows: pd.DataFrame, metric: str) -> dict[str, Triple]:
     """(value, low, high) by blur, in order; percent where the metric is a share."""
-    return {b: percent(selection.estimate(rows[rows["blur"] == b]), metric) for b in labels.in_order(rows["blur"])}
+    blurs = labels.in_order(set(rows["blur"]) - {""})
+    return {b: percent(selection.estimate(rows[rows["blur"] == b]), metric) for b in blurs}
+
+
+def mean(rows: pd.DataFrame, metric: str, blurs: Sequence[str]) -> Triple:
+    """The mean over the blurs, as `points`: recorded image by image, else from the ends of each, which errs wide."""
+    joint = selection.estimate(selection.select(rows, **records.over(blurs)))
+    return percent(joint, metric) if joint else intervals.mean_of([points(rows, metric)[blur] for blur in blurs])
 
 
 def percent(point: Triple, metric: str) -> Triple:

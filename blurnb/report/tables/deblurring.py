@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from blurnb import intervals, labels
+from blurnb import intervals, labels, records
 from blurnb.errors import UserError
 from blurnb.report import numbers, selection
 from blurnb.report.tables.accuracy import across
@@ -34,15 +34,18 @@ def differences(rows: pd.DataFrame, metric: str = "top1", versus_training: str |
     `versus_training` names that network; None: the same network with no deblurring. The mean over the blurs comes
     first, then a column for each. McNemar's p-value is not averaged, and not shown.
     """
-    found = selection.select(rows, metric=metric, statistic="difference", kernel=["none", "true"], part_kind=None)
+    found = selection.select(rows, metric=metric, statistic="difference", kernel=["none", "true"],
+                             part_kind=["", "mean"])  # fmt: skip
     found = selection.select(found, versus_training=versus_training, versus_blur=None)
-    found = _need(found, "the table of paired differences", metric)
-    lines = []
+    found, lines = _need(found, "the table of paired differences", metric), []
+    blurs = labels.in_order(set(found["blur"]) - {""})
     for front, part in _ways(found):
-        each = [selection.estimate(selection.select(part, blur=blur)) for blur in labels.in_order(part["blur"])]
-        n = int(part["n"].max())
-        mean = {"mean, points": numbers.interval(*intervals.mean_of(each), n, metric, signed=True)}
-        lines.append(front | mean | across(part, labels.in_order(found["blur"]), metric, signed=True) | {"n": f"{n:,}"})
+        own, n = labels.in_order(set(part["blur"]) - {""}), int(part["n"].max())
+        joint = selection.select(part, **records.over(own))
+        each = [selection.estimate(selection.select(part, blur=blur)) for blur in own]
+        mean = intervals.mean_of(each) if joint.empty else selection.estimate(joint)
+        line = front | {"mean, points": numbers.interval(*mean, n, metric, signed=True)}
+        lines.append(line | across(part, blurs, metric, signed=True) | {"n": f"{n:,}"})
     return pd.DataFrame(lines)
 
 

@@ -16,7 +16,7 @@ from blurnb.optics import engines, kernels
 
 VERSION = 1
 LEAST_CHANGE = 1 / 510  # with less of a kernel's weight beside its largest, no pixel moves by half a level of 8 bits
-_SAID: dict[str, np.ndarray] = {}
+_SAID: dict[str, np.ndarray] = {}  # labels that were told of, each with the kernel whose thread was the first
 
 
 def kernel_for(blur_or_label: Blur | str, factor: float = 1.0, seed: int = 0, image_id: object = "") -> np.ndarray:
@@ -58,8 +58,7 @@ def kernel_for(blur_or_label: Blur | str, factor: float = 1.0, seed: int = 0, im
 def _made(blur: Blur, factor: float, *generator: np.random.Generator) -> np.ndarray:
     """A kernel; that it does nothing is said, as images under it would count as blurred in training and in records."""
     kernel = kernels.MAKERS[blur.family](dict(blur.parameters), factor, *generator)
-    is_nothing = blur.family != "sharp" and 1 - kernel.max() < LEAST_CHANGE
-    if is_nothing and _SAID.setdefault(blur.label, kernel) is kernel:  # of several threads one was first
+    if blur.family != "sharp" and 1 - kernel.max() < LEAST_CHANGE and _SAID.setdefault(blur.label, kernel) is kernel:
         warnings.warn(
             f"{'a draw of ' * blur.is_random}{blur.label} does nothing to images {factor:.4g} times the frame's size "
             f"({FRAME * factor:.4g} pixels of {FRAME}): its kernel is one pixel; give a smaller frame or a larger blur",

@@ -170,11 +170,11 @@ def sources(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {f"{network} on {data}": part for network, data, part in grouped(of_networks)}
 
 
-def in_frame(rows: pd.DataFrame, frame: int) -> pd.DataFrame:
+def in_frame(rows: pd.DataFrame, other: int) -> pd.DataFrame:
     """The rows with blur labels as another frame would name them, so that equal labels are equal blurs.
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named = [labels.renamed(*each, frame) for each in zip(rows["blur"], rows["frame"])]
+    named = [labels.renamed(*each, other) for each in zip(rows["blur"], rows["frame"])]
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
     return rows.assign(blur=named)[kept]

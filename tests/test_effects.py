@@ -78,7 +78,7 @@ EVALUATED = {
     "network": to("vgg_mini"),
     "weights": to("{weights}"),
     "n_images": to(5),
-    "frame": to(256),
+    "frame": to(128),
     "scales": to("64"),
     "blurs": to("sharp,G8"),
     "view": to("center-crop"),

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from blurnb.labels import FRAME, Blur, parse
 from blurnb.optics import engines, kernels
 
 VERSION = 1
+LEAST_CHANGE = 1 / 510  # with less of a kernel's weight beside its largest, no pixel moves by half a level of 8 bits
+_SAID: dict[str, np.ndarray] = {}  # labels that were told of, each with the kernel whose thread was the first
 
 
 def kernel_for(blur_or_label: Blur | str, factor: float = 1.0, seed: int = 0, image_id: object = "") -> np.ndarray:
@@ -38,19 +41,33 @@ def kernel_for(blur_or_label: Blur | str, factor: float = 1.0, seed: int = 0, im
     ------
     UserError
         For what is no label, and a factor that is not positive.
+
+    Warns
+    -----
+    UserWarning
+        Once for a label, in one line, where the kernel is so small that it does nothing; `blur` does so too.
     """
     blur = blur_or_label if isinstance(blur_or_label, Blur) else parse(blur_or_label)
     if not isinstance(factor, numbers.Real) or not 0 < factor < math.inf:
         raise UserError(f"factor={shown(factor)}: give a positive number, image side / frame side")
     if blur.is_random:
-        generator = generator_for(seed, image_id, blur.label)
-        return kernels.MAKERS[blur.family](dict(blur.parameters), factor, generator)
+        return _made(blur, float(factor), generator_for(seed, image_id, blur.label))
     return _kernel(blur, float(factor)).copy()
 
 
-@functools.lru_cache(maxsize=256)
-def _kernel(blur: Blur, factor: float) -> np.ndarray:
-    return kernels.MAKERS[blur.family](dict(blur.parameters), factor)
+def _made(blur: Blur, factor: float, *generator: np.random.Generator) -> np.ndarray:
+    """A kernel; that it does nothing is said, as images under it would count as blurred in training and in records."""
+    kernel = kernels.MAKERS[blur.family](dict(blur.parameters), factor, *generator)
+    if blur.family != "sharp" and 1 - kernel.max() < LEAST_CHANGE and _SAID.setdefault(blur.label, kernel) is kernel:
+        warnings.warn(
+            f"{'a draw of ' * blur.is_random}{blur.label} does nothing to images {factor:.4g} times the frame's size "
+            f"({FRAME * factor:.4g} pixels of {FRAME}): its kernel is one pixel; give a smaller frame or a larger blur",
+            stacklevel=2,
+        )
+    return kernel
+
+
+_kernel = functools.lru_cache(maxsize=256)(_made)
 
 
 def generator_for(seed: int, image_id: object, label: str) -> np.random.Generator:

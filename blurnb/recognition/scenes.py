@@ -130,7 +130,7 @@ _TEXTURES: dict[str, Callable[[Plane, Plane], Plane]] = {
 # What is drawn uniformly, scene by scene; lengths in sides of the image, colours in [0, 1].
 _RANGES = {
     "radius": (0.24, 0.42),  # of the object
-    "period": (0.036, 0.06),  # of the texture: 18 to 31 frame pixels, which D8 mostly removes
+    "period": (0.036, 0.06),  # of the texture: 9 to 15 pixels of a frame of 256, in which D8 removes it
     "figure": (0.17, 0.68),  # distance of the object's mean colour from the background's
     "contrast": (0.17, 0.42),  # half the distance between the texture's two colours
     "spread": (0.05, 0.13),  # standard deviation of the background

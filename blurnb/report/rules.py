@@ -305,12 +305,12 @@ def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
         blurs = weighing.blurred(here, _PAIR, _UNTESTED, metric="miou")
         raised = mean_gap(here, "miou", blurs, {"training": "mix"}, {"training": "sharp"})
         note = f"mean over {', '.join(blurs)}; {100 * kept(here, 'miou', blurs)[0]:.0f} % of the sharp mIoU kept"
-        behind, rivals = UNKNOWN, _rivals(rows, selection.in_papers_frame(here), metric)
+        behind, rivals = UNKNOWN, _rivals(rows, here, metric)
         if rivals:
             # The classifier that keeps least is the hardest rival for the claim.
             rival, same, source, shared = min(rivals, key=lambda one: one[0][0] - one[1][0])
             behind = intervals.difference(rival, same)
-            note += f"; under {', '.join(shared)} in a frame of {labels.FRAME}, {100 * same[0]:.0f} %, beside "
+            note += f"; under {', '.join(shared)} in a frame of {here['frame'].iloc[0]}, {100 * same[0]:.0f} %, beside "
             note += f"{100 * rival[0]:.0f} % of {METRICS[metric].spoken} by {source}"
         else:
             note += ", no classification (rq2) under the same blurs to compare with"
@@ -324,7 +324,7 @@ def segmentation(rows: pd.DataFrame, metric: str) -> Iterator[Finding]:
 def _rivals(rows: pd.DataFrame, here: pd.DataFrame, metric: str) -> list[tuple[Triple, Triple, str, list[str]]]:
     """(share that a classifier keeps, share that segmentation keeps under the same blurs, source, those blurs)."""
     found = []
-    classified = selection.in_papers_frame(selection.main_protocol(own(rows, "rq2", metric=metric)))
+    classified = selection.in_frame(selection.main_protocol(own(rows, "rq2", metric=metric)), here["frame"].iloc[0])
     tested = set(weighing.blurred(here, _PAIR, metric="miou"))
     sources = selection.sources(classified).items()
     for source, part in ((source, part) for source, found in sources for _, part in found.groupby("scale")):

@@ -184,15 +184,15 @@ def sources(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {f"{network} on {data}": part for network, data, part in grouped(of_networks)}
 
 
-def in_papers_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with blur labels as the paper's frame would name them, so that equal labels are equal blurs.
+def in_frame(rows: pd.DataFrame, other: int) -> pd.DataFrame:
+    """The rows with blur labels as another frame would name them, so that equal labels are equal blurs.
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
     named, parts = [], []
     for blur, frame, kind, part in zip(rows["blur"], rows["frame"], rows["part_kind"], rows["part"]):
         each = part.split("+") if kind == "mean" else [blur]
-        theirs = [labels.renamed(one, frame) for one in each]
+        theirs = [labels.renamed(one, frame, other) for one in each]
         named.append(None if None in theirs else "" if kind == "mean" else theirs[0])
         parts.append("+".join(map(str, theirs)) if kind == "mean" else part)
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns

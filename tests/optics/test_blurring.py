@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,6 +117,40 @@ def test_an_impulse_returns_the_kernel_unflipped(kernel):
     for plane in result[0]:
         np.testing.assert_allclose(plane[window, window], kernel, atol=5e-5)
         assert plane.sum() == pytest.approx(1, abs=2e-3)
+
+
+def said(act) -> list[str]:
+    """The warnings that `act` makes. A label warns once in a process: each test below has labels of its own."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    return [str(one.message) for one in caught]
+
+
+def test_a_label_that_does_nothing_is_said_once_and_by_name_whatever_asks_for_it():
+    images = photograph(2, 96, 96)
+    (line,) = said(lambda: [blur(images, "D2.111"), blur(images, ["D2.111", "sharp"]), kernel_for("D2.111", 0.1)])
+    assert line.startswith("D2.111 does nothing")
+    assert "(96 pixels of 512)" in line
+    assert "smaller frame" in line
+    assert "\n" not in line
+    assert said(lambda: blur(images, "D2.222", frame=256)) == []
+    # a Gaussian has taps beside its centre, of a millionth; a shake may fall into one pixel
+    assert len(said(lambda: blur(images, ["G0.999", "M5.111@30"]))) == 2
+    (line,) = said(lambda: [kernel_for(Blur("my shake", "shake"), 0.01, 0, f"{i}") for i in range(9)])
+    assert line.startswith("a draw of my shake does nothing")
+
+
+def test_what_blurs_and_what_is_sharp_by_name_say_nothing():
+    images, names = photograph(1, 96, 96), ("sharp", "D3.111", "G2", "M21@30", "shake", "inertial")
+    assert said(lambda: [blur(images, name) for name in names]) == []
+    assert said(lambda: blur(images, np.ones((1, 1)))) == []  # an array is what its owner made it
+
+
+def test_of_many_threads_one_says_it():
+    factors = np.linspace(0.01, 0.05, 64)
+    with ThreadPoolExecutor(16) as pool:
+        assert len(said(lambda: list(pool.map(lambda factor: kernel_for("D2.333", factor), factors)))) == 1
 
 
 @pytest.mark.parametrize("border", ["reflect", "replicate", "circular"])

@@ -104,6 +104,12 @@ def test_the_transform_blurs_with_the_kernel_that_the_label_names():
     assert torch.equal(RandomBlur("D16", frame=256, border="circular")(image), blur(image, "D32", border="circular"))
 
 
+def test_a_draw_that_does_nothing_to_the_images_is_said_by_name():
+    with pytest.warns(UserWarning, match="^D2.444 does nothing .* smaller frame") as caught:
+        RandomBlur(["D2.444"])(photographs(5, 3, 96, 96))
+    assert len(caught) == 1
+
+
 def test_a_batch_gets_a_draw_per_image():
     torch.manual_seed(0)
     images = photographs(1, 3, 48, 48).repeat(300, 1, 1, 1)

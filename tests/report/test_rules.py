@@ -285,6 +285,13 @@ def test_segmentation_is_compared_with_classification_under_the_same_blur_whatev
     assert judge(8, in_frame_of_128(segmentation())).verdict == "undecided"
 
 
+def test_segmentation_and_classification_in_one_frame_are_compared_under_all_their_labels():
+    of_scenes = [one | {"frame": 256} for one in segmentation()]
+    assert "under D4, D8 in a frame of 256" in judge(8, of_scenes).note
+    shaken = [one | {"blur": {"D4": "shake"}.get(one["blur"], one["blur"])} for one in of_scenes]
+    assert "under D8, shake in a frame of 256" in judge(8, shaken).note
+
+
 def test_a_network_with_frozen_blocks_is_not_the_mix_network():
     frozen = recovery(share=0.2, frozen="2")
     paired = [one | {"versus_frozen": "none"} for one in frozen if "versus_training" in one]

@@ -118,9 +118,10 @@ def test_the_other_side_of_a_comparison():
 def test_labels_of_another_frame_are_renamed_and_those_without_a_size_left_out():
     blurs = ["sharp", "D2", "G1.5", "M5@30", "shake", "shake24"]
     small = rows(*(row(blur=blur, frame=128) for blur in blurs))
-    assert set(selection.in_papers_frame(small)["blur"]) == {"sharp", "D8", "G6", "M20@30"}
+    assert set(selection.in_frame(small, 512)["blur"]) == {"sharp", "D8", "G6", "M20@30"}
+    assert selection.in_frame(small, 128)["blur"].tolist() == small["blur"].tolist()
     same = rows(*(row(blur=blur) for blur in blurs))
-    assert selection.in_papers_frame(same)["blur"].tolist() == same["blur"].tolist()
+    assert selection.in_frame(same, 512)["blur"].tolist() == same["blur"].tolist()
 
 
 def test_the_main_scale_is_the_papers_where_it_was_measured():
@@ -144,7 +145,7 @@ def test_the_share_kept_is_the_recorded_one_and_without_it_a_number_without_inte
 
 def test_in_another_frame_a_mean_is_of_the_blurs_that_are_equal():
     """D2 and D4 in a frame of 256 are D4 and D8 in the paper's; a mean over D4 and D8 there is none of these."""
-    named = selection.in_papers_frame(
+    named = selection.in_frame(
         rows(*(row(blur="", part_kind="mean", part=part, frame=256) for part in ("D2+D4", "D4+shake")))
     )
     assert named[["blur", "part"]].values.tolist() == [["", "D4+D8"]]

@@ -47,6 +47,12 @@ def test_a_training_image_depends_on_seed_epoch_and_identity_alone():
     assert drawn[5][1] == 1
 
 
+def test_a_training_on_blur_that_does_nothing_to_its_images_is_told_of_it():
+    with pytest.warns(UserWarning, match="^D2.555 does nothing") as caught:
+        list(Draws(images(3), RECIPE.model_copy(update={"mix": ["D2.555"]})))
+    assert len(caught) == 1
+
+
 def test_photographs_are_brought_to_the_frame_and_cropped():
     recipe = RECIPE.model_copy(update={"frame": 64, "mix": "sharp"})
     photographs = images(30, None, (40, 50))

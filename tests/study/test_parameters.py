@@ -5,8 +5,12 @@ import types
 
 import pytest
 
+from blurnb import labels
 from blurnb.errors import UserError
+from blurnb.optics import blurring
+from blurnb.optics.transforms import MIXES, parse_mix
 from blurnb.study import chapters, parameters, profiles, recipes
+from blurnb.study.profiles import NAMES
 from blurnb.study.protocol import Protocol
 
 CHAPTERS = list(chapters.names())
@@ -30,6 +34,51 @@ def test_every_profile_of_every_chapter_is_valid(chapter, profile):
     assert checked.pairs
     assert hash(checked.pairs)
     assert not {"dataset", "network", "weights", "n_images", "scales"} & set(dict(checked))
+
+
+def blurred_with(chapter, checked, pair):
+    """(label, side of the images, frame) of everything that a chapter does to the images of a pair."""
+    mixes = [one for mix in (*MIXES, *getattr(checked, "mixes", ())) for one, _ in parse_mix(parameters.parts(mix))]
+    told = {*checked.blurs, *getattr(checked, "layer_blurs", ()), *(one.label for one in mixes)}
+    if pair is checked.pairs[0]:
+        told |= {*getattr(checked, "dose_blurs", ())}
+    photographs = [max(labels.sides(scale)) for scale in pair.scales if scale != "native"] if chapter == "rq5" else []
+    side = parameters.NATIVE.get(pair.dataset) or max(photographs, default=pair.frame)
+    return {(label, side, pair.frame) for label in told - {"sharp"}}
+
+
+def test_no_label_of_a_profile_or_a_mix_is_nothing_at_the_size_of_its_images():
+    """Radius 0.375 is no blur: with it a fifth of an "all defocus" training would be sharp, and no record would say."""
+    checked = {(chapter, profile): validate(chapter, {"profile": profile}) for chapter in CHAPTERS for profile in NAMES}
+    asked = {
+        one for (chapter, _), given in checked.items() for p in given.pairs for one in blurred_with(chapter, given, p)
+    }
+    assert {(side, frame) for _, side, frame in asked} == {(96, 256), (64, 128), (512, 512), (256, 512)}
+    for label, side, frame in sorted(asked):
+        for draw in range(20 if labels.parse(label).is_random else 1):
+            kernel = blurring.kernel_for(label, side / frame, 0, f"image {draw}")
+            assert 1 - kernel.max() > 0.05, f"{label} leaves images of side {side} in a frame of {frame} as they are"
+
+
+@pytest.mark.parametrize(
+    "chapter, given, frames",
+    [
+        ("rq1", {}, [256, 512]),
+        ("rq1", {"profile": "photographs", "dataset": "scenes", "network": "vgg_mini", "weights": "scenes"}, [256]),
+        ("rq1", {"profile": "photographs", "dataset": "tiny-imagenet"}, [128]),
+        ("rq1", {"frame": 512}, [512, 512]),
+        ("rq2", {"profile": "photographs", "dataset": "imagenet", "scales": "256"}, [512]),
+        ("rq4", {"profile": "photographs"}, [128, 512]),
+    ],
+)
+def test_a_data_set_has_the_frame_of_its_size_in_whatever_profile_it_stands(chapter, given, frames):
+    assert [pair.frame for pair in validate(chapter, given).pairs] == frames
+
+
+@pytest.mark.parametrize("weights", parameters.SCENES)
+def test_scenes_are_trained_on_in_the_frame_in_which_they_are_tested(weights):
+    training = parameters.scenes_training(weights, "cpu")
+    assert training.recipe().frame == training.protocol().frame == validate("rq1", {}).pairs[0].frame == 256
 
 
 def test_the_embedded_profile_is_the_default():

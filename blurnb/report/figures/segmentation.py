@@ -121,7 +121,8 @@ def share_kept(rows: pd.DataFrame, classification: pd.DataFrame, metric: str = "
     found = _first_scale(marks.need(rows, "share_kept", metric="miou", **marks.WHOLE))
     selection.one_source(found, "share_kept")
     blurs = [b for b in labels.in_order(found["blur"]) if b != "sharp"]
-    classified = selection.select(selection.in_papers_frame(classification), metric=metric, **marks.WHOLE)
+    same = selection.in_frame(classification, found["frame"].iloc[0])
+    classified = selection.select(same, metric=metric, **marks.WHOLE)
     beside = {
         (network, data): part
         for network, data, part in selection.grouped(classified)

@@ -43,6 +43,15 @@ def test_shares_stand_beside_the_same_blur_relative_to_the_image():
         assert any(point == pytest.approx(own) for point in points)
 
 
+def test_in_a_frame_of_their_own_equal_labels_stand_beside_each_other():
+    """Scenes are named, classified and segmented in one frame, in which D8 is not the paper's."""
+    of_scenes = [one | {"frame": 256, "experiment": "rq2", "metric": "top1"} for one in segmented()]
+    figure = segmentation.share_kept(rows(*segmented(frame=256)), rows(*of_scenes))
+    for axes in figure.axes:
+        assert len({round(bar.lines[0].get_xdata()[0], 3) for bar in axes.containers}) == 1
+        assert len(axes.containers) == 2
+
+
 def test_shares_stand_alone_where_nothing_was_classified():
     figure = segmentation.share_kept(rows(*segmented()), rows())
     assert all(len(axes.containers) == 1 for axes in figure.axes)

@@ -77,31 +77,6 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
     return pd.DataFrame(lines)
 
 
-def resampling(rows: pd.DataFrame, metric: str = "top5") -> pd.DataFrame:
-    """Bicubic beside bilinear resizing of the same photographs, and the paired difference, bilinear minus bicubic."""
-    differences = selection.select(rows, experiment="resampling", metric=metric, versus_resample="bicubic")
-    if differences.empty:
-        raise UserError("no records of resampling; run: python -m blurnb resampling")
-    lines = []
-    for network, data, here in selection.grouped(selection.select(differences, statistic="difference")):
-        for scale in labels.scales_in_order(here["scale"]):
-            for blur in labels.in_order(here["blur"]):
-                part = selection.select(here, scale=scale, blur=blur)
-                same = {name: part[name].iloc[0] for name in [*selection.SOURCE, "scale", "blur"]}
-                both = selection.estimates(rows, experiment="resampling", metric=metric, **same)
-                line = {
-                    "network": network,
-                    "data": data,
-                    "scale": scale,
-                    "condition": blur,
-                    "n": f"{part['n'].max():,}",
-                }
-                for way in ("bicubic", "bilinear"):
-                    line[f"{way}: {METRICS[metric].heading}"] = numbers.cell(selection.select(both, resample=way))
-                lines.append(line | {"bilinear − bicubic, points": numbers.cell(part, metric, signed=True)})
-    return pd.DataFrame(lines)
-
-
 def across(part: pd.DataFrame, blurs: list[str], metric: str, signed: bool = False) -> dict[str, str]:
     """Value with interval under each of `blurs`, a dash where there is none."""
     return {blur: numbers.cell(selection.select(part, blur=blur), metric, signed) for blur in blurs}

@@ -225,13 +225,22 @@ def card(
 @app.command()
 def rounding(parameters: Pairs = None) -> None:
     """Answer RQ1's conditions with and without rounding to 8 bits; writes rounding.csv to the output_dir."""
+    _each_way("rounding", parameters, {"rounding": "every one is tried", "precision": "float32 and bf16 are tried"})
+
+
+@app.command()
+def resampling(parameters: Pairs = None) -> None:
+    """Answer RQ1's conditions after each way of resizing; writes resampling.csv to the output_dir."""
+    _each_way("resampling", parameters, {"resample": "every one is tried"})
+
+
+def _each_way(experiment: str, parameters: list[str] | None, idle: dict[str, str]) -> None:
     from blurnb.study.chapters import rq1_degradation
 
-    idle = {"rounding": "every one is tried", "precision": "float32 and bf16 are tried"}
     idle |= dict.fromkeys(("dose_blurs", "dose_scales"), "doses are the chapter's")
     checked = rq1_degradation.Parameters.validate(typed(pairs(parameters), idle))
-    found = rq1_degradation.run_rounding(checked)
-    print(printable(f"{len(found.rows)} rows in {Path(checked.output_dir) / 'rounding.csv'}"))
+    found = getattr(rq1_degradation, f"run_{experiment}")(checked)
+    print(printable(f"{len(found.rows)} rows in {Path(checked.output_dir) / experiment}.csv"))
 
 
 @app.command()

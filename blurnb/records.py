@@ -33,8 +33,8 @@ ANSWERS = {
     "part_kind": "text", "part": "text",
     "metric": "text", "statistic": "text",
     "versus_training": "text", "versus_frozen": "text", "versus_per_scale": "yes", "versus_scale": "text",
-    "versus_blur": "text", "versus_rounding": "text", "versus_precision": "text", "versus_method": "text",
-    "versus_image": "text",
+    "versus_blur": "text", "versus_rounding": "text", "versus_precision": "text",
+    "versus_resample": "text", "versus_method": "text", "versus_image": "text",
     "value": "number", "ci_low": "number", "ci_high": "number", "n": "whole", "seed": "whole", "run_id": "text",
 }  # fmt: skip
 SPEED = {

@@ -98,6 +98,7 @@ def call(monkeypatch, capfd, *arguments: str) -> tuple[int, list[str], str]:
         (["sweep", "rq1", "-p", "seed=1", "--scheduler", "tcp://x:1", "--workers", "2"], "--workers 2 would change"),
         (["finetune", "-p", "profile=smoke", "-p", "blurs=D8"], "-p blurs=D8 would change nothing"),
         (["rounding", "-p", "profile=smoke", "-p", "rounding=8-bit"], "-p rounding=8-bit would change nothing"),
+        (["resampling", "-p", "profile=smoke", "-p", "resample=bilinear"], "resample=bilinear would change nothing"),
         (["card", "--network", "resnet18", "--data", "x", "-p", "output_dir=y"], "give it as --output"),
         (["card", "--network", "resnet18", "--data", "x", "-p", "n_images=3"], "give it as --n-images"),
         (["card", "--network", "nets:build", "--data", "x", "--weights", "y.pth"], "'y.pth' is no file"),
@@ -316,6 +317,7 @@ BESIDE = {
     "finetune": ["-p", "profile=smoke"],
     "card": ["--network", "resnet18", "--data", "."],
     "rounding": ["-p", "profile=smoke"],
+    "resampling": ["-p", "profile=smoke"],
     "data": ["imagenette"],
     "doctor": [],
 }
@@ -338,6 +340,7 @@ OPTIONS = {
         "parameters": ["-p", "f_number=8"],
     },
     "rounding": {"parameters": ["-p", "border=circular"]},
+    "resampling": {"parameters": ["-p", "border=circular"]},
     "data": {"name": ["tiny-imagenet"], "root": ["--root", "other"], "split": ["--split", "train"]},
     "doctor": {"data_root": ["--data-root", "x"], "output_dir": ["--output-dir", "x"]},
 }  # fmt: skip
@@ -373,7 +376,13 @@ def test_every_option_arrives_where_the_work_is_done(chapters, monkeypatch, capf
 
     for module, name in (
         *((notebooks, "run"), (sweeps, "run"), (sweeps, "answer"), (sweeps, "status"), (networks, "tuned")),
-        *((card, "run"), (rq1_degradation, "run_rounding"), (datasets, "load"), (doctor, "examine")),
+        *(
+            (card, "run"),
+            (rq1_degradation, "run_rounding"),
+            (rq1_degradation, "run_resampling"),
+            (datasets, "load"),
+            (doctor, "examine"),
+        ),
     ):
         monkeypatch.setattr(module, name, tells(name))
     position = BESIDE[command][:1] if option in ("chapter", "name") or command == "status" else []

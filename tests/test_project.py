@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import planted
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -77,6 +78,12 @@ def test_the_drawn_figures_are_of_the_records_that_are_committed(file):
     select, _ = readme.FIGURES[file]
     with Image.open(ROOT / file) as image:
         assert image.info["Comment"] == readme.digest(select(RECORDS)), "run `make readme`"
+
+
+def test_a_column_that_no_row_fills_asks_for_no_new_figure():
+    found = planted.rows(planted.row())
+    grown = found.assign(versus_weather="", wind=None)
+    assert readme.digest(grown) == readme.digest(found) != readme.digest(found.assign(n=7))
 
 
 def test_every_committed_record_can_be_downloaded_from_the_book():

@@ -1,4 +1,4 @@
-"""Blur by strength: the radius that takes half of the accuracy, blurs of one strength but different shape, rounding."""
+"""Blur by strength: the radius that takes half of the accuracy, blurs of one strength; ways to round and to resize."""
 
 import pandas as pd
 
@@ -67,33 +67,30 @@ def matched(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def rounding(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
-    """Every way to answer the same photographs against float32: agreement, and the paired change of accuracy.
+def ways(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
+    """Every way to round or to resize the same photographs: accuracy, and, paired with the plain way, what it changes.
 
-    McNemar's exact p-value is not corrected for the number of lines.
+    `rows` are the records of rounding or of resampling. McNemar's exact p-value, of top1 alone, is not corrected for
+    the number of lines.
     """
-    found = selection.against(selection.select(rows, experiment="rounding"), rounding="none", precision="float32")
+    found = selection.select(rows, experiment=["rounding", "resampling"])
     if found.empty:
-        raise UserError("no records of rounding; run: python -m blurnb rounding")
+        raise UserError("no records of rounding or resampling; run: python -m blurnb rounding, or resampling")
+    varied = [column for column in ("rounding", "precision", "resample") if len(set(found[column])) > 1]
     lines = []
-    for scale in labels.scales_in_order(found["scale"]):
-        for blur in labels.in_order(found["blur"]):
-            here = selection.select(found, scale=scale, blur=blur)
-            for (rounded, precision), part in here.groupby(["rounding", "precision"]):
-                if (rounded, precision) == ("none", "float32"):  # compared in something else
-                    continue
-                same = selection.select(part, metric="agreement")
-                change = selection.select(part, metric=metric, statistic="difference")
-                p_value = selection.select(part, metric=metric, statistic="p_value")["value"].iloc[0]
-                lines.append(
-                    {
-                        "scale": scale,
-                        "condition": blur,
-                        "way": precision if rounded == "none" else rounded,
-                        "n": f"{part['n'].max():,}",
-                        "same answer, %": numbers.cell(same),
-                        f"change of {METRICS[metric].heading}": numbers.cell(change, metric, signed=True),
-                        "McNemar's p": "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
-                    }
-                )
-    return pd.DataFrame(lines)
+    for network, _, of_one in selection.grouped(found):
+        for scale in labels.scales_in_order(of_one["scale"]):
+            for blur in labels.in_order(of_one["blur"]):
+                here = selection.select(of_one, scale=scale, blur=blur).groupby(varied)
+                for words, part in sorted(here, key=lambda way: "agreement" in set(way[1]["metric"])):
+                    told = selection.select(part, metric=metric, versus_blur=None)
+                    p_value = selection.select(told, statistic="p_value")["value"]
+                    line = {"network": network, "scale": scale, "condition": blur}
+                    line |= {"way": ", ".join(w for w in words if w != "none"), "n": f"{part['n'].max():,}"}
+                    line[METRICS[metric].heading] = numbers.cell(selection.estimates(told), metric)
+                    line["same answer, %"] = numbers.cell(selection.select(part, metric="agreement"))
+                    changed = selection.select(told, statistic="difference")
+                    line[f"change of {METRICS[metric].heading}"] = numbers.cell(changed, metric, signed=True)
+                    told = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in p_value]
+                    lines.append(line | {"McNemar's p": "".join(told) or "–"})
+    return pd.DataFrame(lines).drop(columns=["network"] if len({line["network"] for line in lines}) == 1 else [])

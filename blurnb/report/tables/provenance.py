@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from blurnb.report import selection
 from blurnb.report.numbers import duration
 
 _TOLD = {n: n for n in ("network", "seed", "device", "date")} | {"data": "dataset", "commit": "git_commit"}
@@ -24,3 +25,15 @@ def runs(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
         lines.append(line)
     columns = ["run", "network", "data", "seed", "versions", "commit", "device", "date", "wall time"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def protocols(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each network and data: how its images were framed, resized, rounded and answered, by its rows."""
+    told = {"frame": "frame", "resized": "resample", "rounded": "rounding", "precision": "precision"}
+    lines = [
+        {"experiment": experiment, "network": network, "data": data}
+        | {column: ", ".join(sorted(set(map(str, part[name])) - {""})) for column, name in told.items()}
+        for experiment, each in rows[rows["network"] != ""].groupby("experiment")
+        for network, data, part in selection.grouped(each)
+    ]
+    return pd.DataFrame(lines, columns=["experiment", "network", "data", *told])

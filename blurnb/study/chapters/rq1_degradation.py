@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from tqdm import tqdm
 
 from blurnb import labels
-from blurnb.optics import blurring
+from blurnb.optics import blurring, resampling
 from blurnb.recognition import datasets
 from blurnb.study import answers, classification, comparison, measures, networks, parameters, specimens, treatments
 from blurnb.study.classification import Classification
@@ -89,12 +89,27 @@ def run_rounding(parameters: Parameters) -> Run:
     Every condition is answered with each rounding at float32, and unrounded at bf16, which rounds the network and no
     image; each is compared with what is rounded nowhere, on the same images.
     """
-    with Recorder(parameters, "rounding") as recorder:
+    ways = ({"precision": "float32"}, treatments.ROUNDINGS), ({"precision": "bf16"}, ("none",))
+    return _each_way(parameters, "rounding", ways)
+
+
+def run_resampling(parameters: Parameters) -> Run:
+    """What the way of resizing does to the answers; writes ``<output_dir>/resampling.csv``.
+
+    Every condition is answered under each of `resampling.RESAMPLE` and compared with the first, on the same images.
+    """
+    ways = [({"resample": one}, (parameters.rounding,)) for one in resampling.RESAMPLE]
+    return _each_way(parameters, "resampling", ways)
+
+
+def _each_way(parameters: Parameters, experiment: str, ways: Sequence[tuple[dict, Sequence[str]]]) -> Run:
+    """Every condition under each way (what the protocol changes, roundings), and against the first way of all."""
+    with Recorder(parameters, experiment) as recorder:
         for opened in recorder.pairs:
             network, origin = networks.ready(opened, parameters)
-            exact: dict[Condition, tuple] = {}
-            for precision, roundings in (("float32", treatments.ROUNDINGS), ("bf16", ("none",))):
-                own = opened.under(replace(opened.protocol, precision=precision))
+            first: dict[Condition, tuple] = {}
+            for changed, roundings in ways:
+                own = opened.under(replace(opened.protocol, **changed))
                 each = (treatments.conditions(parameters.blurs, opened.scales, rounding=one) for one in roundings)
                 tables, run_id = _answered(recorder, own, network, origin, [one for part in each for one in part])
                 shared = own.columns | networks.trained(origin)
@@ -102,7 +117,7 @@ def run_rounding(parameters: Parameters) -> Run:
                 for one, part in tables.items():
                     bare = one._replace(treatment=one.treatment._replace(rounding="none"))
                     here = shared | one.columns()
-                    theirs, there = exact.setdefault(bare, (part, here))
+                    theirs, there = first.setdefault(bare, (part, here))
                     if here != there:
                         recorder.add(measures.difference(part, theirs, here, there), run_id)
                         recorder.add([measures.agreement(part, theirs, here, there)], run_id)

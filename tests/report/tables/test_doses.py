@@ -78,14 +78,27 @@ def test_every_way_of_rounding_has_its_line():
     ):
         both = of | way | sides
         found += [
+            row(0.02, value=0.4, **of | way),
             row(0.02, value=0.9, metric="agreement", statistic="estimate", **both),
             row(0.01, value=-0.02, **both),
             row(value=0.0004 if "rounding" in way else 0.5, statistic="p_value", **both),
         ]
-    table = doses.rounding(rows(*found))
-    assert table["way"].tolist() == ["8-bit", "bf16"]
-    assert table["same answer, %"].tolist() == 2 * ["90.0 [88.0, 92.0]"]
-    assert table["change of top-1, %"].tolist() == 2 * ["−2.0 [−3.0, −1.0]"]
-    assert table["McNemar's p"].tolist() == ["< 0.001", "0.500"]
+    table = doses.ways(rows(*found))
+    assert table["way"].tolist() == ["float32", "8-bit, float32", "bf16"], "the plain way comes first"
+    assert table["top-1, %"].tolist()[1:] == 2 * ["40.0 [38.0, 42.0]"]
+    assert table["same answer, %"].tolist() == ["–", *2 * ["90.0 [88.0, 92.0]"]]
+    assert table["change of top-1, %"].tolist() == ["–", *2 * ["−2.0 [−3.0, −1.0]"]]
+    assert table["McNemar's p"].tolist() == ["–", "< 0.001", "0.500"]
     with pytest.raises(UserError, match="python -m blurnb rounding"):
-        doses.rounding(rows(row()))
+        doses.ways(rows(row()))
+
+
+def test_ways_of_resizing_are_told_by_network():
+    found = []
+    for network in ("a", "b"):
+        of = {"experiment": "resampling", "network": network, "blur": "D8", "resample": "bicubic"}
+        other = of | {"resample": "bilinear"}
+        found += [row(**of), row(**other), row(value=-0.1, versus_resample="bicubic", **other)]
+        found += [row(value=0.9, metric="agreement", statistic="estimate", versus_resample="bicubic", **other)]
+    table = doses.ways(rows(*found))
+    assert table[["network", "way"]].values.tolist() == [[n, w] for n in "ab" for w in ("bicubic", "bilinear")]

@@ -1,4 +1,4 @@
-"""RQ1: its rows are its answers counted; doses that are as wide as a disk; roundings against what is not rounded."""
+"""RQ1: its rows are its answers counted; doses as wide as a disk; roundings and resizings against the plain way."""
 
 import planted
 import pytest
@@ -154,3 +154,30 @@ def test_a_shard_answers_into_the_store_and_the_run_finds_it(tmp_path, monkeypat
     assert note["computed_images"] == 0
     assert note["decided"]["n"] == 70
     assert answers.BLOCK == 64
+
+
+# ---------------------------------------------------------------------------------------------------- resizing
+
+
+def test_both_ways_of_resizing_are_held_against_each_other_image_by_image(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    given = {"dataset": "foolbox20", "network": "vgg_mini", "weights": "none", "n_images": 4, "blurs": ["D8"]}
+    given |= {"profile": "smoke", "scales": ["64"], "precision": "float32", "output_dir": str(tmp_path)}
+    parameters = chapter.Parameters.validate(given)
+    run = chapter.run_resampling(parameters)
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["resampling.csv"]
+    (opened,) = run.pairs
+    network, answered = chapter.networks.ready(opened, parameters)[0], {}
+    for way in ("bicubic", "bilinear"):
+        task = classification.Classification({"sharp": network}, parameters.protocol(opened.pair, resample=way))
+        (wanted,) = planted.conditions(["D8"], ["64"])
+        found = planted.asked(opened.images, [wanted], task, tmp_path / "asked")
+        answered[way] = classification.tables(opened.images, found)[wanted]
+    assert (answered["bicubic"]["entropy"] != answered["bilinear"]["entropy"]).any()
+    rows = run.rows.set_index(["resample", "versus_resample", "metric", "statistic"])["value"]
+    means = {way: part["entropy"].mean() for way, part in answered.items()}
+    assert rows["bicubic", "", "entropy", "estimate"] == pytest.approx(means["bicubic"])
+    change = means["bilinear"] - means["bicubic"]
+    assert rows["bilinear", "bicubic", "entropy", "difference"] == pytest.approx(change)
+    same = (answered["bicubic"]["predicted"] == answered["bilinear"]["predicted"]).mean()
+    assert rows["bilinear", "bicubic", "agreement", "estimate"] == same

@@ -156,7 +156,7 @@ def _told(runs, output: Path, each: bool = False) -> None:
 
 
 ASKED = ("seed", "n_images", "scales", "blurs", "view", "flip", "rounding", "batch", "workers", "strict", "output_dir",
-         "layer_blurs", "layer_images", "frozen")  # fmt: skip
+         "layer_blurs", "layer_images", "frozen", "tested_on")  # fmt: skip
 """Parameters of RQ2 that only its evaluation reads."""
 
 

@@ -6,7 +6,7 @@ side is s, the kernel is the one for an image s/512 as large (D8 on a 64-pixel i
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -166,6 +166,44 @@ def _suggestion(label: str) -> str:
 def family(label: str) -> str:
     """The family of a blur label: ``D8`` -> ``defocus``."""
     return parse(label).family
+
+
+SHARP_SHARE = 0.2
+"""Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""
+
+_POOLS = {
+    "defocus": ("D2", "D4", "D6", "D8"),
+    "motion": tuple(f"M{length}@{angle}" for length in (9, 15, 21, 27, 33) for angle in range(0, 180, 15)),
+    "shake": ("shake8", "shake16", "shake24"),
+    "gaussian": ("G1", "G2", "G3", "G4"),
+}
+
+
+def _shared(names: Sequence[str], share: float) -> tuple[tuple[str, float], ...]:
+    return tuple((name, share / len(names)) for name in names)
+
+
+MIXES: dict[str, tuple[tuple[str, float], ...]] = {
+    "sharp": (("sharp", 1.0),),
+    **{family: (("sharp", SHARP_SHARE), *_shared(names, 1 - SHARP_SHARE)) for family, names in _POOLS.items()},
+    "mix": (
+        ("sharp", SHARP_SHARE),
+        *(pair for names in _POOLS.values() for pair in _shared(names, (1 - SHARP_SHARE) / 4)),
+    ),
+}
+"""Named mix -> ((label, probability), ...). One fifth sharp in each; within a family every label is as likely as
+another; `mix` gives each of the four families a fifth. Motion: 9 to 33 pixels, angles 15 degrees apart."""
+
+
+def learnt(trainings: Iterable[str]) -> set[str]:
+    """The blur labels that trainings, as records name them, draw from: a test of another is one of what carries over.
+
+    >>> [label in learnt(["sharp", "mix"]) for label in ("D6", "D7", "M21@30", "M18@40", "shake", "inertial")]
+    [True, False, True, False, True, False]
+    """
+    parts = (part for training in trainings for part in training.split("+"))
+    found = {label for part in parts for label, _ in MIXES.get(part, ((part, 1.0),))}
+    return found | ({"shake"} if found.issuperset(f"shake{grid}" for grid in GRIDS) else set())
 
 
 def renamed(label: str, frame: int, other: int = FRAME) -> str | None:

@@ -92,6 +92,7 @@ EVALUATED = {
 }
 TRAINING = EVALUATED | {
     "mixes": to("sharp,mix,D16"),
+    "tested_on": to("validation"),
     "train_images": to(9),
     "train_seeds": to(1),
     "base_epochs": to(2),
@@ -285,6 +286,7 @@ def seen(chapter: str, run: str, given: dict, places: dict) -> dict:
             measured = rows[rows["metric"] != "seconds"]
             about = [{k: v for k, v in one.items() if k not in TOLD} for one in manifests.values()]
             name = {"run": chapter, "run_doses": "doses"}[run]
+            name += "-validation" if said.get("tested_on") == "validation" else ""
             SEEN[known] = {
                 "numbers": sorted(zip(measured["metric"], measured["value"])),
                 "columns": sorted(map(str, rows.drop(columns="run_id").itertuples(index=False))),

@@ -12,36 +12,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from blurnb.errors import UserError, nearest, shown
-from blurnb.labels import FRAME, Blur, parse
+from blurnb.labels import FRAME, MIXES, Blur, parse
 from blurnb.optics.blurring import blur, check_frame_and_border
 
-VERSION = 1
+VERSION = 1  # of `labels.MIXES` too
 LARGEST_WEIGHT = 1e100  # of a label in a mix: the sum of a few must be a float
-SHARP_SHARE = 0.2
-"""Share of sharp images in every named mix. The paper does not say it; here sharp counts as one family of five."""
-
-_FAMILIES = {
-    "defocus": ("D2", "D4", "D6", "D8"),
-    "motion": tuple(f"M{length}@{angle}" for length in (9, 15, 21, 27, 33) for angle in range(0, 180, 15)),
-    "shake": ("shake8", "shake16", "shake24"),
-    "gaussian": ("G1", "G2", "G3", "G4"),
-}
-
-
-def _shared(labels: Sequence[str], share: float) -> tuple[tuple[str, float], ...]:
-    return tuple((label, share / len(labels)) for label in labels)
-
-
-MIXES: dict[str, tuple[tuple[str, float], ...]] = {
-    "sharp": (("sharp", 1.0),),
-    **{family: (("sharp", SHARP_SHARE), *_shared(labels, 1 - SHARP_SHARE)) for family, labels in _FAMILIES.items()},
-    "mix": (
-        ("sharp", SHARP_SHARE),
-        *(pair for labels in _FAMILIES.values() for pair in _shared(labels, (1 - SHARP_SHARE) / 4)),
-    ),
-}
-"""Named mix -> ((label, probability), ...). One fifth sharp in each; within a family every label is as likely as
-another; `mix` gives each of the four families a fifth. Motion: 9 to 33 pixels, angles 15 degrees apart."""
 
 
 def parse_mix(mix: str | Sequence | Mapping[str, float]) -> tuple[tuple[Blur, float], ...]:

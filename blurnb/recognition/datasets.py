@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -122,6 +123,23 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
     if n_images in (0, len(dataset)):
         return dataset
     return subset(dataset, drawn(len(dataset), n_images, seed, dataset.name))
+
+
+HELD = 10
+"""One training image in so many is of the validation part."""
+
+
+def part(dataset, held: bool):
+    """Of a training set (a `Dataset` or `LabelMaps`) the tenth that is held back from all training, or what is learnt.
+
+    What an image's file holds decides, so that a copy of it is on the same side; where images are no files, its id.
+    Raises UserError where that is none of them.
+    """
+    known = [one[: contents.DIGITS] for one in dataset.digests] if dataset.files else dataset.ids
+    chosen = [i for i, one in enumerate(known) if (zlib.crc32(one.encode()) % HELD == 0) == held]
+    if not chosen:
+        raise UserError(f"{dataset.name} has {len(dataset)} training images, too few to hold some back; add more")
+    return subset(dataset, chosen)
 
 
 def drawn(count: int, n_images: int, seed: int, name: str) -> list[int]:

@@ -76,7 +76,8 @@ def plan(question: str, notebook: str, given: Sequence[Mapping[str, Any]]) -> di
         facts = {"notebook": _code(notebook), "parameters": checked.model_dump(mode="json", exclude={"output_dir"})}
         facts |= {"versions": provenance.all_versions(), "held": []}
         for pair in checked.pairs:
-            data = checked.data_root, checked.seed, pair.dataset, pair.n_images, getattr(checked, "train_images", None)
+            parts = getattr(checked, "train_images", None), checked.on_validation
+            data = checked.data_root, checked.seed, pair.dataset, pair.n_images, *parts
             if data not in fingerprints:
                 fingerprints[data] = _fingerprints(chapters.found(question), checked, pair)
             weights = contents.digest(os.path.expanduser(pair.weights))

@@ -105,6 +105,7 @@ class Evaluated(BaseModel):
     takes_one: ClassVar[str] = "this chapter takes one"
     own_scale: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = ()
+    on_validation: ClassVar[bool] = False
 
     profile: str = "embedded"
     data_root: str = ""
@@ -271,12 +272,14 @@ class Trained(Evaluated):
     """What a chapter takes that also trains: a sharp network first (`base_*`), then each mix from there on.
 
     While it learns sharp images its first `base_frozen` blocks keep the weights they came with. Of `train_seeds` the
-    first trains every mix, the others sharp and mix alone.
+    first trains every mix, the others sharp and mix alone. Recipes are chosen with `tested_on` "validation": on images
+    that no network learns from and none is tested on otherwise.
     """
 
     recipe_kind: ClassVar[type[recipes.Recipe]] = recipes.Recipe
 
     mixes: Mixes
+    tested_on: Literal["test", "validation"] = "test"
     train_images: int = Field(0, ge=0)
     train_seeds: Annotated[WholeNumbers[recipes.Seed], Field(min_length=1)] = (0,)
     base_epochs: recipes.Epochs = 2
@@ -298,6 +301,11 @@ class Trained(Evaluated):
         ("mixes", lambda p: set(p.mixes) - {one[0] for one in p.trainings()}, "not all of them are trained on"),
         ("train_seeds", lambda p: set(p.train_seeds) - {one[1] for one in p.trainings()}, "not all train a network"),
     )
+
+    @property
+    def on_validation(self) -> bool:
+        """Whether networks are asked about the validation part."""
+        return self.tested_on == "validation"
 
     @property
     def learning(self) -> Iterable[Pair]:

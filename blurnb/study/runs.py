@@ -69,6 +69,7 @@ class Recorder:
 
     def __init__(self, parameters: Evaluated, experiment: str, opener: Callable | None = None):
         provenance.demand_clean(parameters.output_dir)
+        experiment += "-validation" if parameters.on_validation else ""
         self.parameters, self.experiment = parameters, experiment
         opener = opener or opened_images
         self.pairs = tuple(opened(parameters, experiment, pair, opener(parameters, pair)) for pair in parameters.pairs)
@@ -130,7 +131,7 @@ def opened(parameters: Evaluated, experiment: str, pair: Pair, images) -> Opened
     columns = {
         "experiment": experiment,
         "profile": parameters.profile,
-        "dataset": images.name,
+        "dataset": images.name + (", validation" if parameters.on_validation else ""),
         "folder": folder_name(parameters.data_root) if images.name == "folder" else "",
         "network": pair.network,
         "weights": pair.weights if pair.weights in WEIGHTS else OWN,
@@ -156,11 +157,19 @@ def _without_paths(origin: Mapping) -> dict:
 
 
 def opened_images(parameters: Evaluated, pair: Pair, split: str = "", load: Callable | None = None):
-    """The images of a pair, as `load` opens them: test scenes, or the validation photographs below `data_root`; with
-    the split "train" those that networks learn from."""
-    count, seed = (parameters.train_images, 0) if split == "train" else (pair.n_images, parameters.seed)
-    split = split or ("test" if pair.dataset == "scenes" else "val")
-    return (load or datasets.load)(pair.dataset, parameters.data_root or None, split=split, n_images=count, seed=seed)
+    """The images of a pair, as `load` opens them; with the split "train" those that networks learn from.
+
+    Else the test scenes, or the validation photographs below `data_root`; on validation (`Trained.tested_on`) scenes of
+    a split of their own, or the part of the training photographs that no network learns from.
+    """
+    load, root = load or datasets.load, parameters.data_root or None
+    is_held = parameters.on_validation and not split
+    count, seed = (parameters.train_images, 0) if split else (pair.n_images, parameters.seed)
+    if pair.dataset == "scenes":
+        split = split or ("val" if is_held else "test")
+    elif split or is_held:
+        return datasets.sample(datasets.part(load(pair.dataset, root, split="train"), is_held), count, seed)
+    return load(pair.dataset, root, split=split or "val", n_images=count, seed=seed)
 
 
 def folder_name(root: str) -> str:

@@ -12,8 +12,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from blurnb.errors import UserError
+from blurnb.labels import SHARP_SHARE
 from blurnb.optics import MIXES, RandomBlur, blur, parse
-from blurnb.optics.transforms import SHARP_SHARE, draw_blur, parse_mix
+from blurnb.optics.transforms import draw_blur, parse_mix
 
 
 def photographs(*shape: int) -> torch.Tensor:

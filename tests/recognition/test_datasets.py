@@ -4,13 +4,14 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import planted
 import pytest
 import torch
 from PIL import Image
 
 from blurnb.errors import UserError
 from blurnb.recognition import contents
-from blurnb.recognition.datasets import load, sample, subset
+from blurnb.recognition.datasets import HELD, load, part, sample, subset
 from blurnb.recognition.decoding import decode
 
 
@@ -95,6 +96,34 @@ def test_larger_samples_hold_the_smaller_ones(folder):
     assert len({sample(whole, 3, seed).ids for seed in range(10)}) > 1
     assert sample(whole, 0) is whole
     assert sample(whole, 12) is whole
+
+
+def test_a_tenth_is_held_back_by_what_the_files_hold_wherever_they_lie(tmp_path):
+    for place in range(120):
+        file = tmp_path / "abc"[place % 3] / f"{place}.bmp"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"%d" % place)
+    whole = load("folder", tmp_path)
+    held, learnt = (part(whole, side) for side in (True, False))
+    assert not set(held.ids) & set(learnt.ids)
+    assert len(held) + len(learnt) == len(whole) == 120
+    assert abs(len(held) / len(whole) - 1 / HELD) < 0.06
+    copied, moved = held.files.each[0][0], held.files.each[1][0]
+    before = set(held.digests), set(learnt.digests) - {learnt.digests[0]}
+    (tmp_path / "a" / "0 copy.bmp").write_bytes(copied.read_bytes())
+    moved.rename(tmp_path / "b" / "a other name.bmp")
+    (tmp_path / learnt.ids[0]).unlink()  # every place after it is another one
+    again = load("folder", tmp_path)
+    assert (set(part(again, True).digests), set(part(again, False).digests)) == before
+    assert {"a/0 copy.bmp", "b/a other name.bmp"} < set(part(again, True).ids)
+
+
+def test_images_that_are_no_files_are_held_back_by_name():
+    whole = planted.images(200)
+    assert set(part(whole, True).ids) == set(part(subset(whole, range(199, -1, -1)), True).ids)
+    few = subset(whole, [0, 1])
+    with pytest.raises(UserError, match="photographs has 2 training images, too few to hold some back"):
+        part(few, True), part(few, False)
 
 
 def test_the_fingerprint_changes_with_names_labels_and_sizes(folder):

@@ -14,6 +14,7 @@ from PIL import Image
 from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, families, models
+from blurnb.report import verdicts
 from blurnb.study import classification, journal, measures, runs, segmenting, similarity
 from blurnb.study.chapters import rq1_degradation, rq2_fine_tuning, rq3_generalization, rq4_deblurring
 from blurnb.study.protocol import Protocol
@@ -174,6 +175,44 @@ def test_few_twins_in_a_published_set_are_said(splits):
         opener = lambda _, pair, split="", of_set=of_set, learnt=learnt: learnt if split else of_set  # noqa: E731
         with pytest.raises(UserError) if refused else pytest.warns(UserWarning, match="learnt from too"):
             Recorder(learning(splits), "rq2", opener)
+
+
+def test_the_validation_part_is_learnt_from_by_none_and_recorded_apart(splits):
+    for place in range(60):
+        Image.new("RGB", (8, 8), (place, 9, 9)).save(splits / "train" / ("cat", "dog")[place % 2] / f"more {place}.bmp")
+    given = learning(splits), learning(splits, tested_on="validation")
+    learnt = [runs.opened_images(one, one.pair, "train") for one in given]
+    assert learnt[0].fingerprint == learnt[1].fingerprint  # so that both ask the same networks
+    with Recorder(given[1], "rq2") as recorder:
+        (opened,) = recorder.pairs
+        recorder.add([row(opened)], recorder.ran({}))
+    assert opened.images.ids
+    assert all(image.startswith(("cat/more ", "dog/more ")) for image in opened.images.ids)
+    whole = datasets.load("folder", splits, split="train")
+    assert set(opened.images.digests) == set(whole.digests) - set(learnt[0].digests)
+    written = records.read(splits / "out" / "rq2-validation.csv")
+    assert not (splits / "out" / "rq2.csv").exists()
+    assert set(zip(written["experiment"], written["dataset"])) == {("rq2-validation", "folder, validation")}
+    assert [one.verdict for one in verdicts.judge(2, written, "smoke")] == [verdicts.NOT_RUN]
+
+
+def test_a_copy_within_the_training_photographs_is_no_reason_to_refuse_the_validation_part(splits):
+    for place in range(60):
+        for name in ("cat", "dog"):
+            Image.new("RGB", (8, 8), (place, 9, 9)).save(splits / "train" / name / f"more {place}.bmp")
+    Recorder(learning(splits, tested_on="validation"), "rq2")
+
+
+def test_scenes_have_a_split_for_validation_that_is_neither_learnt_nor_tested_on(tmp_path):
+    given = {"profile": "smoke", "output_dir": str(tmp_path)}
+    ids = []
+    for tested_on in ("test", "validation"):
+        checked = rq2_fine_tuning.Parameters.validate(given | {"tested_on": tested_on})
+        ids += [runs.opened_images(checked, checked.pair, split).ids for split in ("", "train")]
+    test, train, validation, again = map(set, ids)
+    assert train == again
+    assert len(test) == len(validation) == 64
+    assert len(test | train | validation) == len(test) + len(train) + len(validation)
 
 
 def test_where_weights_lie_on_this_machine_is_left_out(tmp_path):

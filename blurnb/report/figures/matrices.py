@@ -80,7 +80,8 @@ def layer_heatmap(rows: pd.DataFrame, metric: str = "cosine", scale: str | None 
 def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> Figure:
     """Training (rows) against tested blur (columns): value in each cell, half the width of its interval below.
 
-    A frame marks the cells whose test is of the family trained on.
+    A frame marks the cells whose test is of the family trained on, a degree sign the blurs that no network has seen in
+    training.
 
     Parameters
     ----------
@@ -106,12 +107,15 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
         _write(axes, j, i, cell, 0 if share else 2, ink)
         if blurs[j] != "sharp" and trainings[i] in (labels.family(blurs[j]), blurs[j]):
             axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, edgecolor=ink, linewidth=1.2))
-    axes.set_xticks(range(len(blurs)), blurs, rotation=90)
+    seen = labels.learnt(found["training"])
+    named = [blur if blur in seen else f"{blur}{marks.UNSEEN}" for blur in blurs]
+    axes.set_xticks(range(len(blurs)), named, rotation=90)
     marks.paint(axes.get_xticklabels())
     axes.set_yticks(range(len(trainings)), trainings)
     axes.set(ylabel="trained on", xlabel="tested on")
     marks.bare(axes, ticks=True)
-    marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, "frame: trained on that family")
+    legend = ["frame: trained on that family", *([f"{marks.UNSEEN}: in no training"] if named != blurs else [])]
+    marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, *legend)
     return figure
 
 

@@ -60,6 +60,7 @@ def _beside_the_paper(scale: str, blur: str, training: str, share: float | None,
 def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None) -> pd.DataFrame:
     """Trainings down, tested blurs across, value with interval in each cell; the last column is a line's smallest n.
 
+    The last line says which of the blurs some network there has seen in training; without one there is no such line.
     `rows` are of one network and data set, and of one scale unless `scale` names it.
     """
     rows = _plain(rows, metric, "the table of trainings")
@@ -73,6 +74,11 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
     for training, part in selection.trainings(rows).items():
         line = {"trained on": training} | across(part, blurs, metric)
         lines.append(line | {"n": f"{int(part['n'].min()):,}"})
+    seen = labels.learnt(rows["training"])
+    if seen & set(blurs) - {"sharp"}:
+        lines.append(
+            {"trained on": "in training", **{blur: "yes" if blur in seen else "no" for blur in blurs}, "n": ""}
+        )
     return pd.DataFrame(lines)
 
 

@@ -50,7 +50,8 @@ class Pair(parameters.Pair):
     wrong_kernels: values.Listed[str]
 
 
-LEARNING = [name for name in parameters.Trained.model_fields if name not in parameters.Evaluated.model_fields]
+_OTHERS = {*parameters.Evaluated.model_fields, "train_images", "tested_on"}
+LEARNING = [name for name in parameters.Trained.model_fields if name not in _OTHERS]
 _UNROUNDED = values.where(
     lambda rounding: rounding == "none", "rounding is one of this chapter's captures; leave it at none"
 )
@@ -90,7 +91,7 @@ class Parameters(parameters.Trained):
         return [pair for pair in self.pairs if pair.trained == "rq2"]
 
     IDLE: ClassVar[parameters.Rules] = (
-        *((name, lambda p: not p.learning, "no network is trained") for name in LEARNING if name != "train_images"),
+        *((name, lambda p: not p.learning, "no network is trained") for name in LEARNING),
         ("train_images", lambda p: not (p.learning or p.tuning_images and p.sets & set(parameters.NATIVE)),
          "no network is trained and no method tuned"),
         *((name, lambda p: not p.sets & set(parameters.NATIVE), "there are no small images")

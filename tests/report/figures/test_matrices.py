@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawing import RQ3
-from planted import layer, rows
+from planted import layer, row, rows
 
 from blurnb.report import figures
 
@@ -17,6 +17,8 @@ LAYERS = [
         {"blur": "sharp", "value": 0.2, "versus_image": "other"},
     )
 ]
+
+LINE = [row(blur=blur, half=0.04) for blur in ("sharp", "D3", "D7", "D8", "shake", "inertial")]
 
 
 def test_layer_heatmap_holds_the_values_and_the_baseline():
@@ -36,3 +38,14 @@ def test_transfer_matrix_writes_every_value():
     assert values == ["40"] * 7 + ["70"] * 7 + ["60"] * 7
     assert {t.get_text() for t in axes.texts if t.get_gid() == "interval"} == {"±4"}
     assert len(axes.patches) == 1  # shake on shake
+
+
+def test_transfer_matrix_marks_the_blurs_that_no_network_has_seen():
+    figure = figures.transfer_matrix(rows(*({**one, "training": t} for one in LINE for t in ("sharp", "mix", "D7"))))
+    ticks = [t.get_text() for t in figure.axes[0].get_xticklabels()]
+    assert ticks == ["sharp", "D3°", "D7", "D8", "shake", "inertial°"]
+    assert "°: in no training" in figure.get_suptitle()
+    seen = figures.transfer_matrix(
+        rows(*({**one, "training": "mix"} for one in LINE if one["blur"] in ("sharp", "D8")))
+    )
+    assert "°" not in seen.get_suptitle()

@@ -54,11 +54,20 @@ def test_training_by_blur_is_a_matrix():
     trainings = ("shake", "mix", "D8", "sharp", "defocus")
     given = [planted(b, 0.5, experiment="rq3", training=t) for t in trainings for b in ("D8", "sharp")][:-1]
     frame = accuracy.by_training(rows(*given), "top5")
-    assert frame["trained on"].tolist() == ["sharp", "mix", "defocus", "shake", "D8"]
+    assert frame["trained on"].tolist() == ["sharp", "mix", "defocus", "shake", "D8", "in training"]
     assert list(frame.columns) == ["trained on", "sharp", "D8", "n"]
     assert frame.set_index("trained on").loc["defocus", "sharp"] == "–"
     with pytest.raises(UserError, match="one scale"):
         accuracy.by_training(rows(*given, planted(scale="256")), "top5")
+
+
+def test_the_matrix_says_which_blurs_some_network_has_seen_in_training():
+    blurs = ("sharp", "D4", "D7", "D11", "M18@40", "M21@30", "shake", "inertial")
+    given = [planted(b, 0.5, training=t) for t in ("sharp", "mix", "D11") for b in blurs]
+    told = accuracy.by_training(rows(*given), "top5").set_index("trained on").loc["in training"]
+    assert {blur for blur in blurs if told[blur] == "no"} == {"D7", "M18@40", "inertial"}
+    assert {told[blur] for blur in blurs} == {"yes", "no"}
+    assert "in training" not in set(accuracy.by_training(rows(*given[:8]), "top5")["trained on"])
 
 
 def test_trainings_with_frozen_blocks_have_lines_of_their_own():

@@ -45,7 +45,7 @@ def to(value, moves="numbers", run="run", **given) -> Effect:
 
 SMALL = {
     "profile": "smoke", "dataset": "scenes", "network": "vgg11", "weights": "none", "n_images": 4, "scales": "96",
-    "blurs": "sharp,D16", "precision": "float32",
+    "blurs": "sharp,D8", "precision": "float32",
 }  # fmt: skip
 TRAINED = SMALL | {
     "train_images": 8, "train_batch": 4, "mixes": "sharp,mix", "base_epochs": 1, "epochs": 1, "train_seeds": 0,
@@ -55,8 +55,8 @@ AS_IS = dict.fromkeys(set(TRAINED) - set(SMALL)) | {"trained": "as-is"}
 PHOTOS = {"dataset": "folder", "data_root": "{one}", "scales": "64", "frame": 64}
 MAPS = {"dataset": "voc-layout", "data_root": "{maps one}", "scales": "32", "crop_width": 32, "n_images": 4}
 BASE = {
-    "rq1": SMALL | {"dose_blurs": "sharp,D16", "dose_scales": "96"},
-    "rq2": TRAINED | {"n_images": 8, "layer_blurs": "D16", "layer_images": 8, "frozen": 1},
+    "rq1": SMALL | {"dose_blurs": "sharp,D8", "dose_scales": "96"},
+    "rq2": TRAINED | {"n_images": 8, "layer_blurs": "D8", "layer_images": 8, "frozen": 1},
     "rq3": TRAINED | {"train_scales": []},
     "rq4": TRAINED | {"methods": "wiener", "captures": "noise 0.01", "wrong_kernels": "", "tuning_images": 0,
                       "repeats": 1},

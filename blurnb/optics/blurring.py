@@ -116,6 +116,11 @@ def blur(
     UserError
         For a wrong shape, type or label, a kernel that is no blur, and one whose half side does not fit into the
         image.
+
+    Warns
+    -----
+    UserWarning
+        Once for a label that does nothing to images of this size in this frame (`kernel_for`).
     """
     check_images(images)
     check_frame_and_border(frame, border)

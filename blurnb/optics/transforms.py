@@ -76,7 +76,8 @@ class RandomBlur(v2.Transform):
     leaves alone, as the kernels are centred. What comes in as uint8 goes out as uint8, rounded; floats in [0, 1]
     stay floats of their type. Rounding after blur changes predictions: put the conversion to float before this
     transform where it matters. The size of a blur is in pixels of the frame (`blurring`), so put RandomBlur before
-    a crop if the crop is to be a part of the photograph, and after it if the crop is to be the photograph.
+    a crop if the crop is to be a part of the photograph, and after it if the crop is to be the photograph. A label
+    that does nothing to images as small as these is said once, as a warning: give a smaller `frame`.
 
     All randomness comes from torch's generator, so DataLoader workers differ from one another, and the loader's
     seed repeats them.

@@ -23,8 +23,8 @@ WEIGHTS = ("imagenet", "compressed", "none", *SCENES)
 NATIVE = {"scenes": scenes.SIDE, "tiny-imagenet": 64}
 """Data sets of small images, by their side in pixels; all others are photographs."""
 FRAMES = {"scenes": 256, "tiny-imagenet": 128}
-"""Their frames where nobody says another. In the paper's, of 512, D2 and G1 are nothing on 96 pixels, and less than 384
-leaves of some shakes of 8 pixels a single one; in 256 each label of every profile blurs, and D8 does not blind yet."""
+"""Their frames where nobody says another. On 96 pixels D2 is no blur in a frame of 384 or more, nor is some shake8 in
+one of 320. In 256 every label blurs and accuracy falls on down to D8; in 160 D4 leaves little that can fall."""
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 

@@ -48,7 +48,7 @@ def blurred_with(chapter, checked, pair):
 
 
 def test_no_label_of_a_profile_or_a_mix_is_nothing_at_the_size_of_its_images():
-    """Radius 0.375 is no blur: with it a fifth of an "all defocus" training would be sharp, and no record would say."""
+    """A radius of 0.375 is no blur: with it 30 % of what the mix trains on would be sharp, and no record would say."""
     checked = {(chapter, profile): validate(chapter, {"profile": profile}) for chapter in CHAPTERS for profile in NAMES}
     asked = {
         one for (chapter, _), given in checked.items() for p in given.pairs for one in blurred_with(chapter, given, p)

@@ -1,4 +1,4 @@
-"""What the chapters' prose says of the records: each sentence that compares or explains has a query, and the query holds.
+"""What the chapters' prose says of the records: each sentence that compares or explains has a query, and that holds.
 
 `book/sentences.toml` lists them. A page here is a chapter's Markdown cells and captions, `book/intro.md` or
 `book/method.md`; in a sentence white space is one blank, and a number that the page takes from the records is `…`.
@@ -75,7 +75,7 @@ def asked(file, where):
     usual = {name: "" for name in found if name.startswith("versus_")} | {"part_kind": "", "per_scale": ["", "false"]}
     usual["frozen"] = ["", "none"]
     usual["statistic"] = "difference" if any(name.startswith("versus_") for name in where) else "estimate"
-    for name, wanted in ({} if file == "paper" else usual | {}).items():
+    for name, wanted in ({} if file == "paper" else usual).items():
         if name not in where:
             where = {**where, name: wanted}
     for name, wanted in where.items():

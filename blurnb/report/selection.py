@@ -95,6 +95,13 @@ def estimate(rows: pd.DataFrame) -> tuple[float, float, float] | None:
     return sum(values) / len(values), min(lows), max(highs)
 
 
+def half_radius(rows: pd.DataFrame, metric: str, **wanted) -> intervals.HalfRadius | None:
+    """As recorded of a metric under one condition, in the main protocol; None where it was not."""
+    found = main_protocol(estimates(rows, metric="half_radius", part_kind="metric", part=metric, **wanted))
+    for largest in labels.in_order(found["blur"])[-1:]:
+        return intervals.HalfRadius(*estimate(select(found, blur=largest)), labels.parse(largest).strength)
+
+
 def numbered(rows: pd.DataFrame) -> tuple[tuple[float, float, float], int]:
     """`estimate`, and the number of images behind it."""
     return estimate(rows), int(rows["n"].max())

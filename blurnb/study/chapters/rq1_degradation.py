@@ -51,6 +51,7 @@ def run(parameters: Parameters) -> Run:
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
             shared = opened.columns | networks.trained(origin)
             recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
+            recorder.add(measures.half_radii(tables, shared, len(opened.images.classes)), run_id)
     return recorder.run
 
 
@@ -69,6 +70,7 @@ def run_doses(parameters: Parameters) -> Run:
         tables, run_id = _answered(recorder, opened, network, origin, conditions)
         shared = opened.columns | networks.trained(origin)
         recorder.add(measures.summary(tables, shared), run_id)
+        recorder.add(measures.half_radii(tables, shared, len(opened.images.classes)), run_id)
         widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
         bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
         for blur, width in widths.items():

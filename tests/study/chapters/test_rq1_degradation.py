@@ -95,6 +95,9 @@ def test_every_dose_has_its_width_and_its_difference_from_the_disk_as_wide(smoke
         expected = estimates[row.blur, row.scale] - estimates[row.versus_blur, row.scale]
         assert row.value == pytest.approx(expected)
     assert set(rows["experiment"]) == {"doses"}
+    halves = rows[rows["metric"] == "half_radius"]
+    assert set(halves["part"]) <= {"top1", "top5"}
+    assert set(halves["blur"]) == {"D16"}
     assert (study.folder / "doses.csv").is_file()
 
 

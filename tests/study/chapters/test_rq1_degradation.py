@@ -26,6 +26,8 @@ def test_every_pair_is_answered_under_every_blur_at_every_scale(smoke):
     assert (small.scales, photographs.scales) == (("96",), ("128", "256", "128+256"))
     assert study.run.of(0)["train_seed"].eq(0).all(), "a network that was trained here says with which seed"
     assert study.run.of(1)["train_seed"].isna().all()
+    halves = study.run.rows[study.run.rows["metric"] == "half_radius"]
+    assert {"128", "256"} <= set(halves["scale"])
     assert records.read(study.folder / "rq1.csv").equals(study.run.rows)
 
 

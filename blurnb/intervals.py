@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from blurnb.errors import UserError
 
-VERSION = 1
+VERSION = 2
 Triple = tuple[float, float, float]
 _LEVEL = 0.95
 _Z = float(stats.norm.ppf(0.5 + _LEVEL / 2))
@@ -76,11 +76,9 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 2000
     if kinds.size <= 32:  # the same distribution as drawing indices, at a cost that does not grow with n
         means = generator.multinomial(array.size, counts / array.size, size=resamples) @ kinds / array.size
     else:
-        means = np.empty(resamples)
         step = max(1, 2_000_000 // array.size)  # 16 MB of indices at a time, whatever n
-        for start in range(0, resamples, step):
-            stop = min(start + step, resamples)
-            means[start:stop] = array[generator.integers(0, array.size, (stop - start, array.size))].mean(axis=1)
+        shapes = ((min(step, resamples - start), array.size) for start in range(0, resamples, step))
+        means = np.concatenate([array[generator.integers(0, array.size, shape)].mean(axis=1) for shape in shapes])
     low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return mean, float(min(low, mean)), float(max(high, mean))
 
@@ -122,9 +120,7 @@ def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> float:
     if a.shape != b.shape:
         raise UserError(f"a_correct and b_correct must hold the same images, not {a.size} and {b.size}")
     only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    if only_a + only_b == 0:
-        return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
 def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> dict[str, np.ndarray]:
@@ -167,10 +163,24 @@ def reliability(confidence: Sequence[float], correct: Sequence[bool], bins: int 
     }
 
 
-def ece(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017): mean gap of accuracy and confidence, bins weighted by n."""
+def ece(confidence: Sequence[float], correct: Sequence[bool], bins: int = 15, seed: int = 0) -> Triple:
+    """Expected calibration error (Guo et al. 2017): mean gap of accuracy and confidence, bins weighted by n.
+
+    Chance opens gaps in bins of few images, so that even a calibrated network is off by something on n images. The
+    interval is about what it is off by *on average over sets of this n*, in the same bins: the value and, to both
+    sides, 1.96 standard deviations of a bootstrap over images. (Quantiles of the bootstrap would lie too high: drawing
+    opens the gaps a second time.) One image has none (NaN ends).
+    """
     curve = reliability(confidence, correct, bins)
-    return float(np.average(np.abs(curve["accuracy"] - curve["confidence"]), weights=curve["n"]))
+    sure, right, share = curve["confidence"], curve["accuracy"], curve["n"] / curve["n"].sum()
+    value, n = float(share @ np.abs(right - sure)), int(curve["n"].sum())
+    # Of a bin it matters how many are right and how many wrong, hardly which: they are as sure as their mean.
+    drawn = np.random.default_rng(seed).multinomial(n, np.concatenate([share * right, share * (1 - right)]), size=1000)
+    hits, misses = np.split(drawn / n, 2, axis=1)
+    # Two images that went the other way, as in `paired_difference`: all right as stated is not always right.
+    spread = math.sqrt(np.var(np.abs(hits - sure * (hits + misses)).sum(axis=1)) + 2 / n**2)
+    half = _Z * spread if n > 1 else math.nan
+    return value, max(value - half, 0.0), min(value + half, 1.0)
 
 
 def difference(a: Triple, b: Triple) -> Triple:
@@ -230,16 +240,14 @@ class HalfRadius(NamedTuple):
             return f"beyond {self.largest:.3g}" if math.isinf(radius) else f"{radius:.1f}"
 
         if math.isinf(self.radius):
-            least = "" if math.isnan(self.low) or math.isinf(self.low) else f" (at least {self.low:.1f})"
-            return f"beyond {self.largest:.3g}, the largest radius tested{least}"
-        if math.isnan(self.low):
-            return text(self.radius)
-        return f"{text(self.radius)} [{text(self.low)}, {text(self.high)}]"
+            least = f" (at least {self.low:.1f})" if math.isfinite(self.low) else ""
+            return f"{text(self.radius)}, the largest radius tested{least}"
+        return text(self.radius) + ("" if math.isnan(self.low) else f" [{text(self.low)}, {text(self.high)}]")
 
 
 def half_accuracy_radius(
     radii: Sequence[float],
-    accuracies: Sequence[float],
+    accuracies: Sequence[float] | np.ndarray,
     lows: Sequence[float] | None = None,
     highs: Sequence[float] | None = None,
     *,
@@ -254,11 +262,11 @@ def half_accuracy_radius(
     radii
         Distinct, in pixels of the frame; 0 (sharp) among them.
     accuracies
-        Shares of 1, one a radius.
+        Answers, right or wrong (images, radii), or shares of 1, one a radius. The interval of the result follows from
+        curves of answers to images drawn with replacement, which know that the radii saw the same images.
     lows, highs
-        Their 95 % intervals. The interval of the result follows from `draws` curves whose points vary independently
-        within these; the true points rise and fall together (same images), so it errs wide. Without them its ends are
-        NaN.
+        Of shares, their 95 % intervals: the curves' points vary independently within these, so the interval errs
+        wide. Without them its ends are NaN.
     chance
         The accuracy above it is what is halved.
 
@@ -274,26 +282,33 @@ def half_accuracy_radius(
     >>> print(half_accuracy_radius([0, 4, 8], [0.8, 0.7, 0.6]))
     beyond 8, the largest radius tested
     """
-    radii, accuracies = _finite("radii", radii, least=2), _finite("accuracies", accuracies, least=2)
-    if radii.shape != accuracies.shape:
-        raise UserError(f"radii and accuracies must pair up, not {radii.size} and {accuracies.size}")
+    answers = np.asarray(accuracies, dtype=float)
+    radii = _finite("radii", radii, least=2)
+    shares = _finite("accuracies", answers.mean(0) if answers.ndim == 2 else answers, least=2)
+    if radii.shape != shares.shape:
+        raise UserError(f"radii and accuracies must pair up, not {radii.size} and {shares.size}")
     order = np.argsort(radii)
-    radii, accuracies = radii[order], accuracies[order]
+    radii, shares = radii[order], shares[order]
     if radii[0] != 0 or np.any(np.diff(radii) == 0):
         raise UserError("radii must be distinct and hold 0, the sharp image: half of its accuracy is what is sought")
-    if accuracies[0] <= chance:
-        raise UserError(f"the sharp accuracy {accuracies[0]:.3f} is not above chance {chance:.3f}: nothing to halve")
-    largest = float(radii[-1])
-    point = _crossing(radii, accuracies, chance)
-    if lows is None or highs is None:
-        return HalfRadius(point, math.nan, math.nan, largest)
-    lows, highs = _finite("lows", lows, least=2)[order], _finite("highs", highs, least=2)[order]
-    noise = np.random.default_rng(seed).standard_normal((draws, radii.size))
-    # Each half of an asymmetric interval spreads its own side.
-    curves = accuracies + noise * np.where(noise < 0, (accuracies - lows) / _Z, (highs - accuracies) / _Z)
-    found = np.sort([_crossing(radii, curve, chance) for curve in np.clip(curves, 0, 1)])
+    if shares[0] <= chance:
+        raise UserError(f"the sharp accuracy {shares[0]:.3f} is not above chance {chance:.3f}: nothing to halve")
+    point, generator = _crossing(radii, shares, chance), np.random.default_rng(seed)
+    if answers.ndim == 2:
+        kinds, counts = np.unique(answers[:, order], axis=0, return_counts=True)
+        n = len(answers)
+        curves = generator.multinomial(n, counts / n, size=draws) @ kinds / n
+    elif lows is None or highs is None:
+        return HalfRadius(point, math.nan, math.nan, float(radii[-1]))
+    else:
+        lows, highs = _finite("lows", lows, least=2)[order], _finite("highs", highs, least=2)[order]
+        noise = generator.standard_normal((draws, radii.size))
+        # Each half of an asymmetric interval spreads its own side.
+        noise *= np.where(noise < 0, (shares - lows) / _Z, (highs - shares) / _Z)
+        curves = np.clip(shares + noise, 0, 1)
+    found = np.sort([_crossing(radii, curve, chance) for curve in curves])
     low, high = found[int(0.025 * draws)], found[min(draws - 1, math.ceil(0.975 * draws))]
-    return HalfRadius(point, float(min(low, point)), float(max(high, point)), largest)
+    return HalfRadius(point, float(min(low, point)), float(max(high, point)), float(radii[-1]))
 
 
 def _crossing(radii: np.ndarray, accuracies: np.ndarray, chance: float) -> float:

@@ -64,6 +64,7 @@ METRICS = {
         "standard deviation of a kernel in frame pixels, root mean square over axes and images",
         "standard deviation of the kernel, pixels", "standard deviation of the kernel",
     ),
+    "half_radius": Metric("defocus radius that halves what a metric is above chance, pixels", "half gone, pixels"),
     "seconds": Metric("seconds per image", "seconds per image"),
     "images_per_second": Metric("images a second, all channels", "images a second"),
     "max_error": Metric("largest difference from float64 over one image, levels of 8 bits", "largest error"),

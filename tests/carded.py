@@ -18,7 +18,8 @@ def planted(levels=BLURS, scales=("128", "256"), n=500, sure=0.9, **more):
             for metric, value in (("top1", share), ("top5", min(1, share + 0.05)), ("confidence", sure)):
                 low, high = intervals.wilson(round(value * n), n)
                 found.append(row(metric=metric, value=value, ci_low=low, ci_high=high, **shared))
-            found += [row(metric=m, value=v, **shared) for m, v in (("ece", abs(sure - share)), ("entropy", 1.0))]
+            for metric, value in (("ece", abs(sure - share)), ("entropy", 1.0)):
+                found.append(row(0.02, metric=metric, value=value, **shared))
             if blur != "sharp":
                 found.append(row(0.03, value=share - levels["sharp"], versus_blur="sharp", **shared))
                 kept = {"statistic": "kept", "versus_blur": "sharp"}

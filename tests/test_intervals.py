@@ -144,13 +144,35 @@ def test_mcnemar_holds_its_level():
 
 def test_calibration_error_by_hand_and_planted():
     confidence, correct = [0.05, 0.95, 0.95, 0.95, 0.95], [0, 1, 1, 1, 0]
-    assert intervals.ece(confidence, correct, bins=10) == pytest.approx((0.05 + 4 * 0.2) / 5)
+    assert intervals.ece(confidence, correct, bins=10)[0] == pytest.approx((0.05 + 4 * 0.2) / 5)
     generator = np.random.default_rng(0)
     stated = generator.random(40_000)
     calibrated = generator.random(40_000) < stated
     too_sure = generator.random(40_000) < stated**2
-    assert intervals.ece(stated, calibrated) < 0.02
-    assert intervals.ece(stated, too_sure) == pytest.approx(1 / 6, abs=0.01)  # the integral of x - x^2
+    assert intervals.ece(stated, calibrated)[0] < 0.02
+    value, low, high = intervals.ece(stated, too_sure)
+    assert value == pytest.approx(1 / 6, abs=0.01)  # the integral of x - x^2
+    assert low < value < high < low + 0.02
+
+
+@pytest.mark.parametrize("power, most", [(2.0, 0.97), (1.0, 1.0)])
+def test_intervals_of_the_calibration_error_cover_what_it_is_on_average_over_sets_of_this_size(power, most):
+    """Calibrated networks too, of which all intervals that correct for chance would leave out the value itself."""
+    generator = np.random.default_rng(2)
+    found = []
+    for _ in range(200):
+        stated = generator.beta(4, 1.5, 400)
+        found.append(intervals.ece(stated, generator.random(400) < stated**power))
+    value, low, high = np.transpose(found)
+    assert 0.93 <= np.mean((low <= value.mean()) & (value.mean() <= high)) <= most
+    assert (low >= 0).all()
+
+
+def test_all_right_as_stated_is_not_always_right_as_stated():
+    value, low, high = intervals.ece([0.95] * 40, [1] * 40)
+    assert (value, low) == (pytest.approx(0.05), 0)
+    assert high > 0.1
+    assert np.isnan(intervals.ece([0.9], [1])[1:]).all()
 
 
 def test_reliability_bins_hold_every_image_once():
@@ -210,6 +232,47 @@ def test_half_dose_planted():
     assert 4.5 < half.low < 5 < half.high < 5.6
     assert str(half).startswith("5.0 [")
     assert math.isnan(intervals.half_accuracy_radius(radii, accuracies).low)
+
+
+RADII = np.array([0, 2, 4, 6, 8, 12, 16])
+
+
+def answered(generator, n, middle=6.0, spread=4.0, noise=3.0):
+    """Right or wrong (n, radii): an image bears blur up to a radius of its own, and a little more or less each time."""
+    bears = generator.normal(middle, spread, (n, 1)) + generator.normal(0, noise, (n, RADII.size))
+    return (bears > RADII).astype(float)
+
+
+def test_intervals_of_the_half_dose_cover():
+    """Of that of the curve through the radii tested, which is what it is of."""
+    true = intervals.half_accuracy_radius(RADII, stats.norm.sf((RADII - 6) / 5)).radius
+    generator = np.random.default_rng(5)
+    held = []
+    for trial in range(400):
+        half = intervals.half_accuracy_radius(RADII, answered(generator, 500), seed=trial, draws=150)
+        held.append(half.low <= true <= half.high)
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_the_half_dose_of_answers_is_that_of_their_shares_in_any_order():
+    answers = answered(np.random.default_rng(0), 400)
+    half, alone = (intervals.half_accuracy_radius(RADII, given) for given in (answers, answers.mean(0)))
+    assert half.radius == alone.radius
+    assert half.low < half.radius < half.high
+    turned = intervals.half_accuracy_radius(RADII[::-1], answers[:, ::-1])
+    assert turned == pytest.approx(half)
+    assert math.isinf(intervals.half_accuracy_radius(RADII[:2], answers[:, :2]).radius)
+
+
+def test_the_half_dose_of_answers_knows_that_the_radii_saw_the_same_images():
+    """Images that bear all or nothing: the share of them moves, the place of the half does not."""
+    bears = np.random.default_rng(0).random((300, 1)) < 0.7
+    right = bears & np.array([True, True, True, False, False, False, False])
+    half = intervals.half_accuracy_radius(RADII, right)
+    ends = np.transpose([intervals.wilson(int(share * 300), 300) for share in right.mean(0)])
+    apart = intervals.half_accuracy_radius(RADII, right.mean(0), *ends)
+    assert half.low == half.radius == half.high == pytest.approx(5.0)
+    assert apart.high - apart.low > 0.1
 
 
 def test_half_dose_does_not_mind_the_order_and_levels_a_bump():

@@ -45,7 +45,7 @@ CELLS = {
         ),
     ),
     "whole": st.one_of(st.none(), st.integers(0, 2**53)),
-    "number": st.one_of(FINITE, st.just(math.nan)),
+    "number": st.one_of(FINITE, st.sampled_from([math.nan, math.inf])),
     "yes": st.sampled_from([None, True, False]),
 }
 NAMED = {"metric": st.sampled_from(sorted(METRICS)), "statistic": st.sampled_from(sorted(STATISTICS))}
@@ -108,6 +108,14 @@ def test_writing_the_same_rows_again_changes_nothing(written):
     before = written.read_bytes()
     records.write(written, rows(3), {"run": NOTES})
     assert written.read_bytes() == before
+
+
+def test_what_lies_beyond_all_that_was_tested_is_infinite_and_stays(tmp_path):
+    beyond = [row(metric="half_radius", value=math.inf, ci_low=7.5, ci_high=math.inf, run_id="run")]
+    for _ in range(2):
+        records.write(tmp_path / "rq1.csv", beyond, {"run": NOTES})
+        found = records.read(tmp_path / "rq1.csv")
+        assert found[["value", "ci_low", "ci_high"]].to_numpy().tolist() == [[math.inf, 7.5, math.inf]]
 
 
 def test_load_gathers_the_files_of_an_experiment(tmp_path):

@@ -30,6 +30,7 @@ VOC_MIRRORS = (  # the first is often out of reach
 )
 VOC_SHA256 = "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb"
 NAMES = ("scenes", "voc2012", "camvid", "voc-layout")
+BLOCKS = {"camvid": 20}  # frames of a drive: so many in a row show one street
 SUFFIXES = (".jpg", ".png", ".jpeg", ".JPEG")
 
 
@@ -47,6 +48,8 @@ class LabelMaps(datasets.Identified):
         ``load(i)`` gives the image, float32 (3, H, W), RGB in [0, 1], and its map, uint8 (H, W): 0 to
         ``len(classes) - 1``, or VOID. It raises UserError for a map that is damaged, of another size than its image
         or with a label beyond the classes.
+    block : int
+        How many images in a row are alike, being frames of a clip.
     """
 
     name: str
@@ -57,6 +60,7 @@ class LabelMaps(datasets.Identified):
     listed: str
     source: str
     files: contents.Files | None = None
+    block: int = 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,7 +129,9 @@ def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
             raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
     classes = _classes(name, base)
     print_of, own = datasets.fingerprint(name, classes, ids), contents.Files(base, pairs)
-    return LabelMaps(name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of, own)
+    return LabelMaps(
+        name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of, own, BLOCKS.get(name, 1)
+    )
 
 
 def _base(name: str, root: str | Path | None) -> Path:

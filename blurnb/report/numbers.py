@@ -8,6 +8,7 @@ import pandas as pd
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 
+NEVER_ALONE = ("ece", "cka")  # set off by chance, the more the fewer images
 MANY = 200
 """Images from which on a share is printed with a decimal."""
 
@@ -27,10 +28,10 @@ def number(value: float, n: int, metric: str = "top1", signed: bool = False, not
 
 
 def interval(value: float, low: float, high: float, n: int, metric: str = "top1", signed: bool = False) -> str:
-    """`61.0 [56.6, 65.2]`; the value alone where there is no interval."""
+    """`61.0 [56.6, 65.2]`; the value alone where there is no interval, unless it means nothing alone."""
     text = number(value, n, metric, signed)
     if math.isnan(low) or math.isnan(high):
-        return text
+        return "no interval" if metric in NEVER_ALONE else text
     return f"{text} [{number(low, n, metric, signed)}, {number(high, n, metric, signed)}]"
 
 

@@ -114,6 +114,13 @@ def share_kept(rows: pd.DataFrame, blur: str, training: str = "", of: str = "") 
     return None if None in (sharp, one) or not sharp[0] > 0 else (one[0] / sharp[0], math.nan, math.nan)
 
 
+def half_radius(rows: pd.DataFrame, metric: str, **wanted) -> intervals.HalfRadius | None:
+    """As recorded of a metric under one condition, in the main protocol; None where it was not."""
+    found = main_protocol(estimates(rows, metric="half_radius", part_kind="metric", part=metric, **wanted))
+    for largest in labels.in_order(found["blur"])[-1:]:
+        return intervals.HalfRadius(*estimate(select(found, blur=largest)), labels.parse(largest).strength)
+
+
 def main_scale(rows: pd.DataFrame) -> str:
     """256, the paper's main scale, where it was measured; else the first."""
     scales = labels.scales_in_order(scale for scale in rows["scale"] if scale)

@@ -118,8 +118,9 @@ def of_network(mine: Side, sharp: Side | None = None, rivals: Sequence[Side] = (
                 yield from shares(mine, best, blurs)
 
 
-def of_tables(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> Iterator[dict]:
-    """`of_network` of a network that stands alone, at every scale."""
+def of_tables(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, class_count: int) -> Iterator[dict]:
+    """`of_network` of a network that stands alone, at every scale, and its half-accuracy radii."""
+    yield from measures.half_radii(tables, shared, class_count)
     (same,) = common([tables])
     for scale in dict.fromkeys(one.scale for one in tables):
         yield from of_network(side([same], scale, shared))
@@ -143,17 +144,18 @@ def of_treatments(tables: Mapping[Condition, pd.DataFrame], columns: Callable[[C
                 yield from differences(mine, Side(columns(plain), [ways[plain]]), blurs)
 
 
-def pixel_means(mine: Mapping, sharp: Mapping, here: Mapping, there: Mapping) -> Iterator[dict]:
+def pixel_means(mine: Mapping, sharp: Mapping, here: Mapping, there: Mapping, block: int = 1) -> Iterator[dict]:
     """The same of mIoU, on sets of images drawn again: `mine` beside `sharp`, another network or the same.
 
-    Both are matrices (n, classes, classes) by blur, of the same images; `here` and `there` the columns of both.
+    Both are matrices (n, classes, classes) by blur, of the same images, which are drawn in blocks of `block`; `here` and `there` are
+    the columns of both.
     """
     is_other, blurs = mine is not sharp, [blur for blur in labels.in_order(mine) if blur in sharp]
     n = len(next(iter(mine.values())))
 
     def scores(matrices: np.ndarray) -> np.ndarray:
         """mIoU of the set, and of those drawn from it."""
-        drawn = confusion.resampled(matrices, here["seed"]) if n > 1 else matrices[:0]
+        drawn = confusion.resampled(matrices, here["seed"], block=block) if n > 1 else matrices[:0]
         return np.append(confusion.miou(matrices.sum(0)), confusion.miou(drawn))
 
     own, other = ({blur: scores(one[blur]) for blur in blurs} for one in (mine, sharp))

@@ -10,7 +10,7 @@ from blurnb import intervals, labels, records
 from blurnb.study import confusion
 from blurnb.study.treatments import Condition
 
-VERSION = 1
+VERSION = 2
 LEAST_OF_A_CLASS = 5
 """Images below which a class is left out."""
 BINS = 10
@@ -23,15 +23,15 @@ def _proportion(right: pd.Series) -> tuple[float, float, float]:
     return float(right.mean()), *intervals.wilson(int(right.sum()), len(right))
 
 
-MEASURES: dict[str, Callable[[pd.DataFrame, int], tuple | float]] = {
+MEASURES: dict[str, Callable[[pd.DataFrame, int], tuple]] = {
     "top1": lambda part, seed: _proportion(part["top1"]),
     "top5": lambda part, seed: _proportion(part["top5"]),
     "entropy": lambda part, seed: intervals.bootstrap_mean(part["entropy"].to_numpy(), seed),
     "p_true": lambda part, seed: intervals.bootstrap_mean(part["p_true"].to_numpy(), seed),
     "confidence": lambda part, seed: intervals.bootstrap_mean(part["confidence"].to_numpy(), seed),
-    "ece": lambda part, seed: intervals.ece(part["confidence"].clip(0, 1).to_numpy(), part["top1"].to_numpy()),
+    "ece": lambda part, seed: intervals.ece(part["confidence"].clip(0, 1), part["top1"], seed=seed),
 }
-"""Metric -> function of (answers of one condition, seed) -> (value, low, high), or a value that has no interval."""
+"""Metric -> function of (answers of one condition, seed) -> (value, low, high)."""
 
 
 def row(triple: tuple[float, float, float] | float, metric: str, n: int, **columns) -> dict:
@@ -146,6 +146,25 @@ def of_bins(tables: Mapping[Condition, pd.DataFrame], shared: Mapping) -> list[d
     return rows
 
 
+def half_radii(tables: Mapping[Condition, pd.DataFrame], shared: Mapping, classes: int) -> list[dict]:
+    """The defocus radius that takes top1, and top5, midway from sharp images to chance; where two were asked beside 0.
+
+    The row stands with the largest disk (`blur`): what lies beyond it is infinite.
+    """
+    disks = [(labels.parse(one.treatment.blur), one) for one in tables if one.treatment.method == "none"]
+    disks = sorted((blur.strength, one) for blur, one in disks if blur.family in ("sharp", "defocus"))
+    rows = []
+    for sharp in (one for radius, one in disks if radius == 0):
+        radii, asked = zip(*((radius, one) for radius, one in disks if one.sharp == sharp))
+        for metric, chance in (("top1", 1 / classes), ("top5", min(1, 5 / classes))):
+            right = np.stack([tables[one][metric] for one in asked], axis=1)
+            if len(radii) > 2 and right[:, 0].mean() > chance:
+                half = intervals.half_accuracy_radius(radii, right, chance=chance, seed=shared["seed"])
+                here = {**shared, **asked[-1].columns(), "part_kind": "metric", "part": metric}
+                rows.append(row(half[:3], "half_radius", len(right), **here))
+    return rows
+
+
 def telling_blur(blurs: Sequence[str]) -> str:
     """The blur under which classes are compared: D8, the paper's largest disk, else the last; "" if all is sharp."""
     return "D8" if "D8" in blurs else next((blur for blur in reversed(blurs) if blur != "sharp"), "")
@@ -169,29 +188,30 @@ def kernel_sd(kernels: Sequence[np.ndarray]) -> float:
 # -- pixels
 
 
-def of_pixels(regions: Mapping[str, np.ndarray], classes: Sequence[str], here: Mapping) -> list[dict]:
+def of_pixels(regions: Mapping[str, np.ndarray], classes: Sequence[str], here: Mapping, block: int = 1) -> list[dict]:
     """Records of one condition from its matrices by region, each (n, classes, classes), one an image.
 
     mIoU and pixel accuracy over all pixels, of the boundary and of the interior; IoU of every class that is there.
+    `block`: so many images in a row are alike (`confusion.resampled`).
     """
     rows, n = [], len(next(iter(regions.values())))
     for region, matrices in {"": sum(regions.values()), **regions}.items():
         named = {**here, **({"part_kind": "region", "part": region} if region else {})}
-        total, draws = matrices.sum(0), confusion.resampled(matrices, here["seed"])
+        total, draws = matrices.sum(0), confusion.resampled(matrices, here["seed"], block)
         for metric, measure in (("miou", confusion.miou), ("pixel_accuracy", confusion.pixel_accuracy)):
-            triple = confusion.interval(float(measure(total)), measure(draws) if n > 1 else np.array([]))
+            triple = confusion.interval(float(measure(total)), measure(draws) if n > 1 else np.array([]), block / n)
             if not math.isnan(triple[0]):
                 rows.append(row(triple, metric, n, **named))
         if not region:
             each, drawn = confusion.iou(total), confusion.iou(draws)
             for place, name in enumerate(classes):
                 if not math.isnan(each[place]):
-                    triple = confusion.interval(each[place], drawn[:, place] if n > 1 else np.array([]))
+                    triple = confusion.interval(each[place], drawn[:, place] if n > 1 else np.array([]), block / n)
                     rows.append(row(triple, "iou", n, **here, part_kind="class", part=name))
     return rows
 
 
-def pixel_difference(mine: Mapping, theirs: Mapping, here: Mapping, there: Mapping) -> list[dict]:
+def pixel_difference(mine: Mapping, theirs: Mapping, here: Mapping, there: Mapping, block: int = 1) -> list[dict]:
     """Paired differences of mIoU between matrices by region of the same images, over all pixels and by region."""
     rows, n = [], len(next(iter(mine.values())))
     other = {"": sum(theirs.values()), **theirs}
@@ -199,7 +219,7 @@ def pixel_difference(mine: Mapping, theirs: Mapping, here: Mapping, there: Mappi
         named = {**here, **({"part_kind": "region", "part": region} if region else {})}
         value = float(confusion.miou(matrices.sum(0)) - confusion.miou(other[region].sum(0)))
         if not math.isnan(value):
-            drawn = [confusion.miou(confusion.resampled(one, here["seed"])) for one in (matrices, other[region])]
-            triple = confusion.interval(value, drawn[0] - drawn[1] if n > 1 else np.array([]))
+            drawn = [confusion.miou(confusion.resampled(one, here["seed"], block)) for one in (matrices, other[region])]
+            triple = confusion.interval(value, drawn[0] - drawn[1] if n > 1 else np.array([]), block / n)
             rows.append(row(triple, "miou", n, **named, **versus(here, there), statistic="difference"))
     return rows

@@ -16,7 +16,7 @@ from blurnb.study import treatments
 from blurnb.study.protocol import Protocol
 from blurnb.study.treatments import Treatment
 
-VERSION = 1
+VERSION = 2
 BATCH = 64  # also the batch of the CKA estimate, so part of its definition
 
 
@@ -37,33 +37,34 @@ def compare(
     device: str = "cpu",
     title: str = "",
 ) -> dict[tuple[str, str], dict[str, tuple[float, float, float]]]:
-    """(layer, blur) -> {"cosine": (mean, low, high), "cka": (value, nan, nan)}; blur "" is the baseline, the
+    """(layer, blur) -> {"cosine": (mean, low, high), "cka": (value, low, high)}; blur "" is the baseline, the
     next sharp image of the batch.
 
     Cosine similarity of the flattened activations, mean over images with bootstrap interval. Linear CKA
     (Kornblith et al. 2019) from the unbiased HSIC estimate of each batch of 64 (Nguyen et al. 2021), so that
-    memory is that of one batch however many images there are. `side`: scale of the images, 0 as they are.
+    memory is that of one batch however many images there are, with a jackknife over images. `side`: scale of the
+    images, 0 as they are.
     """
     names = list(models.activations(network))
     wanted = [labels.parse(blur).label for blur in blurs if blur != "sharp"]
     check(dataset)
     cosines: dict[tuple[str, str], list[float]] = {(n, b): [] for n in names for b in ("", *wanted)}
-    kernels = {key: np.zeros(3) for key in cosines}
+    batches: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in cosines}
     network = network.to(device).eval()
     bar = tqdm(total=len(dataset), desc=title or f"layers of {network.name}", unit="image", mininterval=1, leave=False)
     with torch.inference_mode(), bar, models.tapped(network, names) as tapped:
         for images, ids in _batches(dataset, protocol, side):
             sharp = _activations(network, images, side, protocol, tapped, device)
             for name in names:
-                _add(cosines, kernels, (name, ""), sharp[name], sharp[name].roll(-1, 0))
+                _add(cosines, batches, (name, ""), sharp[name], sharp[name].roll(-1, 0))
             for label in wanted:
                 seen = treatments.captured(images, Treatment(label), ids, protocol)
                 twin = _activations(network, seen, side, protocol, tapped, device)
                 for name in names:
-                    _add(cosines, kernels, (name, label), sharp[name], twin[name])
+                    _add(cosines, batches, (name, label), sharp[name], twin[name])
             bar.update(len(images))
     return {
-        key: {"cosine": intervals.bootstrap_mean(values, protocol.seed), "cka": (_cka(kernels[key]), np.nan, np.nan)}
+        key: {"cosine": intervals.bootstrap_mean(values, protocol.seed), "cka": cka(batches[key])}
         for key, values in cosines.items()
     }
 
@@ -72,7 +73,7 @@ def _batches(dataset: Dataset, protocol: Protocol, side: int) -> Iterator[tuple[
     """Equally large images in batches; photographs are cut to the square middle of the frame."""
     for first in range(0, len(dataset), BATCH):
         chosen = range(first, min(first + BATCH, len(dataset)))
-        if len(chosen) < 4:  # the unbiased estimate needs four
+        if len(chosen) < 5:  # the unbiased estimate needs four, also without one of them
             continue
         images = []
         for index in chosen:
@@ -95,35 +96,55 @@ def _activations(network, images, side, protocol, tapped, device) -> dict[str, t
     return found
 
 
-def _add(cosines, kernels, key, one: torch.Tensor, other: torch.Tensor) -> None:
+def _add(cosines, batches, key, one: torch.Tensor, other: torch.Tensor) -> None:
     cosines[key] += torch.nn.functional.cosine_similarity(one, other, dim=1).tolist()
-    kernels[key] += [hsic(one, other), hsic(one, one), hsic(other, other)]
+    k, m = kernel(one), kernel(other)
+    batches[key].append(np.stack([hsic(k, m), hsic(k, k), hsic(m, m)]))
 
 
-def hsic(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Unbiased HSIC with linear kernels of features (N, p) and (N, q), N >= 4 (Song et al. 2012, equation 5)."""
-    n = len(one)
-    k, m = (f.double() @ f.double().T for f in (one, other))
-    k.fill_diagonal_(0)
-    m.fill_diagonal_(0)
-    a, b = k.sum(0), m.sum(0)
-    trace = (k * m).sum()
-    return float((trace + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b) / (n - 2)) / (n * (n - 3)))
+def kernel(features: torch.Tensor) -> np.ndarray:
+    """Linear kernel (N, N) of features (N, p), without its diagonal."""
+    features = features.double()
+    return (features @ features.T).fill_diagonal_(0).cpu().numpy()
 
 
-def _cka(sums: np.ndarray) -> float:
-    across, one, other = sums
-    return float(across / np.sqrt(one * other)) if one > 0 and other > 0 else float("nan")
+def hsic(k: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Unbiased HSIC from two kernels (N, N) without diagonals, N >= 5 (Song et al. 2012, equation 5).
+
+    (1 + N,): of all, then without the first, the second ... of the N.
+    """
+    a, b, both = k.sum(0), m.sum(0), (k * m).sum(0)
+    trace = both.sum() - 2 * np.append(0, both)
+    sums = (a.sum() - 2 * np.append(0, a)) * (b.sum() - 2 * np.append(0, b))
+    products = a @ b - np.append(0, a * b + m @ a + k @ b - both)
+    n = np.append(len(k), np.full(len(k), len(k) - 1))
+    return (trace + sums / ((n - 1) * (n - 2)) - 2 * products / (n - 2)) / (n * (n - 3))
+
+
+def cka(batches: Sequence[np.ndarray]) -> intervals.Triple:
+    """CKA, with a jackknife over images, of batches (3, 1 + N): `hsic` of both sides, of the one, of the other.
+
+    NaN where a layer answers all images alike.
+    """
+    whole = sum(batch[:, :1] for batch in batches)
+    across, one, other = np.hstack([whole, *(whole + batch[:, 1:] - batch[:, :1] for batch in batches)])
+    value, *each = across / np.sqrt(np.where((one > 0) & (other > 0), one * other, np.nan))
+    half = 1.96 * np.sqrt((len(each) - 1) / len(each) * np.sum((each - value) ** 2))
+    return float(value), float(value - half), float(min(value + half, max(value, 1)))
 
 
 def rows(compared: Iterable, shared: dict) -> list[dict]:
-    """Records of (layer, blur, measures); `shared` are the columns all have, the network's, the data's, the scale."""
+    """Records of (layer, blur, measures); `shared` are the columns all have, the network's, the data's, the scale.
+
+    A measure without interval is none.
+    """
     found = []
     for layer, blur, measured in compared:
         versus = {"blur": blur, "versus_blur": "sharp"} if blur else {"blur": "sharp", "versus_image": "other"}
         for metric, (value, low, high) in measured.items():
-            named = {**shared, **versus, "part_kind": "layer", "part": layer, "metric": metric}
-            found.append(records.row(**named, statistic="estimate", value=value, ci_low=low, ci_high=high))
+            if not np.isnan(low):
+                named = {**shared, **versus, "part_kind": "layer", "part": layer, "metric": metric}
+                found.append(records.row(**named, statistic="estimate", value=value, ci_low=low, ci_high=high))
     return found
 
 

@@ -61,6 +61,14 @@ def test_a_root_may_be_any_of_three_folders_and_images_keep_the_order_of_the_lis
     assert label_maps.load("camvid", tmp_path, split="train").fingerprint != one.fingerprint
 
 
+def test_frames_of_a_drive_are_known_to_be_alike_in_a_part_of_them_too(tmp_path):
+    write_root(tmp_path)
+    blocks = [label_maps.load(name, tmp_path).block for name in ("camvid", "voc-layout")]
+    assert blocks == [20, 1]
+    assert label_maps.load("camvid", tmp_path, n_images=1).block == 20
+    assert label_maps.load("scenes", n_images=1).block == 1
+
+
 def test_voc2012_needs_no_list_of_classes_and_refuses_another(tmp_path):
     base = write_root(tmp_path, classes=None)
     found = label_maps.load("voc2012", tmp_path)

@@ -28,6 +28,7 @@ def test_number(value, n, metric, text):
 def test_interval():
     assert numbers.interval(0.61, 0.566, 0.652, 500) == "61.0 [56.6, 65.2]"
     assert numbers.interval(0.61, math.nan, math.nan, 500) == "61.0"
+    assert numbers.interval(0.61, math.nan, math.nan, 500, "ece") == "no interval"
     assert numbers.interval(-0.05, -0.1, 0.02, 500, signed=True) == "−5.0 [−10.0, +2.0]"
 
 

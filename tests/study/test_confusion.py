@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 from skimage.metrics import contingency_table
 from skimage.segmentation import find_boundaries
 
@@ -147,10 +148,60 @@ def test_the_interval_covers_what_it_should():
     held = 0
     for seed in range(100):
         matrices = ordered(image(40))
-        drawn = confusion.miou(confusion.resampled(matrices, seed, 400))
+        drawn = confusion.miou(confusion.resampled(matrices, seed, resamples=400))
         _, low, high = confusion.interval(confusion.miou(matrices.sum(0)), drawn)
         held += low <= true <= high
     assert 86 <= held <= 99
+
+
+def clip(generator, n, alike):
+    """Matrices (n, 2, 2) of frames whose share answered right drifts: each is `alike` the one before (AR(1))."""
+    drift = lfilter([math.sqrt(1 - alike**2)], [1, -alike], generator.normal(size=(n + 100, 2)), axis=0)[100:]
+    right = np.round(400 / (1 + np.exp(-1.2 - 0.8 * drift)))
+    return np.stack([right[:, 0], 400 - right[:, 0], 400 - right[:, 1], right[:, 1]], axis=1).reshape(n, 2, 2)
+
+
+def test_frames_of_a_clip_are_drawn_in_blocks_for_alone_they_cover_little_more_than_half():
+    """Blocks fall somewhat short of 95 %, the more the fewer they are and the longer frames stay alike."""
+    generator, n = np.random.default_rng(0), 160
+    true = confusion.miou(clip(generator, 100_000, 0).sum(0))
+    held = []
+    for trial in range(150):
+        matrices = clip(generator, n, 0.6)
+        value = confusion.miou(matrices.sum(0))
+        draws = {block: confusion.miou(confusion.resampled(matrices, trial, block, 250)) for block in (1, 16)}
+        ends = [confusion.interval(value, drawn, block / n) for block, drawn in draws.items()]
+        held.append([low <= true <= high for _, low, high in ends])
+    alone, blocks = np.mean(held, axis=0)
+    assert alone < 0.75
+    assert 0.9 <= blocks <= 0.97
+
+
+def test_a_block_is_so_many_images_in_a_row_around_the_end_too():
+    each = np.eye(40, dtype=int).reshape(40, 1, 40) * np.ones(
+        (40, 40, 1), int
+    )  # the matrix of image i counts in column i
+    often = confusion.resampled(each, 0, 10, 50)[:, 0]
+    assert (often.sum(1) == 40).all()
+    changes = (often != np.roll(often, 1, axis=1)).sum(1)
+    assert changes.max() <= 8, "four blocks, each with a beginning and an end"
+    assert (often[:, 0] == often[:, -1]).mean() > 0.5
+    np.testing.assert_array_equal(confusion.resampled(each, 0, 10, 9), confusion.resampled(each, 0, 99, 9))
+
+
+def test_measures_draw_blocks_where_they_are_told_to():
+    matrices = clip(np.random.default_rng(3), 120, 0.9).astype(int)
+    halves = {"boundary": matrices // 2, "interior": matrices - matrices // 2}
+    other = {name: one[::-1] for name, one in halves.items()}
+    here, there = ({"training": training, "seed": 0} for training in ("mix", "sharp"))
+    for found in (
+        lambda block: measures.of_pixels(halves, "ab", here, block),
+        lambda block: measures.pixel_difference(halves, other, here, there, block),
+    ):
+        alone, together = ({tuple(r.get(c) for c in ("part", "metric")): r for r in found(b)} for b in (1, 20))
+        for name, row in together.items():
+            assert row["value"] == alone[name]["value"]
+            assert row["ci_high"] - row["ci_low"] > 1.5 * (alone[name]["ci_high"] - alone[name]["ci_low"]), name
 
 
 def test_one_image_has_no_interval():

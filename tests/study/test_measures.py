@@ -6,7 +6,7 @@ import planted
 import pytest
 from scipy.stats import binomtest
 
-from blurnb import records
+from blurnb import labels, records
 from blurnb.errors import UserError
 from blurnb.metrics import METRICS
 from blurnb.optics import blurring
@@ -50,8 +50,8 @@ def test_a_metric_is_a_function_of_its_name_and_every_condition_has_each():
     assert len(rows) == 2 * len(measures.MEASURES)
     for one, part in tables.items():
         mine = rows[rows["blur"] == one.treatment.blur].set_index("metric")
-        for metric in ("top1", "top5", "entropy", "p_true", "confidence"):
-            assert mine["value"][metric] == pytest.approx(part[metric].mean())
+        for metric in measures.MEASURES:
+            assert metric == "ece" or mine["value"][metric] == pytest.approx(part[metric].mean())
             assert mine["ci_low"][metric] < mine["value"][metric] < mine["ci_high"][metric]
         assert set(mine["n"]) == {200}
     assert set(rows["statistic"]) == {"estimate"}
@@ -196,6 +196,40 @@ def test_a_bin_without_images_has_no_row():
     (right, mean) = measures.of_bins({BLURRED: part}, SHARED)
     assert (right["part"], right["value"], right["n"]) == ("10", 0.3, 20)
     assert mean["value"] == pytest.approx(0.95)
+
+
+def doses(n=400, blurs=("sharp", "D2", "D4", "D8", "G4"), **more):
+    """Answers of images that each bear blur up to a radius of their own; under another family all are right."""
+    bears, found = np.linspace(-1, 9, n + 1)[1:], {}
+    for one in planted.conditions(blurs, ["256"], **more):
+        family = labels.family(one.treatment.blur)
+        right = bears > labels.parse(one.treatment.blur).strength if family != "gaussian" else bears > -9
+        found[one] = table(n).assign(top1=right, top5=right | (bears > 7.5))
+    return found
+
+
+def test_the_half_radius_is_of_the_disks_alone_and_above_chance_and_stands_with_the_largest():
+    rows = found(measures.half_radii(doses(), SHARED, 10), part_kind="metric").set_index("part")
+    assert set(rows["metric"]) == {"half_radius"}
+    assert set(rows["blur"]) == {"D8"}
+    assert set(rows["n"]) == {400}
+    # right at radius r: (9 - r) / 10, so that 0.1 + (0.9 - 0.1) / 2 is left at 4
+    assert rows["value"]["top1"] == pytest.approx(4.0, abs=0.05)
+    assert (rows["ci_low"] < rows["value"]).all()
+    assert (rows["value"] < rows["ci_high"]).all()
+
+
+def test_a_half_beyond_the_radii_asked_is_recorded_as_beyond():
+    (top1,) = (r for r in measures.half_radii(doses(blurs=("sharp", "D1", "D2")), SHARED, 10) if r["part"] == "top1")
+    assert top1["value"] == top1["ci_high"] == np.inf
+    assert top1["blur"] == "D2"
+
+
+def test_there_is_no_half_of_two_radii_of_guesses_and_of_what_is_restored():
+    assert measures.half_radii(doses(blurs=("sharp", "D8")), SHARED, 10) == []
+    assert measures.half_radii(doses(blurs=("D2", "D4", "D8")), SHARED, 10) == []
+    assert measures.half_radii(doses(), SHARED, 1) == []
+    assert measures.half_radii(doses(method="wiener", kernel="true"), SHARED, 10) == []
 
 
 def test_the_blur_and_the_scale_that_tell_most():

@@ -81,12 +81,18 @@ def hsic_by_definition(x, y):
     return total / count
 
 
+def hsic(x, y):
+    return similarity.hsic(*(similarity.kernel(torch.from_numpy(one)) for one in (x, y)))
+
+
 def test_hsic_equals_its_definition():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(7, 5)), generator.normal(size=(7, 3))
     y[:, 0] += x[:, 0]
-    found = similarity.hsic(torch.from_numpy(x), torch.from_numpy(y))
-    assert found == pytest.approx(hsic_by_definition(x, y), rel=1e-9)
+    found = hsic(x, y)
+    assert found[0] == pytest.approx(hsic_by_definition(x, y), rel=1e-9)
+    without = [hsic(np.delete(x, i, 0), np.delete(y, i, 0))[0] for i in range(7)]
+    assert found[1:] == pytest.approx(without, rel=1e-9)
 
 
 def test_cosine_and_cka_equal_a_float64_computation():
@@ -95,10 +101,10 @@ def test_cosine_and_cka_equal_a_float64_computation():
     one = features(net, batch)
     other = features(net, blurring.blur(batch, "G16", image_ids=[f"image {i}.jpg" for i in range(64)]))
     assert found["cosine"][0] == pytest.approx(cosine(one, other).mean(), abs=1e-5)
-    across, first, second = (
-        similarity.hsic(torch.from_numpy(a), torch.from_numpy(b)) for a, b in ((one, other), (one, one), (other, other))
-    )
-    assert found["cka"][0] == pytest.approx(across / np.sqrt(first * second), abs=1e-4)
+    across, first, second = (hsic(a, b)[0] for a, b in ((one, other), (one, one), (other, other)))
+    value, low, high = found["cka"]
+    assert value == pytest.approx(across / np.sqrt(first * second), abs=1e-4)
+    assert low < value < high
 
 
 def test_cka_of_a_layer_with_itself_is_one_and_ignores_rotation_and_scale():
@@ -106,8 +112,39 @@ def test_cka_of_a_layer_with_itself_is_one_and_ignores_rotation_and_scale():
     x = torch.from_numpy(generator.normal(size=(40, 6)))
     rotation = torch.from_numpy(np.linalg.qr(generator.normal(size=(6, 6)))[0])
     turned = 3 * x @ rotation
-    sums = np.array([similarity.hsic(x, turned), similarity.hsic(x, x), similarity.hsic(turned, turned)])
-    assert similarity._cka(sums) == pytest.approx(1, abs=1e-9)
+    assert cka(x, turned) == pytest.approx((1, 1, 1), abs=1e-9)
+
+
+def cka(x, y, batch=64):
+    """CKA with its interval of features (N, p) and (N, q), from batches."""
+    starts = range(0, len(x), batch)
+    both = [(np.asarray(x[i : i + batch]), np.asarray(y[i : i + batch])) for i in starts]
+    return similarity.cka([np.stack([hsic(a, b), hsic(a, a), hsic(b, b)]) for a, b in both])
+
+
+@pytest.mark.parametrize("n, noise", [(64, 0.2), (256, 2.0)])
+def test_intervals_of_cka_cover_the_likeness_that_was_planted(n, noise):
+    """Of features whose covariances, and so whose CKA over all images, are known."""
+    generator = np.random.default_rng(4)
+    scales = np.logspace(0, -1, 12)
+    mixed = generator.normal(size=(6, 12)) * scales
+    own = mixed.T @ mixed
+    true = np.linalg.norm(own) / np.linalg.norm(own + noise**2 * np.diag(scales**2))
+    held = []
+    for _ in range(250):
+        x = generator.normal(size=(n, 6)) @ mixed
+        _, low, high = cka(x, x + noise * scales * generator.normal(size=(n, 12)))
+        held.append(low <= true <= high)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_a_layer_that_answers_all_images_alike_has_no_cka():
+    generator = np.random.default_rng(0)
+    found = cka(np.ones((20, 3)), generator.normal(size=(20, 3)))
+    assert np.isnan(found).all()
+    shared = {"experiment": "rq2", "n": 20}
+    one = {"cosine": (0.9, 0.8, 0.95), "cka": found}
+    assert [row["metric"] for row in similarity.rows([("conv1_1", "D8", one)], shared)] == ["cosine"]
 
 
 def test_too_few_images_are_refused():
@@ -130,14 +167,14 @@ def test_photographs_are_cut_to_the_square_middle_of_the_frame():
 
 
 def test_rows_name_layers_and_the_baseline_is_another_image_not_another_blur():
-    one = {"cosine": (0.9, 0.8, 0.95), "cka": (0.7, np.nan, np.nan)}
+    one = {"cosine": (0.9, 0.8, 0.95), "cka": (0.7, 0.6, 0.8)}
     shared = {"experiment": "rq2", "n": 16, "scale": "32"}
     rows = records.table(similarity.rows([("conv1_1", "D8", one), ("conv1_1", "", one)], shared))
     assert set(rows["part"]) == {"conv1_1"}
     assert set(zip(rows["blur"], rows["versus_blur"], rows["versus_image"])) == {
         ("D8", "sharp", ""), ("sharp", "", "other"),
     }  # fmt: skip
-    assert rows[rows["metric"] == "cka"]["ci_low"].isna().all()
+    assert set(rows[rows["metric"] == "cka"]["ci_low"]) == {0.6}
 
 
 def test_intervals_are_kept_with_their_values_so_their_version_decides_too():

@@ -62,7 +62,7 @@ def conditions(rows: pd.DataFrame) -> pd.DataFrame:
         right, sure, off = (level(here, blur=blur, metric=m) for m in ("top1", "confidence", "ece"))
         share = "" if blur == "sharp" else _kept(here, blur)
         surplus = number(sure[0] - right[0], n, signed=True)
-        lines.append([blur, interval(*right, n), share, number(sure[0], n), surplus, number(off[0], n, "ece")])
+        lines.append([blur, interval(*right, n), share, number(sure[0], n), surplus, interval(*off, n, "ece")])
     heads = ["top-1, %", "share of sharp kept, %", "confidence, %", "surer than right, points", "calibration error, %"]
     return pd.DataFrame(lines, columns=["condition", *heads])
 
@@ -168,7 +168,7 @@ def sections(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list
     if half_radii(rows, chance) and not guessing:
         dose = figures.doses.by_scale(rows, "top1", training=training, chance=chance)
         words = ("Half gone: midway from the sharp accuracy to that of guessing, by isotonic interpolation between the "
-                 "measured radii; the interval errs wide.",)  # fmt: skip
+                 "measured radii.",)  # fmt: skip
         about = "Top-1 accuracy against defocus radius, a line for each scale, half-accuracy radius marked"
         parts.append(Section("How much defocus is too much", words, dose, about))
     if "camera" in note and not guessing:

@@ -1,6 +1,5 @@
 """Accuracy under each blur: of one network, before and after fine-tuning, its loss taken apart, beside confidence."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -234,8 +233,8 @@ def reliability(rows: pd.DataFrame, blurs: Sequence[str] = ("sharp", "D8")) -> F
     for axes, ((training, blur), here) in zip(grid, panels.items()):
         ink = colour(blur)
         totals.append(_curve(axes, here[here["part_kind"] == "bin"], ink))
-        off = METRICS["ece"].factor * here.loc[here["metric"] == "ece", "value"].mean()
-        error = f"\noff by {off:.1f} points" if math.isfinite(off) else ""
+        off = here[here["metric"] == "ece"]
+        error = f"\noff by {numbers.cell(off, 'ece')} points" if off["ci_low"].notna().any() else ""
         axes.set_title(f"{training}, {blur}{error}", fontsize=9.5, color=ink)
     figure.supxlabel("stated confidence, %", fontsize=9.5)
     figure.supylabel("accuracy, %", fontsize=9.5)

@@ -15,6 +15,8 @@ from blurnb.report.figures import marks
 from blurnb.report.figures.palette import INK, QUIET, family_colour, styled, tint
 
 Line = list[tuple[float, marks.Triple]]
+_IN_FRAME = " in frame pixels"
+_OWN = ["training", "frozen", "per_scale", "scale"]
 
 
 @styled
@@ -37,7 +39,7 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
     """
     found = marks.plain_at(rows, "by_training", scale, metric=metric)
     parts = dict(sorted(selection.trainings(found).items()))
-    return _by_radius(found, parts, metric, "by_training", marks.at_scale(found))
+    return _by_radius(rows, found, parts, metric, "by_training", marks.at_scale(found))
 
 
 @styled
@@ -62,13 +64,14 @@ def by_scale(rows: pd.DataFrame, metric: str = "top1", training: str = "sharp", 
     """
     found = marks.plain(rows, "by_scale", metric=metric, training=training, **marks.WHOLE)
     parts = {scale: selection.select(found, scale=scale) for scale in labels.scales_in_order(found["scale"])}
-    return _by_radius(found, parts, metric, "by_scale", marks.trained(training), chance)
+    return _by_radius(rows, found, parts, metric, "by_scale", marks.trained(training), chance)
 
 
 def _by_radius(
-    found: pd.DataFrame, parts: Mapping[str, pd.DataFrame], metric: str, what: str, term: str, chance: float = 0.0
-) -> Figure:
-    """A line for each part, one colour, the paler the earlier."""
+    rows: pd.DataFrame, found: pd.DataFrame, parts: Mapping[str, pd.DataFrame], metric: str, what: str, term: str,
+    chance: float = 0.0,
+) -> Figure:  # fmt: skip
+    """A line for each part of what was `found` in the rows, one colour, the paler the earlier."""
     lines = {
         name: _line(part, metric, "defocus", lambda blur: labels.parse(blur).strength) for name, part in parts.items()
     }
@@ -76,8 +79,9 @@ def _by_radius(
     if not lines:
         raise UserError(f"{what} needs sharp and at least two strengths of defocus at one scale")
     inks = [tint(family_colour("defocus"), strength) for strength in np.linspace(1.0, 0.45, len(lines))[::-1]]
-    along = _in_frame(labels.FAMILIES["defocus"].axis)
-    return _drawn(found, lines, metric, inks, along, term, chance=chance)
+    halves = {name: selection.half_radius(rows, metric, **part[_OWN].iloc[0]) for name, part in parts.items()}
+    along = labels.FAMILIES["defocus"].axis + _IN_FRAME
+    return _drawn(found, lines, metric, inks, along, term, chance=chance, halves=halves)
 
 
 @styled
@@ -113,7 +117,7 @@ def by_family(rows: pd.DataFrame, metric: str = "top1", scale: str | None = None
     if not lines:
         raise UserError("by_family needs sharp and at least one blur of known width at one scale")
     inks = [family_colour(family) for family in lines]
-    along = _in_frame(METRICS["kernel_sd"].axis)
+    along = METRICS["kernel_sd"].axis + _IN_FRAME
     terms = marks.at_scale(found), marks.trained(training)
     return _drawn(found, lines, metric, inks, along, *terms, ticks=False)
 
@@ -127,15 +131,12 @@ def _line(rows: pd.DataFrame, metric: str, family: str, dose: Callable[[str], fl
     return [(doses[blur], point) for blur, point in marks.points(here, metric).items()]
 
 
-def _in_frame(quantity: str) -> str:
-    return ", ".join([quantity, "frame pixels"])
-
-
 def _drawn(
     found: pd.DataFrame, lines: Mapping[str, Line], metric: str, inks: Sequence[str], along: str, *terms: str,
-    chance: float = 0.0, ticks: bool = True,
+    chance: float = 0.0, ticks: bool = True, halves: Mapping[str, intervals.HalfRadius | None] = {},
 ) -> Figure:  # fmt: skip
-    """The figure of the lines; with `ticks` the doses themselves are marked, and the words beside lines are ink."""
+    """The figure of the lines, with their `halves` where these were recorded; with `ticks` the doses themselves are
+    marked, and the words beside lines are ink."""
     figure, (axes,) = marks.panels(1, 3.3)
     beside, factor = [], METRICS[metric].factor
     for ink, (name, line) in zip(inks, lines.items()):
@@ -144,10 +145,10 @@ def _drawn(
         axes.errorbar(doses, values, yerr=bars, fmt="o-", color=ink, markersize=4.5, label=name)
         known = not any(map(math.isnan, np.ravel(drawn)))
         shares = [[point[k] / factor for point in drawn] for k in range(3 if known else 1)]
-        half = intervals.half_accuracy_radius(doses, *shares, chance=chance)
+        half = halves.get(name) or intervals.half_accuracy_radius(doses, *shares, chance=chance)
         if math.isfinite(half.radius):
-            middle = (values[0] + factor * chance) / 2
-            axes.plot(half.radius, middle, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
+            place = half.radius, np.interp(half.radius, doses, values)
+            axes.plot(*place, "|", color=ink, markersize=15, markeredgewidth=2.2, gid="half")
         text = f"{name}  {f'> {half.largest:.3g}' if math.isinf(half.radius) else half}"
         beside.append((values[-1], text, INK if ticks else ink))
     axes.set_ylim(0, None)
@@ -157,7 +158,7 @@ def _drawn(
         axes.set_xticks(sorted({round(dose, 2) for dose in every}))
     axes.set(xlabel=along, ylabel=METRICS[metric].along)
     axes.grid(axis="y")
-    half = "half the sharp accuracy" if chance == 0 else "midway from sharp to chance"
+    half = "half the sharp accuracy" if chance == 0 and not any(halves.values()) else "midway from sharp to chance"
     marks.subtitle(figure, found, *terms, f"tick: {half}, 95 % interval in brackets")
     return figure
 

@@ -26,7 +26,8 @@ def half_radii(rows: pd.DataFrame, chance: float) -> dict[str, intervals.HalfRad
         points = [selection.estimate(selection.select(here, blur=blur)) for blur in blurs]
         if len(blurs) > 2 and points[0][0] > chance:
             radii = [labels.parse(blur).strength for blur in blurs]
-            found[scale] = intervals.half_accuracy_radius(radii, *zip(*points), chance=chance)
+            half = selection.half_radius(rows, "top1", scale=scale)
+            found[scale] = half or intervals.half_accuracy_radius(radii, *zip(*points), chance=chance)
     return found
 
 

@@ -76,7 +76,7 @@ def run(parameters: Parameters) -> Run:
         recorder.manifests[run_id]["most_frequent_class"] = float(answered.value_counts(normalize=True).iloc[0])
         shared = opened.columns | {"network": network.name, "weights": weights}
         recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
-        recorder.add(of_tables(tables, shared), run_id)
+        recorder.add(of_tables(tables, shared, network.class_count), run_id)
     return recorder.run
 
 

@@ -52,7 +52,8 @@ def run(parameters: Parameters) -> Run:
             tables, run_id = _answered(recorder, opened, network, origin, conditions)
             shared = opened.columns | networks.trained(origin)
             recorder.add(measures.summary(tables, shared, opened.images.classes), run_id)
-            recorder.add([*measures.from_smaller(tables, shared), *of_tables(tables, shared)], run_id)
+            recorder.add(measures.from_smaller(tables, shared), run_id)
+            recorder.add(of_tables(tables, shared, len(opened.images.classes)), run_id)
     return recorder.run
 
 
@@ -70,7 +71,8 @@ def run_doses(parameters: Parameters) -> Run:
         conditions = treatments.conditions(blurs, scales, rounding=parameters.rounding)
         tables, run_id = _answered(recorder, opened, network, origin, conditions)
         shared = opened.columns | networks.trained(origin)
-        recorder.add([*measures.summary(tables, shared), *of_tables(tables, shared)], run_id)
+        recorder.add(measures.summary(tables, shared), run_id)
+        recorder.add(of_tables(tables, shared, len(opened.images.classes)), run_id)
         widths = {blur: _width(blur, opened.images.ids, parameters.seed) for blur in blurs}
         bare = {name: shared[name] for name in ("experiment", "profile", "dataset", "folder", "frame", "seed")}
         for blur, width in widths.items():

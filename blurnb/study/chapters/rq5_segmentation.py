@@ -89,12 +89,12 @@ def run(parameters: Parameters) -> Run:
             run_id = recorder.ran(found.decided, origin, absent_classes=absent, **found.circumstances)
             for one, regions in matrices.items():
                 here = opened.columns | name.columns() | one.columns()
-                recorder.add(measures.of_pixels(regions, maps.classes, here), run_id)
+                recorder.add(measures.of_pixels(regions, maps.classes, here, maps.block), run_id)
                 for rival, other in _rivals(name, one):
                     theirs = known.get(rival, {}).get(other)
                     if theirs is not None:
                         there = opened.columns | rival.columns() | other.columns()
-                        recorder.add(measures.pixel_difference(regions, theirs, here, there), run_id)
+                        recorder.add(measures.pixel_difference(regions, theirs, here, there, maps.block), run_id)
             recorder.add(_means(opened, name, known), run_id)
     return recorder.run
 
@@ -111,7 +111,7 @@ def _means(opened: Opened, name: Trained, known: Mapping[Trained, Mapping]) -> I
         here, there = (
             opened.columns | one.columns() | condition._replace(training=one.training).columns() for one in (name, who)
         )
-        yield from pixel_means(wholes[name], theirs, here, there)
+        yield from pixel_means(wholes[name], theirs, here, there, opened.images.block)
 
 
 def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]]:

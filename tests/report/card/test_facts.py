@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 from carded import BLURS, NOBODY, note, planted
+from planted import row, rows
 
+from blurnb import records
 from blurnb.report import card
 from blurnb.report.card import advice, facts
 
@@ -19,6 +21,15 @@ def test_half_that_is_not_reached_is_said_to_lie_beyond():
     number, words = card.headline(planted({"sharp": 0.9, "D2": 0.85, "D4": 0.8}), note())[2]
     assert number == "> D4"
     assert "beyond 4, the largest radius tested" in words
+
+
+def test_half_is_as_recorded_where_it_was():
+    half = row(0.4, metric="half_radius", value=6.6, blur="D8", part_kind="metric", part="top1")
+    like = planted().iloc[0][["experiment", "dataset", "folder", "training", "n"]].to_dict()
+    found = pd.concat([planted(), rows(half, **like)], ignore_index=True)
+    number, words = card.headline(records.table(found), note())[2]
+    assert number == "D6.6"
+    assert "6.6 [6.2, 7.0]" in words
 
 
 @pytest.mark.parametrize(
@@ -54,7 +65,7 @@ def test_conditions_set_confidence_beside_accuracy():
     assert table.loc["D8", "share of sharp kept, %"].startswith("44.4 [")
     assert table.loc["sharp", "share of sharp kept, %"] == ""
     assert table.loc["D8", "surer than right, points"] == "+50.0"
-    assert table.loc["D8", "calibration error, %"] == "50.0"
+    assert table.loc["D8", "calibration error, %"] == "50.0 [48.0, 52.0]"
 
 
 def test_a_network_that_guesses_is_told_so_and_nothing_else():

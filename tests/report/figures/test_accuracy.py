@@ -114,12 +114,18 @@ def binned(power=2.0, **more):
     stated = generator.random(600)
     right = generator.random(600) < stated**power
     curve = intervals.reliability(stated, right, bins=10)
-    found = [row(metric="ece", value=intervals.ece(stated, right), n=600, **more)]
+    value, low, high = intervals.ece(stated, right)
+    found = [row(metric="ece", value=value, ci_low=low, ci_high=high, n=600, **more)]
     for place, n in enumerate(curve["n"]):
         part = {"part_kind": "bin", "part": str(place + 1), "n": int(n)} | more
         found.append(row(metric="top1", value=float(curve["accuracy"][place]), **part))
         found.append(row(metric="confidence", value=float(curve["confidence"][place]), **part))
     return found, curve
+
+
+def off(row):
+    value, low, high = (100 * row[end] for end in ("value", "ci_low", "ci_high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def test_the_curve_is_that_of_the_bins():
@@ -129,7 +135,9 @@ def test_the_curve_is_that_of_the_bins():
     places = np.asarray(axes.collections[-1].get_offsets())
     for axis, name in enumerate(("confidence", "accuracy")):
         assert np.sort(places[:, axis]) == pytest.approx(np.sort(100 * curve[name]))
-    assert axes.get_title(loc="left") == f"sharp, D8\noff by {100 * found[0]['value']:.1f} points"
+    assert axes.get_title(loc="left") == f"sharp, D8\noff by {off(found[0])} points"
+    found[0] |= {"ci_low": np.nan, "ci_high": np.nan}
+    assert figures.reliability(rows(*found)).axes[0].get_title(loc="left") == "sharp, D8"
     (bars,) = axes.containers
     limits = np.sort([segment[:, 1] for segment in bars.lines[2][0].get_segments()], axis=0)
     assert limits[:, 0] == pytest.approx(np.sort(100 * curve["ci_low"]))
@@ -146,8 +154,8 @@ def test_there_is_a_panel_for_each_training_and_blur_of_the_first_seed_and_scale
     ]
     figure = figures.reliability(rows(*many))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    off = 100 * binned(1.0)[0][0]["value"]
-    assert titles == [f"{t}, {b}\noff by {off:.1f} points" for b in ("sharp", "D8") for t in ("sharp", "mix")]
+    said = off(binned(1.0)[0][0])
+    assert titles == [f"{t}, {b}\noff by {said} points" for b in ("sharp", "D8") for t in ("sharp", "mix")]
     assert "n = 600" in words(figure)
 
 

@@ -31,6 +31,18 @@ def test_half_is_midway_to_chance_where_chance_is_given():
     assert "midway from sharp to chance" in words(axes.figure)
 
 
+@pytest.mark.parametrize("draw", [doses.by_training, doses.by_scale])
+def test_the_half_that_was_recorded_goes_before_what_the_ends_say(draw):
+    of = {"network": "efficientnet_lite0", "dataset": "imagenet-sample", "part_kind": "metric", "part": "top1"}
+    half = row(0.2, metric="half_radius", value=5.5, blur="D8", **of)
+    every = [point(b, v, metric="top1") for b, v in zip(("sharp", "D2", "D4", "D8"), (0.8, 0.7, 0.5, 0.1))]
+    axes = draw(rows(half, *every)).axes[0]
+    (mark,) = [line for line in axes.lines if line.get_gid() == "half"]
+    assert mark.get_xydata()[0] == pytest.approx([5.5, 35.0])
+    assert "5.5 [5.3, 5.7]" in words(axes.figure)
+    assert "midway from sharp to chance" in words(axes.figure)
+
+
 def test_half_that_lies_beyond_is_said():
     assert "> 4" in words(doses.by_training(line(0.8, 0.79, 0.7)))
 

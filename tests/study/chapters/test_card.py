@@ -80,6 +80,7 @@ def test_a_network_of_ones_own_gets_its_card(call, photographs, tmp_path):
     assert set(rows["weights"]) == {"own"}
     assert about["network_origin"] == {"source": "colours:build", "weights": "own"}
     assert set(rows["folder"]) == {photographs.name}
+    assert "top1" in set(rows[rows["metric"] == "half_radius"]["part"])
     page = (tmp_path / "card" / "card.html").read_text()
     assert "red &lt;i&gt;" in page
     assert "<i>" not in page

@@ -26,6 +26,8 @@ def test_every_pair_is_answered_under_every_blur_at_every_scale(smoke):
     assert (small.scales, photographs.scales) == (("96",), ("128", "256", "128+256"))
     assert study.run.of(0)["train_seed"].eq(0).all(), "a network that was trained here says with which seed"
     assert study.run.of(1)["train_seed"].isna().all()
+    halves = study.run.rows[study.run.rows["metric"] == "half_radius"]
+    assert {"128", "256"} <= set(halves["scale"])
     assert records.read(study.folder / "rq1.csv").equals(study.run.rows)
 
 
@@ -95,6 +97,9 @@ def test_every_dose_has_its_width_and_its_difference_from_the_disk_as_wide(smoke
         expected = estimates[row.blur, row.scale] - estimates[row.versus_blur, row.scale]
         assert row.value == pytest.approx(expected)
     assert set(rows["experiment"]) == {"doses"}
+    halves = rows[rows["metric"] == "half_radius"]
+    assert set(halves["part"]) <= {"top1", "top5"}
+    assert set(halves["blur"]) == {"D16"}
     assert (study.folder / "doses.csv").is_file()
 
 

@@ -1,13 +1,14 @@
 """RQ5: what is recorded of pixels, that it says how images were shown, and that answers cost nothing twice."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
 from blurnb.recognition import label_maps
-from blurnb.study import segmenting
+from blurnb.study import confusion, segmenting
 from blurnb.study.chapters import rq5_segmentation as chapter
 from blurnb.study.chapters.rq5_segmentation import Parameters
 
@@ -29,6 +30,16 @@ def test_a_run_writes_its_records_and_a_second_one_computes_nothing(study, tmp_p
     assert (study.folder / "rq5.csv").read_bytes() == (tmp_path / "rq5.csv").read_bytes()
     assert records.read(study.folder / "rq5.csv").equals(study.run.rows)
     assert all(note["computed_images"] == 0 for note in again.manifests.values())
+
+
+def test_that_images_are_frames_of_a_drive_reaches_every_interval(study, tmp_path, monkeypatch):
+    load, resampled, drawn = label_maps.load, confusion.resampled, []
+    monkeypatch.setattr(label_maps, "load", lambda *a, **k: replace(load(*a, **k), block=2))
+    monkeypatch.setattr(
+        confusion, "resampled", lambda m, seed, block=1: drawn.append(block) or resampled(m, seed, block)
+    )
+    chapter.run(study.parameters.model_copy(update={"output_dir": str(tmp_path)}))
+    assert set(drawn) == {2}
 
 
 def test_every_network_is_named_by_columns_and_compared_with_its_rivals(study):

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from blurnb.errors import UserError
-from blurnb.labels import SHARP_SHARE
+from blurnb.labels import SHARP_SHARE, learnt
 from blurnb.optics import MIXES, RandomBlur, blur, parse
 from blurnb.optics.transforms import draw_blur, parse_mix
 
@@ -31,6 +31,13 @@ def test_a_named_mix_is_a_distribution_over_valid_labels(name):
     assert len({one.label for one, _ in pool}) == len(pool)
     share = sum(probability for one, probability in pool if one.family == "sharp")
     assert share == pytest.approx(1 if name == "sharp" else SHARP_SHARE)
+
+
+@pytest.mark.parametrize("training", [*MIXES, "D8", "D8+G4"])
+def test_what_a_training_draws_from_is_what_it_is_said_to_have_seen(training):
+    pool = {one.label for one, _ in parse_mix(training.split("+") if "+" in training else training)}
+    grids = {"shake8", "shake16", "shake24"}
+    assert learnt([training]) == pool | ({"shake"} if grids <= pool else set())  # shake is one of the three at random
 
 
 def test_the_mix_gives_every_family_the_same_weight():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from blurnb import labels
 from blurnb.errors import UserError
 from blurnb.study import chapters, profiles
 
@@ -75,3 +76,10 @@ def test_a_profile_that_a_chapter_refuses_is_one_line(monkeypatch, change, messa
     monkeypatch.setattr(profiles, "blocks", lambda: among)
     with pytest.raises(UserError, match=message):
         chapters.found("rq1").Parameters.validate({"profile": "smoke"})
+
+
+@pytest.mark.parametrize("profile", ["embedded", "photographs", "paper"])
+def test_what_carries_over_is_tested_inside_and_outside_the_pool_of_the_trainings(profile):
+    tested, learnt = set(profiles.block(f"rq3.{profile}")["blurs"]), labels.learnt(["mix"])
+    assert {"D3", "D7", "M18@40", "inertial"} <= tested - learnt
+    assert {"D2", "D8", "G4", "M21@30", "shake8"} <= tested & learnt

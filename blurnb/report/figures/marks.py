@@ -23,7 +23,6 @@ TREATED = ("rounding", "noise_sd", "method")
 
 # Of two marks for one blur the earlier network's is pale and hollow.
 HOLLOW = {"markerfacecolor": CARD, "markeredgewidth": 1.3, "elinewidth": 1.1, "alpha": 0.75}
-UNSEEN = "\N{DEGREE SIGN}"  # behind a blur that no network has seen in training
 PAIR = "hollow: trained on sharp", "full: trained on mix", "bar: 95 % interval"
 """What the line above a figure says of `pair`."""
 
@@ -151,9 +150,9 @@ def down(axes: Axes, end: float, start: float = -0.7) -> None:
 
 
 def paint(ticks) -> None:
-    """Give tick labels that are blurs, with or without UNSEEN behind them, the colours of their families."""
+    """Give tick labels that are blurs the colours of their families."""
     for text in ticks:
-        text.set_color(colour(text.get_text().removesuffix(UNSEEN)))
+        text.set_color(colour(text.get_text()))
         text.set_fontweight("bold")
 
 

@@ -14,6 +14,7 @@ from blurnb.report.figures import marks
 from blurnb.report.figures.palette import INK, luminance, styled
 
 _MAP = "cividis"  # even steps of lightness, the same to colour-blind readers
+_UNSEEN = "\N{DEGREE SIGN}"
 _TRAINED = {"sharp": "trained on sharp", "mix": "fine-tuned on the mix"}
 
 
@@ -108,13 +109,14 @@ def transfer_matrix(rows: pd.DataFrame, metric: str = "top1", scale: str | None 
         if blurs[j] != "sharp" and trainings[i] in (labels.family(blurs[j]), blurs[j]):
             axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, edgecolor=ink, linewidth=1.2))
     seen = labels.learnt(found["training"])
-    named = [blur if blur in seen else f"{blur}{marks.UNSEEN}" for blur in blurs]
-    axes.set_xticks(range(len(blurs)), named, rotation=90)
+    named = [blur if blur in seen else f"{blur}{_UNSEEN}" for blur in blurs]
+    axes.set_xticks(range(len(blurs)), blurs, rotation=90)
     marks.paint(axes.get_xticklabels())
+    axes.set_xticklabels(named)
     axes.set_yticks(range(len(trainings)), trainings)
     axes.set(ylabel="trained on", xlabel="tested on")
     marks.bare(axes, ticks=True)
-    legend = ["frame: trained on that family", *([f"{marks.UNSEEN}: in no training"] if named != blurs else [])]
+    legend = ["frame: trained on that family", *([f"{_UNSEEN}: in no training"] if named != blurs else [])]
     marks.subtitle(figure, found, marks.at_scale(found), METRICS[metric].along, *legend)
     return figure
 

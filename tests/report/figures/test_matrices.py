@@ -6,6 +6,7 @@ from drawing import RQ3
 from planted import layer, row, rows
 
 from blurnb.report import figures
+from blurnb.report.figures.palette import colour
 
 LAYERS = [
     layer(f"conv{k}", 0.01, training=t, **one)
@@ -45,6 +46,10 @@ def test_transfer_matrix_marks_the_blurs_that_no_network_has_seen():
     ticks = [t.get_text() for t in figure.axes[0].get_xticklabels()]
     assert ticks == ["sharp", "D3°", "D7", "D8", "shake", "inertial°"]
     assert "°: in no training" in figure.get_suptitle()
+    figure.canvas.draw()
+    painted = [(t.get_text(), t.get_color(), t.get_rotation()) for t in figure.axes[0].get_xticklabels()]
+    families = [colour(blur) for blur in ("sharp", "D3", "D7", "D8", "shake", "inertial")]
+    assert painted == [(tick, own, 90) for tick, own in zip(ticks, families)]
     seen = figures.transfer_matrix(
         rows(*({**one, "training": "mix"} for one in LINE if one["blur"] in ("sharp", "D8")))
     )

@@ -147,8 +147,8 @@ def of_treatments(tables: Mapping[Condition, pd.DataFrame], columns: Callable[[C
 def pixel_means(mine: Mapping, sharp: Mapping, here: Mapping, there: Mapping, block: int = 1) -> Iterator[dict]:
     """The same of mIoU, on sets of images drawn again: `mine` beside `sharp`, another network or the same.
 
-    Both are matrices (n, classes, classes) by blur, of the same images, which are drawn in blocks of `block`; `here` and `there` are
-    the columns of both.
+    Both are matrices (n, classes, classes) by blur, of the same images, drawn in blocks of `block`; `here` and `there`
+    are the columns of both.
     """
     is_other, blurs = mine is not sharp, [blur for blur in labels.in_order(mine) if blur in sharp]
     n = len(next(iter(mine.values())))
@@ -171,5 +171,5 @@ def pixel_means(mine: Mapping, sharp: Mapping, here: Mapping, there: Mapping, bl
             if is_other:
                 found.append(("recovered", (after - before) / (other["sharp"] - before), best))
         for statistic, drawn, beside in found:
-            triple = confusion.interval(float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])])
+            triple = confusion.interval(float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])], block / n)
             yield measures.row(triple, "miou", n, **about, **measures.versus(about, beside), statistic=statistic)

@@ -218,7 +218,7 @@ def test_a_comparison_with_itself_is_refused(fields):
 
 
 def test_a_statistic_that_there_is_not_is_refused():
-    with pytest.raises(UserError, match="statistic 'change' is none of estimate, difference, p_value"):
+    with pytest.raises(UserError, match="statistic 'change' is none of estimate, difference, kept, recovered, p_value"):
         records.table([row(statistic="change")])
 
 

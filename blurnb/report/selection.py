@@ -196,11 +196,7 @@ def in_frame(rows: pd.DataFrame, other: int) -> pd.DataFrame:
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named, parts = [], []
-    for blur, frame, kind, part in zip(rows["blur"], rows["frame"], rows["part_kind"], rows["part"]):
-        each = part.split("+") if kind == "mean" else [blur]
-        theirs = [labels.renamed(one, frame, other) for one in each]
-        named.append(None if None in theirs else "" if kind == "mean" else theirs[0])
-        parts.append("+".join(map(str, theirs)) if kind == "mean" else part)
-    kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
-    return rows.assign(blur=named, part=parts)[kept]
+    named = [labels.renamed(*each, other) if each[0] else "" for each in zip(rows["blur"], rows["frame"])]
+    # A mean over blurs names them all in one cell: it stays where they need no other name.
+    kept = [blur is not None and (blur != "" or frame == other) for blur, frame in zip(named, rows["frame"])]
+    return rows.assign(blur=named)[np.array(kept, dtype=bool)]  # a list would, when empty, choose columns

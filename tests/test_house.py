@@ -18,7 +18,7 @@ PACKAGE_LINES = 12_464
 LONGEST = 350
 FLOORS = 6
 
-TOP = ("errors", "labels", "metrics", "files", "provenance", "intervals", "cells", "records")
+TOP = ("errors", "labels", "metrics", "files", "provenance", "intervals", "samples", "cells", "records")
 """The pure top of the house, in order: each may know those before it, `labels` and `metrics` only `errors`."""
 ALLOWED = {
     **{f"blurnb.{name}": {f"blurnb.{before}" for before in TOP[:place]} for place, name in enumerate(TOP)},

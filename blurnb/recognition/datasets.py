@@ -24,47 +24,23 @@ MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
 
 
-class Identified:
-    """What images are known by: their names and, where they are files, what these hold (read when it is asked)."""
-
-    @functools.cached_property
-    def digests(self) -> tuple[str, ...]:
-        """What the files of each image hold; empty where `listed` tells it."""
-        return self.files.digests() if self.files else ()
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits that change with the images: their names, labels and the bytes of their files."""
-        return fingerprint(self.listed, self.digests) if self.files else self.listed
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """What the answers to each image are kept under: its id, and what its files hold."""
-        return tuple(map("{} {}".format, self.ids, self.digests)) if self.files else self.ids
-
-    def demand_same(self, index: int) -> None:
-        """Raise UserError for an image whose files are not those any more that `digests` told of."""
-        own = self.files.each[index] if self.files else ()
-        if own and "".join(map(contents.digest, own)) != self.digests[index]:
-            raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
-
-
 @dataclass(frozen=True)
-class Dataset(Identified):
+class Dataset:
     """Images by index.
 
     Attributes
     ----------
     name : str
-        One of NAMES.
+        By which `load`, or `label_maps.load`, opens it.
     classes : tuple of str
         What the class indices mean.
     ids : tuple of str
         A name for each image, unique in the set.
     labels : tuple of int
-        The class index of each image.
+        The class index of each image; empty where every pixel has a label of its own (`label_maps`).
     load : callable
-        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1]; it raises UnreadableImage.
+        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1], and where every pixel is labelled its map too, uint8 (H, W);
+        it raises UnreadableImage.
     native_side : int or None
         None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
         ImageNet) are blurred as they are, and this is their side in pixels.
@@ -94,16 +70,36 @@ class Dataset(Identified):
     def __len__(self) -> int:
         return len(self.ids)
 
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """What the files of each image hold; empty where `listed` tells it."""
+        return self.files.digests() if self.files else ()
 
-def subset(dataset, indices: Sequence[int]):
-    """The images at `indices` of a `Dataset`, or of `label_maps.LabelMaps`, in that order."""
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the images: their names, labels and the bytes of their files."""
+        return fingerprint(self.listed, self.digests) if self.files else self.listed
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the answers to each image are kept under: its id, and what its files hold."""
+        return tuple(map("{} {}".format, self.ids, self.digests)) if self.files else self.ids
+
+    def demand_same(self, index: int) -> None:
+        """Raise UserError for an image whose files are not those any more that `digests` told of."""
+        own = self.files.each[index] if self.files else ()
+        if own and "".join(map(contents.digest, own)) != self.digests[index]:
+            raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
+
+
+def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
+    """The images at `indices`, in that order."""
     chosen = tuple(int(i) for i in indices)
     ids = tuple(dataset.ids[i] for i in chosen)
-    own = {"labels": tuple(dataset.labels[i] for i in chosen)} if isinstance(dataset, Dataset) else {}
-    if dataset.files:
-        own["files"] = dataset.files._replace(each=[dataset.files.each[i] for i in chosen])
-    load = partial(_load_at, dataset.load, chosen)
-    return replace(dataset, ids=ids, load=load, listed=fingerprint(dataset.listed, ids), **own)
+    labels = tuple(dataset.labels[i] for i in chosen) if dataset.labels else ()
+    own = dataset.files and dataset.files._replace(each=[dataset.files.each[i] for i in chosen])
+    load, listed = partial(_load_at, dataset.load, chosen), fingerprint(dataset.listed, ids)
+    return replace(dataset, ids=ids, labels=labels, load=load, listed=listed, files=own)
 
 
 def _load_at(load: Callable, chosen: tuple[int, ...], index: int):
@@ -129,8 +125,8 @@ HELD = 10
 """One training image in so many is of the validation part."""
 
 
-def part(dataset, held: bool):
-    """Of a training set (a `Dataset` or `LabelMaps`) the tenth that is held back from all training, or what is learnt.
+def part(dataset: Dataset, held: bool) -> Dataset:
+    """Of a training set the tenth that is held back from all training, or what is learnt.
 
     What an image's file holds decides, so that a copy of it is on the same side; where images are no files, its id.
     Raises UserError where that is none of them.

@@ -49,7 +49,8 @@ def read_text(path: Path, what: str) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: str | Path) -> Iterator[None]:
+    """What goes wrong inside while `path` is written, as one line with the way out."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -60,7 +61,7 @@ def _told(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary neighbour, to disk, then into place."""
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = _beside(path, content)
         try:
@@ -77,7 +78,7 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
     """
     try:
         for where, content in contents.items():
-            with _told(where):
+            with told(where):
                 forget_unfinished(where)
                 os.rename(_beside(where, content), staged(where))
     except UserError:
@@ -115,7 +116,7 @@ def locked(path: Path) -> Iterator[None]:
     from filelock import FileLock
 
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:

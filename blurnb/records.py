@@ -5,7 +5,6 @@ decided its numbers, the machine that made them, and a digest of the rows, so th
 file is noticed when it is read and not when it is cited. No cell is ever taken apart.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -177,7 +176,7 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
         frame, known = new, dict(manifests)
         if path.exists():
             old, before = read(path, with_manifests=True)
-            frame, known = _together([_not_superseded(old, new, path), new]), {**before, **manifests}
+            frame, known = table(pd.concat([_not_superseded(old, new, path), new])), {**before, **manifests}
         missing = sorted(set(frame["run_id"]) - set(known))
         if missing:
             raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
@@ -229,10 +228,6 @@ def demand_one_run(rows: pd.DataFrame) -> None:
             )
 
 
-def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return frames[0] if len(frames) == 1 else table(pd.concat(frames) if frames else [])
-
-
 def read(path: str | Path, *, with_manifests: bool = False):
     """The records of one file, checked against their manifests; with `with_manifests` a pair (frame, manifests).
 
@@ -245,15 +240,13 @@ def read(path: str | Path, *, with_manifests: bool = False):
         state = [files.state(one) for one in both]
         try:
             found = _checked(path, path)
-        except UserError:
+        except UserError as error:
             if [files.state(one) for one in both] != state:
                 continue  # another process wrote meanwhile: the halves that were read did not belong together
-            found = None
-            # A process was killed when it had renamed the manifests: the rows still wait in their staging place.
-            with contextlib.suppress(UserError):
+            try:  # a process was killed when it had renamed the manifests: the rows still wait in their staging place
                 found = _checked(path, files.staged(path))
-            if found is None:
-                raise
+            except UserError:
+                raise error from None
         return found if with_manifests else found[0]
 
 
@@ -330,7 +323,8 @@ def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = Fal
 def _all(paths: Sequence[str | Path]) -> tuple[pd.DataFrame, dict]:
     """The records of several files, and their manifests by run."""
     found = [read(path, with_manifests=True) for path in paths]
-    return _together([frame for frame, _ in found]), {run: note for _, notes in found for run, note in notes.items()}
+    merged = found[0][0] if len(found) == 1 else table(pd.concat([frame for frame, _ in found]) if found else [])
+    return merged, {run: note for _, notes in found for run, note in notes.items()}
 
 
 def committed(profile: str) -> Path:

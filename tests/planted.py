@@ -8,7 +8,6 @@ from torch import nn
 
 from blurnb import records
 from blurnb.recognition.datasets import Dataset, UnreadableImage
-from blurnb.recognition.label_maps import LabelMaps
 from blurnb.recognition.models import Network
 from blurnb.study import answers
 from blurnb.study.treatments import Condition, Treatment
@@ -176,7 +175,7 @@ def images(
     return Dataset(name, tuple("abcdefghij"[:classes]), ids, labels, load, side, f"{name} {len(labels)}")
 
 
-def maps(count: int = 6, side: int = 32, native: bool = True) -> LabelMaps:
+def maps(count: int = 6, side: int = 32, native: bool = True) -> Dataset:
     """Images whose red channel is their label map: 40 grey levels a label, so that any shift shows."""
     generator = np.random.default_rng(0)
     truths = [np.kron(generator.integers(0, 5, (side // 8, side // 8)), np.ones((8, 8))).astype(np.uint8)] * count
@@ -186,7 +185,7 @@ def maps(count: int = 6, side: int = 32, native: bool = True) -> LabelMaps:
         return shown[index], torch.from_numpy(truths[index].copy())
 
     ids = tuple(f"block{i}" for i in range(count))
-    return LabelMaps("blocks", tuple("abcde"), ids, load, side if native else None, "f", "f")
+    return Dataset("blocks", tuple("abcde"), ids, (), load, side if native else None, "f")
 
 
 # ------------------------------------------------------------------------------------------------ questions
@@ -197,6 +196,6 @@ def conditions(blurs=("sharp",), scales=("48",), training: str = "sharp", **trea
     return [Condition(Treatment(blur, **treatment), scale, training) for scale in scales for blur in blurs]
 
 
-def asked(found: Dataset | LabelMaps, wanted: list[Condition], task, store, **computing) -> answers.Answers:
+def asked(found: Dataset, wanted: list[Condition], task, store, **computing) -> answers.Answers:
     """What the loop finds, with its answers in `store`."""
     return answers.gather(found, wanted, task, answers.Computing(store, **computing))

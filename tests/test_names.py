@@ -57,7 +57,7 @@ def planted():
     halves = torch.zeros(48, 48, dtype=torch.uint8)
     halves[:, 24:] = 1
     images = datasets.Dataset("folder", ("a", "b"), ids, labels, lambda i: pixels[i], 48, "names")
-    return images, label_maps.LabelMaps("voc-layout", ("a", "b"), ids, lambda i: (pixels[i], halves), 48, "n", "n")
+    return images, datasets.Dataset("voc-layout", ("a", "b"), ids, (), lambda i: (pixels[i], halves), 48, "n")
 
 
 @pytest.fixture

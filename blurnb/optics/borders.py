@@ -12,7 +12,7 @@ from blurnb.errors import UserError
 from blurnb.optics import hyper_laplacian
 
 VERSION = 1
-BORDERS = ("fill", "liu_jia", "mirror", "circular")
+BORDERS = ("fill", "liu_jia", "circular")
 
 
 def load_deepinv():
@@ -42,17 +42,12 @@ def extend(images: torch.Tensor, filters: torch.Tensor, border: str) -> tuple[to
         (N or 1, 1, k, k), k odd.
     border
         "liu_jia" adds a rim as wide as the kernel and fills it smoothly from side to side (Liu & Jia 2008, deepinv's);
-        "fill" goes on from there and makes the rim what the kernel itself would have put there, see `fill`; "mirror"
-        reflects the image whole, which is continuous, and exact for an image blurred with reflection by a symmetric
-        kernel, but four times the pixels; "circular" adds nothing.
+        "fill" goes on from there and makes the rim what the kernel itself would have put there, see `fill`; "circular"
+        adds nothing.
     """
-    height, width = images.shape[-2:]
     if border == "circular":
         return images, (0, 0)
-    if border == "mirror":
-        images = torch.cat([images, images[..., 1 : width - 1].flip(-1)], -1)
-        return torch.cat([images, images[..., 1 : height - 1, :].flip(-2)], -2), (0, 0)
-    top, left = (_rim(side, filters.shape[-1]) for side in (height, width))
+    top, left = (_rim(side, filters.shape[-1]) for side in images.shape[-2:])
     extended = load_deepinv().physics.functional.liu_jia_pad(images, padding=(top, left))
     return (fill(extended, filters, (top, left)) if border == "fill" else extended), (top, left)
 

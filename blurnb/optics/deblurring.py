@@ -55,10 +55,9 @@ def deblur(
         Of the prior against ``1/2 sum (k * x - y)^2``; more is smoother. Richardson-Lucy has no prior: there it is the
         number of iterations, and more is sharper. None: the tuned weight for method and noise.
     border
-        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | mirror |
-        circular.
+        How images are extended before they are taken as periodic, see `borders.extend`: fill | liu_jia | circular.
     options
-        Of the method; see `wiener`, `richardson_lucy`, `tv`, `krishnan_fergus`, `epll`.
+        Of the method; see `tv`, `krishnan_fergus`, `epll`.
 
     Returns
     -------
@@ -71,7 +70,13 @@ def deblur(
         For an image or kernel that is not what is asked for above, a kernel larger than the image, a negative noise,
         an unknown method, border or option, or deepinv absent.
     """
-    batch = _checked_images(images)
+    check_images(images)
+    if images.shape[-3] != 3:
+        raise UserError(f"images of shape {tuple(images.shape)}: give (N, 3, H, W) or (3, H, W)")
+    if not torch.isfinite(images).all():
+        raise UserError("images hold NaN or infinite pixels: mend or leave out those images")
+    batch = images.detach().float()
+    batch = batch if batch.ndim == 4 else batch[None]
     kernels = _checked_kernels(kernel, len(batch), batch.shape[-2:])
     restore = METHODS[demand_known(method, METHODS, "method")]
     demand_known(border, borders.BORDERS, "border")
@@ -101,18 +106,14 @@ def deblur(
 # -- the methods: (extended images, filters (N, 1, k, k), weight) -> restored extended images, taken as periodic
 
 
-def wiener(blurred: torch.Tensor, filters: torch.Tensor, weight: float, prior: str = "gradient") -> torch.Tensor:
+def wiener(blurred: torch.Tensor, filters: torch.Tensor, weight: float) -> torch.Tensor:
     """``conj(K) Y / (|K|^2 + weight R)``, by deepinv.
 
-    `prior` is R, the ratio of noise to signal over frequency up to a constant: "gradient" has R = |F grad|^2, as the
-    power of photographs falls with the square of the frequency; "laplacian" R = |F laplace|^2; "flat" R = 1.
+    R is the ratio of noise to signal over frequency up to a constant: |F grad|^2, as the power of photographs falls
+    with the square of the frequency.
     """
-    deepinv = borders.load_deepinv()
-    if demand_known(prior, ("gradient", "laplacian", "flat"), "prior") == "gradient":
-        ridge = hyper_laplacian.gradient_power(*blurred.shape[-2:], like=blurred)
-        model = deepinv.models.WienerDeconvolution(lambda_reg=weight * ridge[None, None])
-    else:
-        model = deepinv.models.WienerDeconvolution(lambda_reg=weight, prior=prior)
+    ridge = hyper_laplacian.gradient_power(*blurred.shape[-2:], like=blurred)
+    model = borders.load_deepinv().models.WienerDeconvolution(lambda_reg=weight * ridge[None, None])
     return model(blurred, _physics(blurred, filters))
 
 
@@ -154,12 +155,11 @@ def krishnan_fergus(
     blurred: torch.Tensor,
     filters: torch.Tensor,
     weight: float,
-    alpha: float = 2 / 3,
     betas: tuple[float, ...] = hyper_laplacian.BETAS,
 ) -> torch.Tensor:
     """Hyper-Laplacian prior on gradients; `weight` is 1 / lambda of the paper. See `hyper_laplacian.restore`."""
     transfer = borders.transfer_function(filters, blurred.shape[-2:])
-    return hyper_laplacian.restore(blurred, transfer, weight, alpha=alpha, betas=betas)
+    return hyper_laplacian.restore(blurred, transfer, weight, betas)
 
 
 def epll(
@@ -298,16 +298,6 @@ def tune(
 def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB of every image against its reference, peak 1: (N, C, H, W) twice -> (N,)."""
     return -10 * torch.log10((images - reference).square().flatten(1).mean(1))
-
-
-def _checked_images(images: torch.Tensor) -> torch.Tensor:
-    check_images(images)
-    if images.shape[-3] != 3:
-        raise UserError(f"images of shape {tuple(images.shape)}: give (N, 3, H, W) or (3, H, W)")
-    if not torch.isfinite(images).all():
-        raise UserError("images hold NaN or infinite pixels: mend or leave out those images")
-    batch = images.detach().to(torch.float32)
-    return batch if batch.ndim == 4 else batch[None]
 
 
 def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndarray]:

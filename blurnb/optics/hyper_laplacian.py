@@ -2,10 +2,10 @@
 
 Krishnan & Fergus, "Fast image deconvolution using hyper-Laplacian priors", NIPS 2009. The restored image minimises
 
-    1/2 sum (k * x - y)^2 + weight * sum (|dx x|^alpha + |dy x|^alpha)
+    1/2 sum (k * x - y)^2 + weight * sum (|dx x|^alpha + |dy x|^alpha),  alpha = 2/3
 
-where their lambda is 1 / weight. Gradients of photographs have heavy tails, which alpha = 2/3 or 1/2 fits and the
-alpha = 2 of Wiener does not: a few strong edges then cost less than many faint ripples. Half-quadratic splitting puts
+where their lambda is 1 / weight. Gradients of photographs have heavy tails, which this alpha fits and the alpha = 2 of
+Wiener does not: a few strong edges then cost less than many faint ripples. Half-quadratic splitting puts
 auxiliary gradients w beside those of x, tied by beta / 2 (dx x - w)^2, and alternates two steps that are both exact:
 `shrink` (each pixel by itself) and `image_step` (each frequency by itself), while beta grows.
 
@@ -14,46 +14,30 @@ Everything is periodic here; `borders` extends images before they come.
 
 import torch
 
-from blurnb.errors import UserError
-
 VERSION = 1
 BETAS = (1.0, 2.83, 8.0, 22.6, 64.0, 181.0)
-ALPHAS = (1 / 2, 2 / 3, 1.0)
+ALPHA = 2 / 3
 _NEWTON_STEPS = 4  # the worst start, at the threshold, is then within 1e-5 of the root
 _PIECE = 1 << 16
 
 
-def shrink(gradients: torch.Tensor, beta: float, alpha: float = 2 / 3) -> torch.Tensor:
+def shrink(gradients: torch.Tensor, beta: float) -> torch.Tensor:
     """``argmin_w |w|^alpha + beta/2 (w - v)^2`` for every element v of `gradients` (paper, section 2.2).
 
-    Setting the derivative to zero gives, in u = |w|^(1/2) or |w|^(1/3), a cubic or a quartic whose largest root is the
-    one local minimum besides 0. Newton from u(v) comes down on it, since the polynomial is convex and increasing there.
-    Below a threshold that has a closed form, w = 0 costs less. alpha = 1 is soft thresholding.
+    Setting the derivative to zero gives, in u = |w|^(1/3), a quartic whose largest root is the one local minimum
+    besides 0. Newton from u(v) comes down on it, since the polynomial is convex and increasing there. Below a threshold
+    that has a closed form, w = 0 costs less.
     """
-    if not any(abs(alpha - known) < 1e-6 for known in ALPHAS):
-        raise UserError(f"alpha={alpha}: give 1/2, 2/3 or 1, the exponents whose shrinkage is solved exactly")
-    if alpha == 1:
-        return torch.copysign((gradients.abs() - 1 / beta).clamp_(min=0), gradients)
-    smallest = (2 * (1 - alpha) / beta) ** (1 / (2 - alpha))
-    threshold = smallest + alpha / beta * smallest ** (alpha - 1)
-    root = _cubic_root if abs(alpha - 1 / 2) < 1e-6 else _quartic_root
+    smallest = (2 * (1 - ALPHA) / beta) ** (1 / (2 - ALPHA))
+    threshold = smallest + ALPHA / beta * smallest ** (ALPHA - 1)
     shrunk = torch.empty_like(gradients, memory_format=torch.contiguous_format)
     # Piece by piece, each small enough to stay in the processor's cache through all Newton steps.
     for values, result in zip(gradients.reshape(-1).split(_PIECE), shrunk.view(-1).split(_PIECE)):
         size = values.abs()
         kept = size > threshold
         size.clamp_(min=threshold)  # Newton stays where it is defined; those elements become 0
-        torch.copysign(root(size, beta).mul_(kept), values, out=result)
+        torch.copysign(_quartic_root(size, beta).mul_(kept), values, out=result)
     return shrunk
-
-
-def _cubic_root(size: torch.Tensor, beta: float) -> torch.Tensor:
-    """u^2 for the largest u with u^3 - size u + 1 / (2 beta) = 0."""
-    root = size.sqrt()
-    for _ in range(_NEWTON_STEPS):
-        square = root * root
-        root = root.mul_(square).mul_(2).sub_(1 / (2 * beta)).div_(square.mul_(3).sub_(size))
-    return root * root
 
 
 def _quartic_root(size: torch.Tensor, beta: float) -> torch.Tensor:
@@ -105,12 +89,7 @@ def image_step(
 
 
 def restore(
-    blurred: torch.Tensor,
-    transfer: torch.Tensor,
-    weight: float,
-    *,
-    alpha: float = 2 / 3,
-    betas: tuple[float, ...] = BETAS,
+    blurred: torch.Tensor, transfer: torch.Tensor, weight: float, betas: tuple[float, ...] = BETAS
 ) -> torch.Tensor:
     """Deconvolve periodic images, starting from themselves (paper, algorithm 1).
 
@@ -122,8 +101,6 @@ def restore(
         rfft2 of the kernels, centred on pixel (0, 0), complex, (N or 1, 1, H, W // 2 + 1).
     weight
         Of the prior; 1 / lambda of the paper.
-    alpha
-        Exponent of the prior: 1/2, 2/3, or 1 (anisotropic total variation).
     betas
         The continuation; each beta gets one pair of steps.
 
@@ -131,17 +108,12 @@ def restore(
     -------
     Tensor
         (N, C, H, W), not clipped.
-
-    Raises
-    ------
-    UserError
-        For an alpha whose shrinkage is not solved exactly.
     """
     data = torch.fft.rfft2(blurred) * transfer.conj()
     power = transfer.abs().square()
     ridge = gradient_power(*blurred.shape[-2:], like=blurred)
     restored = blurred
     for beta in betas:
-        auxiliary = shrink(gradients(restored), beta, alpha)
+        auxiliary = shrink(gradients(restored), beta)
         restored = image_step(auxiliary, data, power, ridge, beta * weight)
     return restored

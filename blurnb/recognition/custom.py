@@ -174,24 +174,19 @@ def load(
 
 def _body(source: str) -> nn.Module:
     path = Path(os.path.expanduser(source))  # which leaves the home of nobody as it is
+    if path.is_file() and path.suffix == EXPORTED:
+        way_out = "save it with torch.export.save, with one input (N, 3, H, W)"
+        with _gate(f"{path} is not a file of torch.export", way_out):
+            return _Exported(torch.export.load(str(path)))
     if path.is_file():
-        return _exported(path) if path.suffix == EXPORTED else _scripted(path)
+        way_out = "save it with torch.jit.save, or name the architecture as network and give the file as weights"
+        with _gate(f"{path} is not a TorchScript file", way_out), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # it says that torch.export is to be preferred
+            return torch.jit.load(str(path), map_location="cpu")
     if ":" in source:
         return _built(*source.rsplit(":", 1))
     wrong = f"is no known name{nearest(source, models.names())}, no file and no module:function"
     raise UserError(f"network {source!r} {wrong}; see blurnb.recognition.models.names()")
-
-
-def _scripted(path: Path) -> nn.Module:
-    way_out = "save it with torch.jit.save, or name the architecture as network and give the file as weights"
-    with _gate(f"{path} is not a TorchScript file", way_out), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it says that torch.export is to be preferred
-        return torch.jit.load(str(path), map_location="cpu")
-
-
-def _exported(path: Path) -> nn.Module:
-    with _gate(f"{path} is not a file of torch.export", "save it with torch.export.save, with one input (N, 3, H, W)"):
-        return _Exported(torch.export.load(str(path)))
 
 
 def _built(module: str, function: str) -> nn.Module:

@@ -24,8 +24,54 @@ MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
 
 
-class Identified:
-    """What images are known by: their names and, where they are files, what these hold (read when it is asked)."""
+@dataclass(frozen=True)
+class Dataset:
+    """Images by index.
+
+    Attributes
+    ----------
+    name : str
+        By which `load`, or `label_maps.load`, opens it.
+    classes : tuple of str
+        What the class indices mean.
+    ids : tuple of str
+        A name for each image, unique in the set.
+    labels : tuple of int
+        The class index of each image; empty where every pixel has a label of its own (`label_maps`).
+    load : callable
+        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1], and where every pixel is labelled its map too, uint8 (H, W);
+        it raises UnreadableImage.
+    native_side : int or None
+        None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
+        ImageNet) are blurred as they are, and this is their side in pixels.
+    listed : str
+        Changes with what is listed: names and labels, of images that are no files with what they hold.
+    source : str
+        `listed` of the whole set that a subset was drawn from, so that answers to one image serve every subset it is
+        in.
+    files : contents.Files, optional
+        The files of each image; `fingerprint` and `digests` tell what they hold.
+    block : int
+        How many images in a row are alike, being frames of a clip.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    load: Callable[[int], torch.Tensor]
+    native_side: int | None
+    listed: str
+    source: str = ""
+    files: contents.Files | None = None
+    block: int = 1
+
+    def __post_init__(self):
+        if not self.source:
+            object.__setattr__(self, "source", self.listed)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     @functools.cached_property
     def digests(self) -> tuple[str, ...]:
@@ -49,61 +95,14 @@ class Identified:
             raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
 
 
-@dataclass(frozen=True)
-class Dataset(Identified):
-    """Images by index.
-
-    Attributes
-    ----------
-    name : str
-        One of NAMES.
-    classes : tuple of str
-        What the class indices mean.
-    ids : tuple of str
-        A name for each image, unique in the set.
-    labels : tuple of int
-        The class index of each image.
-    load : callable
-        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1]; it raises UnreadableImage.
-    native_side : int or None
-        None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
-        ImageNet) are blurred as they are, and this is their side in pixels.
-    listed : str
-        Changes with what is listed: names and labels, of images that are no files with what they hold.
-    source : str
-        `listed` of the whole set that a subset was drawn from, so that answers to one image serve every subset it is
-        in.
-    files : contents.Files, optional
-        The files of each image; `fingerprint` and `digests` tell what they hold.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    load: Callable[[int], torch.Tensor]
-    native_side: int | None
-    listed: str
-    source: str = ""
-    files: contents.Files | None = None
-
-    def __post_init__(self):
-        if not self.source:
-            object.__setattr__(self, "source", self.listed)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def subset(dataset, indices: Sequence[int]):
-    """The images at `indices` of a `Dataset`, or of `label_maps.LabelMaps`, in that order."""
+def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
+    """The images at `indices`, in that order."""
     chosen = tuple(int(i) for i in indices)
     ids = tuple(dataset.ids[i] for i in chosen)
-    own = {"labels": tuple(dataset.labels[i] for i in chosen)} if isinstance(dataset, Dataset) else {}
-    if dataset.files:
-        own["files"] = dataset.files._replace(each=[dataset.files.each[i] for i in chosen])
-    load = partial(_load_at, dataset.load, chosen)
-    return replace(dataset, ids=ids, load=load, listed=fingerprint(dataset.listed, ids), **own)
+    labels = tuple(dataset.labels[i] for i in chosen) if dataset.labels else ()
+    own = dataset.files and dataset.files._replace(each=[dataset.files.each[i] for i in chosen])
+    load, listed = partial(_load_at, dataset.load, chosen), fingerprint(dataset.listed, ids)
+    return replace(dataset, ids=ids, labels=labels, load=load, listed=listed, files=own)
 
 
 def _load_at(load: Callable, chosen: tuple[int, ...], index: int):
@@ -129,8 +128,8 @@ HELD = 10
 """One training image in so many is of the validation part."""
 
 
-def part(dataset, held: bool):
-    """Of a training set (a `Dataset` or `LabelMaps`) the tenth that is held back from all training, or what is learnt.
+def part(dataset: Dataset, held: bool) -> Dataset:
+    """Of a training set the tenth that is held back from all training, or what is learnt.
 
     What an image's file holds decides, so that a copy of it is on the same side; where images are no files, its id.
     Raises UserError where that is none of them.

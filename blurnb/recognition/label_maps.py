@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,41 +34,9 @@ BLOCKS = {"camvid": 20}  # frames of a drive: so many in a row show one street
 SUFFIXES = (".jpg", ".png", ".jpeg", ".JPEG")
 
 
-@dataclass(frozen=True)
-class LabelMaps(datasets.Identified):
-    """Images with label maps, by index.
-
-    Attributes
-    ----------
-    name, ids, native_side, listed, source, files
-        As in `datasets.Dataset`.
-    classes : tuple of str
-        What the labels 0, 1, ... of a map mean.
-    load : callable
-        ``load(i)`` gives the image, float32 (3, H, W), RGB in [0, 1], and its map, uint8 (H, W): 0 to
-        ``len(classes) - 1``, or VOID. It raises UserError for a map that is damaged, of another size than its image
-        or with a label beyond the classes.
-    block : int
-        How many images in a row are alike, being frames of a clip.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    ids: tuple[str, ...]
-    load: Callable[[int], tuple[torch.Tensor, torch.Tensor]]
-    native_side: int | None
-    listed: str
-    source: str
-    files: contents.Files | None = None
-    block: int = 1
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
 def load(
     name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0
-) -> LabelMaps:
+) -> datasets.Dataset:
     """Open labelled pixels by name.
 
     Parameters
@@ -86,7 +54,10 @@ def load(
 
     Returns
     -------
-    LabelMaps
+    datasets.Dataset
+        `classes` are what the labels 0, 1, ... of a map mean. ``load(i)`` gives the image, float32 (3, H, W), RGB in
+        [0, 1], and its map, uint8 (H, W): 0 to ``len(classes) - 1``, or VOID. It raises UserError for a map that is
+        damaged, of another size than its image or with a label beyond the classes.
 
     Raises
     ------
@@ -97,16 +68,10 @@ def load(
     if n_images < 0:
         raise UserError(f"n_images={n_images} is negative; use 0 for all")
     if name == "scenes":
-        return _scenes(split, n_images or 1000, seed)
+        drawn, classes = datasets.load(name, split=split, n_images=n_images, seed=seed), ("background", *scenes.CLASSES)
+        return replace(drawn, classes=classes, labels=(), load=partial(_scene_at, split, seed))
     found = _voc_layout(name, root, split)
     return datasets.subset(found, datasets.drawn(len(found), n_images, seed, name)) if n_images else found
-
-
-def _scenes(split: str, count: int, seed: int) -> LabelMaps:
-    print_of = datasets.fingerprint("scenes", scenes.VERSION, split, seed)
-    ids = tuple(f"{split}-{seed}-{index:06d}" for index in range(count))
-    classes = ("background", *scenes.CLASSES)
-    return LabelMaps("scenes", classes, ids, partial(_scene_at, split, seed), scenes.SIDE, print_of, print_of)
 
 
 def _scene_at(split: str, seed: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,7 +79,7 @@ def _scene_at(split: str, seed: int, index: int) -> tuple[torch.Tensor, torch.Te
     return images[0], maps[0]
 
 
-def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
+def _voc_layout(name: str, root: str | Path | None, split: str) -> datasets.Dataset:
     base = _base(name, root)
     listing = base / "ImageSets" / "Segmentation" / f"{split}.txt"
     ids = tuple(files.read_text(listing, "it lists the images of the split, an id a line").split())
@@ -128,10 +93,9 @@ def _voc_layout(name: str, root: str | Path | None, split: str) -> LabelMaps:
         if not os.path.isfile(file):
             raise UserError(f"{file} is missing, though {listing} lists its image; add the label map or drop the line")
     classes = _classes(name, base)
-    print_of, own = datasets.fingerprint(name, classes, ids), contents.Files(base, pairs)
-    return LabelMaps(
-        name, classes, ids, partial(_pair_at, pairs, len(classes)), None, print_of, print_of, own, BLOCKS.get(name, 1)
-    )
+    load_at, listed = partial(_pair_at, pairs, len(classes)), datasets.fingerprint(name, classes, ids)
+    own, block = contents.Files(base, pairs), BLOCKS.get(name, 1)
+    return datasets.Dataset(name, classes, ids, (), load_at, None, listed, files=own, block=block)
 
 
 def _base(name: str, root: str | Path | None) -> Path:

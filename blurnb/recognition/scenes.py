@@ -6,9 +6,7 @@ the texture away and leaves the shape, so robustness can be learnt. The backgrou
 natural images (Field 1987).
 """
 
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.fft
@@ -181,17 +179,8 @@ def scenes(
     images = np.empty((len(chosen), 3, side, side), np.float32)
     maps = np.empty((len(chosen), side, side), np.uint8)
     classes = [_label(stream, index) for index in chosen]
-
-    def render(row: int) -> None:
-        generator = np.random.default_rng([*stream, chosen[row], 0])
-        images[row], maps[row] = _scene(generator, classes[row], side)
-
-    if len(chosen) < 16:
-        for row in range(len(chosen)):
-            render(row)
-    else:
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # NumPy frees the interpreter lock
-            list(pool.map(render, range(len(chosen))))
+    for row, (index, label) in enumerate(zip(chosen, classes)):
+        images[row], maps[row] = _scene(np.random.default_rng([*stream, index, 0]), label, side)
     return torch.from_numpy(images), torch.tensor(classes, dtype=torch.int64), torch.from_numpy(maps)
 
 

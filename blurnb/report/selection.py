@@ -196,7 +196,8 @@ def in_frame(rows: pd.DataFrame, other: int) -> pd.DataFrame:
 
     Shake is drawn on grids of given sizes and has no label in another frame; such rows are left out.
     """
-    named = [labels.renamed(*each, other) if each[0] else "" for each in zip(rows["blur"], rows["frame"])]
     # A mean over blurs names them all in one cell: it stays where they need no other name.
-    kept = [blur is not None and (blur != "" or frame == other) for blur, frame in zip(named, rows["frame"])]
-    return rows.assign(blur=named)[np.array(kept, dtype=bool)]  # a list would, when empty, choose columns
+    rows = rows[((rows["blur"] != "") | (rows["frame"] == other)).to_numpy(dtype=bool)]
+    named = [blur and labels.renamed(blur, frame, other) for blur, frame in zip(rows["blur"], rows["frame"])]
+    kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
+    return rows.assign(blur=named)[kept]

@@ -94,7 +94,7 @@ def gather(images, conditions: Sequence[Condition], task: Task, computing: Compu
     Parameters
     ----------
     images
-        A `Dataset`, or `LabelMaps`: `ids`, `name`, `source`, `fingerprint`, `native_side`.
+        A `Dataset`: `ids`, `name`, `source`, `fingerprint`, `native_side`.
     conditions
         What is asked; doubles count once.
     title
@@ -289,12 +289,3 @@ def _answered(group: Group, todo, names, task: Task, computing: Computing, is_sm
             for identity, answer in zip(group.ids, each):
                 answers[identity][names[one]] = answer
     return answers
-
-
-def demand_classes(images, network) -> None:
-    """Raise UserError where the images have a class beyond those that the network answers."""
-    if max(images.labels, default=0) >= network.class_count:
-        raise UserError(
-            f"{images.name} has a class index {max(images.labels)} but {network.name} answers {network.class_count} "
-            "classes; give the weights that were trained for this data"
-        )

@@ -69,7 +69,11 @@ class Classification:
                 f"frame={self.protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels; use less"
             )
         for network in self.networks.values():
-            answers.demand_classes(images, network)
+            if max(images.labels, default=0) >= network.class_count:
+                raise UserError(
+                    f"{images.name} has a class index {max(images.labels)} but {network.name} answers "
+                    f"{network.class_count} classes; give the weights that were trained for this data"
+                )
 
     def load(self, images, index: int) -> tuple[torch.Tensor, int]:
         image = images.load(index)

@@ -13,7 +13,7 @@ from blurnb.labels import Blur, parse
 from blurnb.optics import blurring, resampling
 from blurnb.optics.transforms import draw_blur, parse_mix
 from blurnb.recognition.datasets import Dataset
-from blurnb.recognition.label_maps import VOID, LabelMaps
+from blurnb.recognition.label_maps import VOID
 from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
@@ -34,7 +34,7 @@ class Draws(torch.utils.data.Dataset):
     epoch : counted from 0.
     """
 
-    def __init__(self, images: Dataset | LabelMaps, recipe: Recipe, epoch: int = 0):
+    def __init__(self, images: Dataset, recipe: Recipe, epoch: int = 0):
         self.images, self.recipe, self.epoch = images, recipe, epoch
         self.decoded: list[tuple] = []
         # weights by label have one content address whatever their order, so their order must not matter here
@@ -110,7 +110,6 @@ class Draws(torch.utils.data.Dataset):
 class MapDraws(Draws):
     """One epoch of images (3, H, W) with their maps (H, W), both flipped and cut alike; the blur is the image's."""
 
-    images: LabelMaps
     recipe: SegmentationRecipe
 
     def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,9 +48,8 @@ def read(path: str | Path) -> dict[str, dict[str, list]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; check its permissions or choose another cache"
-        ) from error
+        way_out = "check its permissions or choose another cache"
+        raise UserError(f"cannot read {path}: {error.strerror}; {way_out}") from error
     return found
 
 
@@ -85,15 +84,10 @@ def append(path: str | Path, entries: Iterable[tuple[str, Mapping[str, list]]]) 
     for image, answers in entries:
         text = json.dumps([image, answers], separators=(",", ":"), ensure_ascii=False).encode()
         lines.append(b"%b\t%08x\n" % (text, zlib.crc32(text)))
-    try:
-        # One writer at a time: one that looked while another's line was growing would take it for a torn one.
-        with files.locked(Path(path)), open(path, "a+b") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # an earlier crash: do not glue onto its half line
-                    lines.insert(0, b"\n")
-            file.write(b"".join(lines))
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free some space or set BLURNB_CACHE elsewhere"
-        ) from error
+    # One writer at a time: one that looked while another's line was growing would take it for a torn one.
+    with files.locked(Path(path)), files.told(path), open(path, "a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # an earlier crash: do not glue onto its half line
+                lines.insert(0, b"\n")
+        file.write(b"".join(lines))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from blurnb.errors import UserError, nearest, shown
+from blurnb.errors import UserError, demand_known, shown
 from blurnb.labels import FRAME
 from blurnb.optics.transforms import parse_mix
 
@@ -147,9 +147,7 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Raise UserError, one line, for the first of `given` that is not `known`; `what` stands before its name."""
     known = list(known)
     for name in given:
-        if name not in known:
-            meant = nearest(str(name)[:80], known)
-            raise UserError(f"{what}{shown(name)} is unknown{meant}; known: {', '.join(known)}")
+        demand_known(name, known, what.rstrip())
 
 
 def refusal(error: ValidationError, given: Mapping[str, Any], what: str = "") -> UserError:

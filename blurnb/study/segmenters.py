@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from blurnb.errors import UserError
 from blurnb.recognition import models, zoomout
-from blurnb.recognition.label_maps import VOID, LabelMaps
+from blurnb.recognition.datasets import Dataset
+from blurnb.recognition.label_maps import VOID
 from blurnb.study import draws, stores, training
 from blurnb.study.recipes import SegmentationRecipe
 
@@ -21,7 +22,7 @@ STANDARDISED_ON = 64
 
 def train(
     network: zoomout.Zoomout,
-    maps: LabelMaps,
+    maps: Dataset,
     recipe: SegmentationRecipe,
     *,
     store: str | Path,
@@ -57,7 +58,7 @@ def train(
     return network.to(device).eval(), about
 
 
-def facts(network: zoomout.Zoomout, maps: LabelMaps, recipe: SegmentationRecipe) -> dict:
+def facts(network: zoomout.Zoomout, maps: Dataset, recipe: SegmentationRecipe) -> dict:
     """What decides the weights that `train` returns."""
     return {
         "versions": training.versions(network.backbone.body, sys.modules[__name__], draws, zoomout),
@@ -97,7 +98,7 @@ def _train(network, module, maps, recipe, folder: Path, *, device: str, title: s
     return kept
 
 
-def _sharp(maps: LabelMaps, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:
+def _sharp(maps: Dataset, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:
     """Sharp images (1, 3, H, W) as they are trained on, spread over the set."""
     for index in range(0, len(maps), max(1, len(maps) // STANDARDISED_ON)):
         yield draws.at_scale(*maps.load(index), recipe.scale, recipe.resample)[0].to(device)

@@ -52,12 +52,6 @@ def test_fill_is_the_best_border_for_a_cropped_scene():
     assert found["circular"] < psnr(blurred, sharp).mean()  # without any care the method makes things worse
 
 
-def test_mirror_is_exact_for_a_reflected_blur_by_a_disk():
-    sharp = photograph(64)
-    restored = deblur(blur(sharp, defocus(1.5)), defocus(1.5), "wiener", weight=1e-7, border="mirror")
-    assert psnr(restored, sharp).min() > 40
-
-
 @pytest.mark.parametrize("border", borders.BORDERS)
 def test_an_extended_image_holds_the_image_where_it_says(border):
     images, filters = photograph(24)[:, :, :, :20], torch.from_numpy(defocus(2))[None, None]

@@ -83,13 +83,6 @@ def test_wiener_is_the_formula_in_float64():
     np.testing.assert_allclose(ours.numpy(), wanted, atol=2e-4)
 
 
-def test_wiener_with_laplacian_agrees_with_scikit_image():
-    image, kernel = photograph(48)[0], linear_motion(7, 30)
-    ours = deblur(image, kernel, "wiener", weight=0.02, border="circular", prior="laplacian")
-    wanted = [skimage.restoration.wiener(channel, kernel, 0.02, clip=False) for channel in image.numpy()]
-    np.testing.assert_allclose(ours.numpy(), np.clip(wanted, 0, 1), atol=2e-4)
-
-
 def test_richardson_lucy_agrees_with_scikit_image():
     sharp, kernel = photograph(96)[0], defocus(2)
     blurred = blur(sharp, kernel)
@@ -159,7 +152,7 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
     image = photograph(32)
     with pytest.raises(UserError, match="pip install"):
         deblur(image, defocus(2), "wiener")
-    assert deblur(image, defocus(2), "krishnan_fergus", border="mirror").shape == image.shape  # ours needs none of it
+    assert deblur(image, defocus(2), "krishnan_fergus", border="circular").shape == image.shape  # ours needs none of it
 
 
 @pytest.mark.parametrize(
@@ -174,9 +167,9 @@ def test_without_deepinv_one_line_says_how_to_get_it(monkeypatch):
         ({"noise_sd": -0.1}, "noise_sd"),
         ({"noise_sd": float("nan")}, "noise_sd"),
         ({"method": "weiner"}, "did you mean wiener"),
-        ({"border": "miror"}, "did you mean mirror"),
+        ({"border": "fil"}, "did you mean fill"),
         ({"weight": -1.0}, "weight"),
-        ({"pryor": "flat"}, "did you mean prior"),
+        ({"method": "tv", "iteration": 9}, "did you mean iterations"),
         ({"images": torch.full((3, 32, 32), float("nan"))}, "NaN"),
         ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "float tensor"),
         ({"images": torch.zeros(1, 32, 32)}, "shape"),

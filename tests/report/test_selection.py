@@ -148,4 +148,3 @@ def test_in_another_frame_a_mean_over_blurs_is_left_out():
     means = rows(*(row(blur="", part_kind="mean", part="D4+D8", frame=frame) for frame in (256, 512)))
     assert selection.in_frame(means, 512)["frame"].tolist() == [512]
     assert selection.in_frame(means, 256)["frame"].tolist() == [256]
-

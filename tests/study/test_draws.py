@@ -36,7 +36,7 @@ def block_images(count=6, side=32, native=True):
         return images[index], torch.from_numpy(maps[index].copy())
 
     ids = tuple(f"block{i}" for i in range(count))
-    return label_maps.LabelMaps("blocks", tuple("abcde"), ids, load, side if native else None, "f", "f")
+    return Dataset("blocks", tuple("abcde"), ids, (), load, side if native else None, "f")
 
 
 def test_a_training_image_depends_on_seed_epoch_and_identity_alone():
@@ -143,7 +143,7 @@ def test_windows_keep_them_together_and_what_lies_beyond_a_narrow_image_is_void(
     generator = np.random.default_rng(1)
     truth = torch.from_numpy(generator.integers(0, 5, (height, width)).astype(np.uint8))
     image = (truth * 40 / 255).float().expand(3, -1, -1)
-    maps = label_maps.LabelMaps("wide", tuple("abcde"), ("a",), lambda i: (image, truth), None, "f", "f")
+    maps = Dataset("wide", tuple("abcde"), ("a",), (), lambda i: (image, truth), None, "f")
     for epoch in range(8):
         recipe = MAPS.model_copy(update={"mix": "sharp", "augmentation": "flip", "scale": 48, "crop_width": 64})
         picture, labels = MapDraws(maps, recipe, epoch)[0]

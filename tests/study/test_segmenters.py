@@ -8,6 +8,7 @@ import torch
 
 from blurnb.errors import UserError
 from blurnb.recognition import label_maps, models, zoomout
+from blurnb.recognition.datasets import Dataset
 from blurnb.study import segmenters, training
 from blurnb.study.recipes import SegmentationRecipe
 
@@ -24,7 +25,7 @@ def block_images(count=6, side=32, native=True):
         return images[index], torch.from_numpy(maps[index].copy())
 
     ids = tuple(f"block{i}" for i in range(count))
-    return label_maps.LabelMaps("blocks", tuple("abcde"), ids, load, side if native else None, "f", "f")
+    return Dataset("blocks", tuple("abcde"), ids, (), load, side if native else None, "f")
 
 
 def small_network():

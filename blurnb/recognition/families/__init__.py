@@ -43,11 +43,6 @@ def followed(body: nn.Module, layers: dict[str, nn.Module]) -> dict[str, nn.Modu
     return found
 
 
-def activations_of_layers(body: nn.Module) -> dict[str, nn.Module]:
-    """What follows each layer, by the layer's name."""
-    return followed(body, named_layers(body))
-
-
 def children(body: nn.Module) -> list[list[nn.Module]]:
     """The top-level children that have parameters, each a block."""
     return [[child] for child in body.children() if any(True for _ in child.parameters())]
@@ -79,7 +74,7 @@ class Family(NamedTuple):
     weights: tuple[str, ...] = ("imagenet", "none")
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    activations: Callable[[nn.Module], dict[str, nn.Module]] = activations_of_layers
+    activations: Callable[[nn.Module], dict[str, nn.Module]] = lambda body: followed(body, named_layers(body))
     blocks: Callable[[nn.Module], list[list[nn.Module]]] = children
     levels: Callable[[Sequence[str]], tuple[list[str], str]] | None = None
     files: tuple[Packaged | Published, ...] = ()

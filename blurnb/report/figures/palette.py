@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from blurnb import labels
 
 STYLE = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
-CARD, INK, QUIET, HAIR = (STYLE[key] for key in ("figure.facecolor", "text.color", "axes.edgecolor", "grid.color"))
+CARD, INK, QUIET = (STYLE[key] for key in ("figure.facecolor", "text.color", "axes.edgecolor"))
 
 # Tested together, with some to spare: a family takes what stands at its place in `labels.FAMILIES`.
 TESTED = (

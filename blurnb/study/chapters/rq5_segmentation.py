@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from blurnb import labels
-from blurnb.recognition import label_maps, zoomout
+from blurnb.recognition import datasets, label_maps, zoomout
 from blurnb.study import measures, networks, parameters, recipes, runs, segmenters, segmenting, specimens, treatments
 from blurnb.study.answers import gather
 from blurnb.study.comparison import Trained
@@ -126,7 +126,7 @@ def _rivals(name: Trained, one: Condition) -> Iterator[tuple[Trained, Condition]
             yield rival, same
 
 
-def opened_images(parameters: Parameters, pair, split: str = "") -> label_maps.LabelMaps:
+def opened_images(parameters: Parameters, pair, split: str = "") -> datasets.Dataset:
     """The test images, or those of the training split."""
     return runs.opened_images(parameters, pair, split, label_maps.load)
 
@@ -146,7 +146,7 @@ def _trained_networks(opened: Opened, parameters: Parameters) -> Iterator[tuple[
         yield name, network, about | {"start": origin}
 
 
-def _base(opened: Opened, parameters: Parameters, maps: label_maps.LabelMaps, seed: int):
+def _base(opened: Opened, parameters: Parameters, maps: datasets.Dataset, seed: int):
     """The head that all others go on from: on the features of the classifier as it is, trained on sharp images."""
     backbone, origin = networks.ready(opened, parameters, class_count=1000)
     network = zoomout.Zoomout(backbone, len(maps.classes), parameters.hidden_channels, parameters.dropout)

@@ -7,7 +7,7 @@ import pytest
 
 from blurnb import records
 from blurnb.errors import UserError
-from blurnb.recognition import label_maps
+from blurnb.recognition import datasets, label_maps
 from blurnb.study import confusion, segmenting
 from blurnb.study.chapters import rq5_segmentation as chapter
 from blurnb.study.chapters.rq5_segmentation import Parameters
@@ -116,7 +116,7 @@ def test_parameters_are_checked(given, said):
 
 def test_photographs_need_a_scale(monkeypatch):
     given = {"profile": "photographs", "scales": "native"}
-    maps = label_maps.LabelMaps("camvid", ("a", "b"), ("x",), None, None, "f", "f")
+    maps = datasets.Dataset("camvid", ("a", "b"), ("x",), (), None, None, "f")
     monkeypatch.setattr(label_maps, "load", lambda *_, **__: maps)
     with pytest.raises(UserError, match="'native' means nothing for camvid, whose photographs differ in size"):
         chapter.run(Parameters.validate(given))

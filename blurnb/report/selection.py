@@ -198,6 +198,6 @@ def in_frame(rows: pd.DataFrame, other: int) -> pd.DataFrame:
     """
     # A mean over blurs names them all in one cell: it stays where they need no other name.
     rows = rows[((rows["blur"] != "") | (rows["frame"] == other)).to_numpy(dtype=bool)]
-    named = [blur and labels.renamed(blur, frame, other) for blur, frame in zip(rows["blur"], rows["frame"])]
+    named = [each[0] and labels.renamed(*each, other) for each in zip(rows["blur"], rows["frame"])]
     kept = np.array([label is not None for label in named], dtype=bool)  # a list would, when empty, choose columns
     return rows.assign(blur=named)[kept]

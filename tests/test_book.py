@@ -507,11 +507,13 @@ def small_book(tmp_path, monkeypatch):
         "def first(records, unit='of one'):\n    return f'{records[\"value\"].iloc[0]} {unit}'\n"
         "def frame(records):\n    return records[['blur', 'value']].assign(verdict='undecided')\n"
         "def runs(manifests):\n    return f'{len(manifests)} run'\n"
+        "def both(records, manifests):\n    return f'{len(records)} row of {len(manifests)} run'\n"
     )
     (tmp_path / "index.md").write_text(
         "# Book\n\n```{toctree}\nplain\nnotebooks/chapter\n```\n\nFound: **contradicted**. **Bold**.\n\n"
         "**undecided**: 3 points.\n\n"
-        "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`.\n\n"
+        "Inline {from-records}`planted_report:first unit=points`, {from-records}`planted_report:runs`, "
+        "{from-records}`planted_report:both`.\n\n"
         "```{from-records} planted_report:frame\n:class: sortable\n:require: embedded/rq1\n:csv: planted.csv\n```\n"
     )
     (tmp_path / "plain.md").write_text("# Plain\n")
@@ -528,6 +530,7 @@ def test_the_book_shows_executed_copies_and_computed_text(small_book):
     for text in (
         "0.5 points",
         "1 run",
+        "1 row of 1 run",
         "sortable",
         "<strong>Bold</strong>",
         "<td",

@@ -9,10 +9,11 @@
     ... on {from-records}`blurnb.report.sentences:value experiment=rq1 blur=D8 form=n` photographs ...
 
 ``module:function`` is called as ``function(records, **options)``, or as ``function(manifests, **options)`` where its
-first parameter has that name. Options are read as YAML. Four are the directive's own: ``experiment`` (its records
-alone; default all but speed), ``require`` (profiles, or a profile's experiments as in ``photographs/rq2``, without
-which the build fails), ``csv`` (a file name under which the table can be downloaded) and ``class``. The function
-returns Markdown text or a frame. What it raises ends the build. Pages that use it are made anew in every build.
+first parameter has that name, and with both where another has it. Options are read as YAML. Four are the directive's
+own: ``experiment`` (its records alone; default all but speed), ``require`` (profiles, or a profile's experiments as in
+``photographs/rq2``, without which the build fails), ``csv`` (a file name under which the table can be downloaded) and
+``class``. The function returns Markdown text or a frame. What it raises ends the build. Pages that use it are made anew
+in every build.
 
 Records come from ``book/records/<profile>``; a profile that was run anew below ``_build/records`` is shown from there.
 """
@@ -92,7 +93,8 @@ def compute(env, target, options):
     try:
         function = getattr(import_module(module_name), function_name)
         records, manifests = load(tuple(folders.values()), experiment, stamps)
-        wanted = next(iter(inspect.signature(function).parameters), "")
+        wanted, *others = inspect.signature(function).parameters or [""]
+        given |= {"manifests": manifests} if "manifests" in others else {}
         return function(manifests if wanted == "manifests" else records.copy(), **given)
     except Exception as error:
         raise ValueError(f"{target}: {type(error).__name__}: {error}") from error

@@ -43,7 +43,7 @@ def versions(*modules: ModuleType) -> dict[str, int]:
 
 def all_versions() -> dict[str, int]:
     """{file of the package: its VERSION}, of all that have one; nothing is imported."""
-    here, stated = Path(__file__).parent, re.compile(r"^VERSION = (\d+)$", re.MULTILINE)
+    here, stated = Path(__file__).parent, re.compile(r"^VERSION = (\d+)\b", re.MULTILINE)
     found = {one: stated.search(one.read_text()) for one in here.rglob("*.py")}
     return {str(one.relative_to(here)): int(version[1]) for one, version in found.items() if version}
 

@@ -132,17 +132,17 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         )
 
 
-def _lines(frame: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The lines of a frame as text."""
+def _lines(frame: pd.DataFrame, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """The lines of these columns of a frame as text."""
     columns = _columns_of(frame.columns)
-    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in frame.columns)))
+    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in names)))
 
 
 def _csv(frame: pd.DataFrame) -> str:
     """The file's text. Columns of text are guarded, numbers are written to the last digit."""
     kinds = list(_columns_of(frame.columns).values())
     lines = [",".join(frame.columns)]
-    for line in _lines(frame):
+    for line in _lines(frame, frame.columns):
         told = (cells.quoted(cells.guarded(cell)) if kind == "text" else cell for cell, kind in zip(line, kinds))
         lines.append(",".join(told))
     return "\n".join(lines) + "\n"
@@ -153,7 +153,7 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
     lines: dict[str, list[bytes]] = {}
     names = frame.columns.tolist()
     as_json = json.JSONEncoder(sort_keys=True).encode
-    for line in _lines(frame):
+    for line in _lines(frame, names):
         one = {name: cell for name, cell in zip(names, line) if cell}
         lines.setdefault(one.get("run_id", ""), []).append(as_json(one).encode() + b"\n")
     return {
@@ -191,8 +191,7 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
 
 def _questions(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     """What each row answers: all that tells records apart but the run that says it."""
-    columns = _columns_of(frame.columns)
-    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in key(columns) if name != "run_id")))
+    return _lines(frame, (name for name in key(_columns_of(frame.columns)) if name != "run_id"))
 
 
 def _not_superseded(old: pd.DataFrame, new: pd.DataFrame, path: Path) -> pd.DataFrame:

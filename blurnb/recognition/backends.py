@@ -7,7 +7,7 @@ from importlib import metadata
 
 import torch
 
-from blurnb.errors import UserError, demand_known
+from blurnb.errors import UserError, demand_known, reason
 from blurnb.recognition import models
 
 VERSION = 1
@@ -52,8 +52,7 @@ class Compiled:
             threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
             self.model = openvino.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": kind, **threads})
         except Exception as error:  # a network that cannot be traced or compiled can end anywhere
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"OpenVINO cannot compile {network.name} ({reason[:160]}); use backend eager") from error
+            raise UserError(f"OpenVINO cannot compile {network.name} ({reason(error)}); use backend eager") from error
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Scores (N, classes) of images (N, 3, H, W) on the CPU."""
@@ -117,18 +116,15 @@ def compared(
         answers (how many), agreement (share with the same class first), top1 of the backend, top1_float32 and
         top1_float32_interval of torch, largest_difference of a probability.
     """
-    same, largest, count, right = 0, 0.0, 0, [0, 0]
-    for image, label in cases:
-        mine, theirs = quick(image), exact(image)
-        same += int(mine.argmax() == theirs.argmax())
-        right = [n + int(one.argmax() == label) for n, one in zip(right, (mine, theirs))]
-        largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
+    answered = [(quick(image), exact(image), label) for image, label in cases]
+    count, right = len(answered), sum(int(theirs.argmax() == label) for _, theirs, label in answered)
+    largest = max((float((mine - theirs).abs().max()) for mine, theirs, _ in answered), default=0.0)
     return {
         "answers": count,
-        "agreement": same / max(count, 1),
-        "top1": right[0] / max(count, 1),
-        "top1_float32": right[1] / max(count, 1),
-        "top1_float32_interval": list(interval(right[1], count)) if count else [0.0, 1.0],
+        "agreement": sum(int(mine.argmax() == theirs.argmax()) for mine, theirs, _ in answered) / max(count, 1),
+        "top1": sum(int(mine.argmax() == label) for mine, _, label in answered) / max(count, 1),
+        "top1_float32": right / max(count, 1),
+        "top1_float32_interval": list(interval(right, count)) if count else [0.0, 1.0],
         "largest_difference": float(f"{largest:.6g}"),
     }
 

@@ -17,7 +17,8 @@ from blurnb.recognition.decoding import UnreadableImage
 
 __all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
 
-NAMES = ("scenes", *readers.READERS, "photographs")
+READERS = readers.READERS | {"photographs": photographs.listing}
+NAMES = ("scenes", *READERS)
 NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
 NO_SPLIT = ("foolbox20", "imagenet-sample")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
@@ -121,8 +122,7 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
     return subset(dataset, drawn(len(dataset), n_images, seed, dataset.name))
 
 
-HELD = 10
-"""One training image in so many is of the validation part."""
+HELD = 10  # one training image in so many is of the validation part
 
 
 def part(dataset: Dataset, held: bool) -> Dataset:
@@ -160,7 +160,6 @@ def load(
     split: str = "val",
     n_images: int = 0,
     seed: int = 0,
-    apart_from: Sequence[str | Path] = (),
 ) -> Dataset:
     """Open a data set by name.
 
@@ -177,8 +176,6 @@ def load(
         So many of them are drawn by `seed`; 0 means all (of the scenes, which have no end, 1,000).
     seed : int
         What draws them; of the scenes, what paints them.
-    apart_from : folders
-        Of `photographs`, which are learnt from: none of them may be an image below these.
 
     Returns
     -------
@@ -196,9 +193,7 @@ def load(
         raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":
         return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
-    if name == "photographs":
-        return sample(_dataset(name, photographs.listing(root, apart_from)), n_images, seed)
-    return sample(_dataset(name, readers.READERS[name](root, split)), n_images, seed)
+    return sample(_dataset(name, READERS[name](root, split)), n_images, seed)
 
 
 def _dataset(name: str, found: readers.Listing) -> Dataset:

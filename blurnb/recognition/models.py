@@ -197,8 +197,8 @@ def levels(network: Network) -> tuple[list[str], str]:
     """
     stated = families.find(network.name).levels
     if stated is None:
-        known = {name: module for name, module in families.homes().items() if families.find(name).levels}
-        shorts = sorted({module.__name__.rpartition(".")[2] for module in known.values()})
+        known = (module for name, module in families.homes().items() if families.find(name).levels)
+        shorts = sorted({module.__name__.rpartition(".")[2] for module in known})
         raise UserError(f"network {network.name!r} has no zoomout levels; use one of the families {', '.join(shorts)}")
     return stated(list(activations(network)))
 

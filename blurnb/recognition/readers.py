@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from blurnb import files
-from blurnb.errors import UserError, shown
+from blurnb.errors import UserError, reason, shown
 from blurnb.recognition import downloads, scenes
 from blurnb.recognition.contents import Files
 from blurnb.recognition.decoding import FORMATS, UnreadableImage, decode
@@ -65,8 +65,8 @@ def data_folder(root: str | Path | None, dataset: str) -> Path:
         if path.is_dir():
             return path
     except (OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"data_root {shown(str(root))}: {reason}; give the folder that holds {dataset}") from error
+        wrong = f"data_root {shown(str(root))}: {reason(error)}"
+        raise UserError(f"{wrong}; give the folder that holds {dataset}") from error
     raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
 
 
@@ -227,7 +227,10 @@ def _tiny_imagenet(root, split: str) -> Listing:
     folder = next((p for p in (base, base / "tiny-imagenet-200") if os.path.isfile(p / "wnids.txt")), None)
     if folder is None:
         raise UserError(f"no tiny-imagenet-200.zip and no wnids.txt in {base}; give the folder that holds either")
-    return _tiny_tree(split, folder)
+    lists = [files.read_text(folder / name, "unpack the archive of tiny-imagenet-200 again") for name in TINY_LISTS]
+    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
+    names, members, labels = _tiny_members(folder, paths, lists, split)
+    return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
 def _tiny_members(
@@ -256,13 +259,6 @@ def _tiny_members(
     lacking = Counter({"lines of val_annotations.txt without a file or a class": len(label) - len(members)})
     _passed_over(where, +lacking, "unpack the archive again if this should be all of Tiny ImageNet")
     return names, members, [index[label[file]] for file in members]
-
-
-def _tiny_tree(split: str, folder: Path) -> Listing:
-    lists = [files.read_text(folder / name, "unpack the archive of tiny-imagenet-200 again") for name in TINY_LISTS]
-    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
-    names, members, labels = _tiny_members(folder, paths, lists, split)
-    return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
 def _jpegs_below(folder: Path) -> list[Path]:

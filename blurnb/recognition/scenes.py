@@ -17,10 +17,8 @@ from blurnb.errors import UserError, demand_known
 
 Plane = np.ndarray  # (height, width), float32
 SPLITS = ("train", "val", "test")
-SIDE = 96
-"""Side of a scene unless another is asked for: D8 has a radius of 1.5 of its pixels, D4 of 0.75."""
-VERSION = 1
-"""Part of every fingerprint; a change of the pixels must change it."""
+SIDE = 96  # side of a scene unless another is asked for: D8 has a radius of 1.5 of its pixels, D4 of 0.75
+VERSION = 1  # part of every fingerprint; a change of the pixels must change it
 BACKGROUND, AMBIGUOUS = 0, 255
 
 _SUPERSAMPLING = 3  # samples per pixel and axis: texture and outline are box-filtered, so nothing aliases visibly
@@ -64,8 +62,7 @@ _SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "plaster": _plaster,
     "flower": lambda x, y: np.hypot(x, y) < 0.7 + 0.26 * np.cos(6 * np.arctan2(y, x)),
 }
-CLASSES = tuple(_SHAPES)
-"""Class names; label k is ``CLASSES[k]``, and its pixels hold k + 1 in the label map."""
+CLASSES = tuple(_SHAPES)  # class names; label k is ``CLASSES[k]``, and its pixels hold k + 1 in the label map
 
 
 def _dashes(x: Plane, y: Plane) -> Plane:

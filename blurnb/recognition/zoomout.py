@@ -16,8 +16,7 @@ from blurnb.errors import UserError
 from blurnb.recognition import models
 
 VERSION = 1
-STRIDE = 4
-"""Pixels from one position to the next, in each direction."""
+STRIDE = 4  # pixels from one position to the next, in each direction
 
 
 class Zoomout(nn.Module):

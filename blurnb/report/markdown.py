@@ -5,8 +5,7 @@ import re
 import pandas as pd
 from markupsafe import Markup
 
-NOTHING = ("", "–", "not run yet")
-"""Cells that say nothing about how their column is to be aligned."""
+NOTHING = ("", "–", "not run yet")  # cells that say nothing about how their column is to be aligned
 
 # A number, perhaps with an interval or a unit behind it; a hash or a date is none.
 _NUMERIC = re.compile(r"[+\N{MINUS SIGN}<-]?\d[\d,.]*( .*)?")

@@ -8,8 +8,7 @@ import pandas as pd
 from blurnb.metrics import METRICS
 from blurnb.report import selection
 
-MANY = 200
-"""Images from which on a share is printed with a decimal."""
+MANY = 200  # images from which on a share is printed with a decimal
 
 
 def number(value: float, n: int, metric: str = "top1", signed: bool = False, nothing: str = "–") -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from blurnb import intervals, labels, provenance
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import backends, datasets, decoding, families, models
 from blurnb.study import answers, stores, treatments
@@ -151,9 +151,8 @@ def probabilities(network, images: torch.Tensor, side: int, protocol: Protocol) 
                 shares = (shares + network(images.flip(-1)).double().softmax(1)) / 2
         except (AssertionError, RuntimeError) as error:  # how networks refuse a size; memory that runs out, too
             shown = " x ".join(map(str, images.shape[-2:]))
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{network.name} cannot answer images of {shown} pixels ({reason[:160]}); use another scale, or view "
+                f"{network.name} cannot answer images of {shown} pixels ({reason(error)}); use another scale, or view "
                 "center-crop (a network made for 224 pixels wants scale 256)"
             ) from error
     if not torch.isfinite(shares).all():

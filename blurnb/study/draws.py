@@ -18,8 +18,7 @@ from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
 Pool = tuple[tuple[Blur, float], ...]
-DECODED_BYTES = 1_500_000_000
-"""More than this is not held in memory, but decoded anew in every epoch."""
+DECODED_BYTES = 1_500_000_000  # more than this is not held in memory, but decoded anew in every epoch
 
 
 class Draws(torch.utils.data.Dataset):

@@ -1,7 +1,6 @@
 """Training of zoomout networks on labelled pixels: the head alone, or the backbone with it."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import safetensors.torch
@@ -16,8 +15,7 @@ from blurnb.study import draws, stores, training
 from blurnb.study.recipes import SegmentationRecipe
 
 VERSION = 1
-STANDARDISED_ON = 64
-"""Images from whose sharp features the channels' means and standard deviations are taken."""
+STANDARDISED_ON = 64  # images from whose sharp features the channels' means and standard deviations are taken
 
 
 def train(
@@ -79,7 +77,9 @@ def _train(network, module, maps, recipe, folder: Path, *, device: str, title: s
     """(weights of `module` by name, what the manifest notes)"""
     network = network.to(device).train()
     if recipe.start == "fresh":
-        zoomout.standardise(network, _sharp(maps, recipe, device))
+        spread = range(0, len(maps), max(1, len(maps) // STANDARDISED_ON))
+        framed = (draws.at_scale(*maps.load(index), recipe.scale, recipe.resample) for index in spread)
+        zoomout.standardise(network, (sharp.to(device) for sharp, _ in framed))
     network.backbone.requires_grad_(recipe.end_to_end)
     groups = [{"params": list(network.head.parameters())}]
     if recipe.end_to_end:
@@ -96,9 +96,3 @@ def _train(network, module, maps, recipe, folder: Path, *, device: str, title: s
     kept = training.fit(module, groups, recipe, *learnt, **fitting)
     network.backbone.requires_grad_(True)
     return kept
-
-
-def _sharp(maps: Dataset, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:
-    """Sharp images (1, 3, H, W) as they are trained on, spread over the set."""
-    for index in range(0, len(maps), max(1, len(maps) // STANDARDISED_ON)):
-        yield draws.at_scale(*maps.load(index), recipe.scale, recipe.resample)[0].to(device)

@@ -18,8 +18,7 @@ from blurnb.study.protocol import Protocol
 from blurnb.study.treatments import Condition, Treatment
 
 VERSION = 1
-WIDEST = 8.0
-"""Radius, in frame pixels, of the widest disk of the paper, D8: the unit of the boundary's width."""
+WIDEST = 8.0  # radius, in frame pixels, of the widest disk of the paper, D8: the unit of the boundary's width
 
 
 @dataclass

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from blurnb import files, records
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 from blurnb.study import chapters, grids, journal, notebooks
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -245,7 +245,7 @@ def _result(future) -> dict:
     if future.status == "cancelled":
         return blank | {"reason": "cancelled: the scheduler went away, or somebody cancelled it there"}
     error = future.exception()
-    kind, line = type(error).__name__, (str(error).splitlines() or [""])[0]
+    kind, line = type(error).__name__, reason(error)
     if kind == "KilledWorker":
         line = "every worker that tried it died; out of memory? see the workers' logs"
     return blank | {"reason": line if isinstance(error, UserError) else f"{line} ({kind})"}

@@ -36,8 +36,7 @@ def versions(body: nn.Module, *modules: ModuleType) -> dict[str, int]:
     return provenance.versions(*(one for one in found if hasattr(one, "VERSION")))
 
 
-SETTLED = 20
-"""Steps on an accelerator between two looks at the loss: each waits for all that was queued."""
+SETTLED = 20  # steps on an accelerator between two looks at the loss: each waits for all that was queued
 
 
 class Stream(torch.utils.data.Dataset):

@@ -23,8 +23,7 @@ ROUNDINGS = ("none", "8-bit blur", "8-bit")
 TRUE, ANOTHER_DRAW = "true", "another draw"
 """Kernels that a restorer is given: that of the blur, or for shake the one of another picture."""
 
-Weights = Mapping[tuple[str, float], float]
-"""(method, standard deviation of the noise) -> weight of the prior."""
+Weights = Mapping[tuple[str, float], float]  # (method, standard deviation of the noise) -> weight of the prior
 
 
 class Treatment(NamedTuple):

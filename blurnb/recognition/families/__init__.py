@@ -18,8 +18,7 @@ from blurnb.recognition.weights import Packaged, Published, from_torchvision
 
 VERSION = 1
 MODULES = ("vgg", "vgg_mini", "efficientnet", "compressed")
-OF_IMAGENET = ("imagenet", "compressed")
-"""Names of weights that answer ImageNet's 1,000 classes."""
+OF_IMAGENET = ("imagenet", "compressed")  # names of weights that answer ImageNet's 1,000 classes
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

@@ -59,8 +59,7 @@ def key(columns: Mapping[str, str]) -> list[str]:
 def row(**fields) -> dict:
     """One record, of ANSWERS or, with a `benchmark`, of SPEED; what is left out is empty."""
     columns = _columns_of(fields)
-    unknown = sorted(set(fields) - set(columns))
-    if unknown:
+    if unknown := sorted(set(fields) - set(columns)):
         raise UserError(f"record field {unknown[0]!r} is unknown{nearest(unknown[0], columns)}")
     return fields
 
@@ -98,9 +97,8 @@ def _ordered(there: Mapping[str, Sequence], count: int) -> pd.DataFrame:
         if first != i:
             _demand_agreement(*({name: column[j] for name, column in filled.items()} for j in (i, first)))
     ordered = [kept[place] for place in sorted(kept)]
-    return pd.DataFrame(
-        {name: pd.Series([filled[name][i] for i in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
-    )
+    cell = {name: [filled[name][i] for i in ordered] for name in columns}
+    return pd.DataFrame({name: pd.Series(cell[name], dtype=_DTYPES[kind]) for name, kind in columns.items()})
 
 
 def _check(filled: Mapping[str, Sequence]) -> None:
@@ -177,8 +175,7 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
         if path.exists():
             old, before = read(path, with_manifests=True)
             frame, known = table(pd.concat([_not_superseded(old, new, path), new])), {**before, **manifests}
-        missing = sorted(set(frame["run_id"]) - set(known))
-        if missing:
+        if missing := sorted(set(frame["run_id"]) - set(known)):
             raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
         digests = _digests(frame)
         notes = {run_id: provenance.sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
@@ -313,9 +310,8 @@ def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = Fal
 
     Returns an empty frame where there are none; with `with_manifests` a pair (frame, manifests by run_id).
     """
-    found = _all(
-        [path for path in tables(folder) if path.stem == experiment or not experiment and path.stem != "speed"]
-    )
+    there = tables(folder)
+    found = _all([path for path in there if path.stem == experiment or not experiment and path.stem != "speed"])
     return found if with_manifests else found[0]
 
 

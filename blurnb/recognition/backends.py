@@ -45,9 +45,8 @@ class Compiled:
         try:
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # OpenVINO's own use of torch.jit
-                traced = openvino.convert_model(
-                    network.eval(), example_input=example, input=[openvino.PartialShape([-1, 3, -1, -1])]
-                )
+                any_size = [openvino.PartialShape([-1, 3, -1, -1])]
+                traced = openvino.convert_model(network.eval(), example_input=example, input=any_size)
             kind = {"float32": "f32", "bf16": "bf16"}[precision]
             threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
             self.model = openvino.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": kind, **threads})

@@ -153,14 +153,7 @@ def fingerprint(*facts: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def load(
-    name: str,
-    root: str | Path | None = None,
-    *,
-    split: str = "val",
-    n_images: int = 0,
-    seed: int = 0,
-) -> Dataset:
+def load(name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0) -> Dataset:
     """Open a data set by name.
 
     Parameters
@@ -191,12 +184,9 @@ def load(
     demand_known(split, scenes.SPLITS, "split")
     if isinstance(n_images, bool) or not isinstance(n_images, int) or not 0 <= n_images <= MOST_IMAGES:
         raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
-    if name == "scenes":
-        return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
-    return sample(_dataset(name, READERS[name](root, split)), n_images, seed)
-
-
-def _dataset(name: str, found: readers.Listing) -> Dataset:
+    is_drawn = name == "scenes"
+    found = readers.scenes_listing(split, n_images or SCENES, seed) if is_drawn else READERS[name](root, split)
     classes, ids, labels, load, native_side, identity, own = found
     listed = fingerprint(name, *identity)
-    return Dataset(name, tuple(classes), tuple(ids), tuple(labels), load, native_side, listed, files=own)
+    whole = Dataset(name, tuple(classes), tuple(ids), tuple(labels), load, native_side, listed, files=own)
+    return sample(whole, n_images, seed)

@@ -118,8 +118,7 @@ def of_files(
     ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
     names = tuple(_readable(one) for one in classes)
     for what, read in (("files", ids), ("class folders", names)):
-        twice = [one for one, count in Counter(read).items() if count > 1]
-        if twice:
+        if twice := [one for one, count in Counter(read).items() if count > 1]:
             raise UserError(f"two {what} below {base} read as {twice[0]}; rename one, or they would be mixed up")
     own = Files(base, [(path,) for path in found])
     return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels), own)
@@ -313,8 +312,7 @@ def _folders(root, split: str) -> Listing:
     base = data_folder(root, "folder")
     if all(os.path.isdir(base / part) and subfolders(base / part) for part in ("train", "val")):
         base = base / split
-    folders = subfolders(base)
-    if not folders:
+    if not (folders := subfolders(base)):
         raise UserError(f"{base} has no class sub-folders; dataset 'folder' needs <class>/<image>")
     place = {folder: label for label, folder in enumerate(folders)}
     found = images(base, folders)

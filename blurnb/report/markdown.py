@@ -30,9 +30,8 @@ def markdown(frame: pd.DataFrame) -> str:
         return "| " + " | ".join(str(text).replace("|", "\\|") for text in texts) + " |"
 
     rule = ["---:" if numeric(frame[column]) else ":---" for column in frame.columns]
-    return (
-        "\n".join([line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]) + "\n"
-    )
+    lines = [line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]
+    return "\n".join(lines) + "\n"
 
 
 def harmless(text: str) -> str:

@@ -65,9 +65,8 @@ class Classification:
 
     def check(self, images) -> None:
         if not images.native_side and self.protocol.frame > LARGEST_FRAME:
-            raise UserError(
-                f"frame={self.protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels; use less"
-            )
+            wrong = f"frame={self.protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels"
+            raise UserError(f"{wrong}; use less")
         for network in self.networks.values():
             if max(images.labels, default=0) >= network.class_count:
                 raise UserError(
@@ -167,15 +166,11 @@ def _scored(shares: torch.Tensor, truth: torch.Tensor) -> list[list]:
     confidence, predicted = shares.max(1)
     entropy = torch.special.entr(shares).sum(1)
     return [
-        [int(answer), int(place), _short(nats), _short(probability), _short(sure)]
-        for answer, place, nats, probability, sure in zip(
+        [answer, place, *(float(f"{number:.6g}") for number in told)]
+        for answer, place, *told in zip(
             predicted.tolist(), rank.tolist(), entropy.tolist(), p_true[:, 0].tolist(), confidence.tolist()
         )
     ]
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")
 
 
 def tables(images, found: Answers) -> dict[Condition, pd.DataFrame]:

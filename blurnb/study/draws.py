@@ -129,8 +129,7 @@ class MapDraws(Draws):
         if not recipe.scale:
             return image, label
         size = recipe.scale, recipe.crop_width or recipe.scale
-        lack = max(0, size[1] - image.shape[-1])
-        if lack:
+        if lack := max(0, size[1] - image.shape[-1]):
             image = F.pad(image[None], (0, lack, 0, 0), mode="reflect")[0]
             label = F.pad(label, (0, lack), value=VOID)
         top, left = _corner(image, size, generator)
@@ -141,8 +140,7 @@ class MapDraws(Draws):
 def with_sharp(pool: Pool, share: float) -> Pool:
     """`pool` with `share` of it sharp and its blurs in their proportions; as it is where it has no blur."""
     blurs = [(one, weight) for one, weight in pool if one.family != "sharp"]
-    total = sum(weight for _, weight in blurs)
-    if not total:
+    if not (total := sum(weight for _, weight in blurs)):
         return pool
     return ((parse("sharp"), share), *((one, weight / total * (1 - share)) for one, weight in blurs))
 

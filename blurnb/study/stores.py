@@ -31,12 +31,10 @@ def once(store: str | Path, kind: str, facts: Mapping, compute: Callable[[], obj
         Where the store cannot be written.
     """
     path = Path(store) / kind / f"{provenance.address(facts)}.json"
-    found = read_result(path)
-    if found is not None:
+    if found := read_result(path):
         return found[0]
     with files.locked(path):
-        found = read_result(path)
-        if found is not None:
+        if found := read_result(path):
             return found[0]
         files.forget_unfinished(path)
         result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later

@@ -59,13 +59,9 @@ def chapter(path: str | Path) -> Chapter:
         raise UserError(f"cannot read {path} ({type(error).__name__})") from error
 
 
-# -- on a worker
-
-
 def part(text: str) -> tuple[int, int]:
     """``"2/5"`` as (2, 5): the second of five parts."""
-    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
-    if not found:
+    if not (found := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)):
         raise UserError(f"--shard {text}: give a part such as 2/5")
     return int(found[1]), int(found[2])
 
@@ -106,9 +102,6 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
         content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
     where = f"{socket.gethostname()}, process {os.getpid()}"
     return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}
-
-
-# -- the sweep
 
 
 def run(

@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import takewhile
 from types import ModuleType
 from typing import NamedTuple
 
@@ -32,13 +33,9 @@ def followed(body: nn.Module, layers: dict[str, nn.Module]) -> dict[str, nn.Modu
     chains = [list(parent) for parent in body.modules() if isinstance(parent, nn.Sequential)]
     found = {}
     for name, layer in layers.items():
-        chain = next((chain for chain in chains if any(one is layer for one in chain)), [layer])
-        place = next(i for i, one in enumerate(chain) if one is layer)
-        for follower in chain[place + 1 :]:
-            if not isinstance(follower, nn.BatchNorm2d | nn.ReLU):
-                break
-            layer = follower
-        found[name] = layer
+        chain = next((chain for chain in chains if layer in chain), [layer])
+        after = chain[chain.index(layer) + 1 :]
+        found[name] = [layer, *takewhile(lambda one: isinstance(one, nn.BatchNorm2d | nn.ReLU), after)][-1]
     return found
 
 

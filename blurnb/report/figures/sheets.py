@@ -42,13 +42,11 @@ def contact_sheet(
     Raises
     ------
     UserError
-        Not an image for each pair of titles.
+        No image.
     """
     rows, columns = len(row_titles), len(column_titles)
     if not rows or not columns:
         raise UserError("contact_sheet needs at least one row and one column of images")
-    if len(images) != rows or any(len(line) != columns for line in images):
-        raise UserError(f"contact_sheet needs {rows} x {columns} images, one for each row and column title")
     small = 9 if columns <= 4 else 8 if columns <= 6 else 7
     side = (WIDTH - 0.3) / columns
     letters = max(8, int(side * 72 / small * 1.75))

@@ -101,8 +101,7 @@ def run(
         return
     checked = chapters.found(name).Parameters.validate(given) if name in chapters.names() else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
-    reason = notebooks.run(path, target, given, checked=checked is not None)
-    if reason:
+    if reason := notebooks.run(path, target, given, checked=checked is not None):
         raise UserError(f"{reason}; see {notebooks.running(target)}")
 
 

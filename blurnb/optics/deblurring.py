@@ -293,15 +293,12 @@ def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndar
     listed = isinstance(kernel, (list, tuple))
     if listed and len(kernel) != count:
         raise UserError(f"{len(kernel)} kernels for {count} images: give one kernel, or one an image")
-    kernels = [_checked_kernel(k, shape) for k in (kernel if listed else [kernel])]
-    return kernels if listed else kernels * count
-
-
-def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
-    array = checked_kernel(np.asarray(kernel))
-    if array.shape[0] != array.shape[1]:
-        raise UserError(f"kernel of shape {array.shape}: give a square odd array")
-    array = np.ascontiguousarray(trimmed(array))
-    if len(array) > min(shape):
-        raise UserError(f"kernel of {len(array)} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
-    return array
+    found = []
+    for one in kernel if listed else [kernel]:
+        array = checked_kernel(np.asarray(one))
+        if array.shape[0] != array.shape[1]:
+            raise UserError(f"kernel of shape {array.shape}: give a square odd array")
+        found.append(np.ascontiguousarray(trimmed(array)))
+        if (side := len(found[-1])) > min(shape):
+            raise UserError(f"kernel of {side} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
+    return found if listed else found * count

@@ -38,8 +38,6 @@ class Compiled:
             import openvino
         except ImportError as error:
             raise UserError("backend 'openvino' needs its package: pip install 'blurnb[openvino]'") from error
-        if not isinstance(network, models.Network):
-            raise UserError("backend 'openvino' takes one network, not one for each scale; use backend eager")
         self.name, self.class_count = network.name, network.class_count
         example = torch.rand(1, 3, 256, 256)
         try:

@@ -13,9 +13,7 @@ import torch
 
 from blurnb.errors import UserError, demand_known, shown
 from blurnb.recognition import contents, photographs, readers, scenes
-from blurnb.recognition.decoding import UnreadableImage
-
-__all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
+from blurnb.recognition.decoding import UnreadableImage as UnreadableImage  # whoever loads an image meets it
 
 READERS = readers.READERS | {"photographs": photographs.listing}
 NAMES = ("scenes", *READERS)

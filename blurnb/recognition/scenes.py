@@ -13,7 +13,7 @@ import scipy.fft
 import torch
 from scipy import ndimage
 
-from blurnb.errors import UserError, demand_known
+from blurnb.errors import demand_known
 
 Plane = np.ndarray  # (height, width), float32
 SPLITS = ("train", "val", "test")
@@ -153,7 +153,7 @@ def scenes(
     seed : int
         Another seed, other scenes.
     side : int
-        In pixels.
+        In pixels, 16 or more to show an object.
 
     Returns
     -------
@@ -168,11 +168,9 @@ def scenes(
     Raises
     ------
     UserError
-        An unknown split, a negative index or a side under 16.
+        An unknown split.
     """
     chosen, stream = _checked(split, indices, seed)
-    if side < 16:
-        raise UserError(f"side: {side} is too small to show an object; give 16 or more")
     images = np.empty((len(chosen), 3, side, side), np.float32)
     maps = np.empty((len(chosen), side, side), np.uint8)
     classes = [_label(stream, index) for index in chosen]
@@ -189,10 +187,7 @@ def labels(split: str, indices: Iterable[int], *, seed: int = 0) -> torch.Tensor
 
 def _checked(split: str, indices: Iterable[int], seed: int) -> tuple[list[int], tuple[int, int]]:
     demand_known(split, SPLITS, "split")
-    chosen = [int(index) for index in indices]
-    if any(index < 0 for index in chosen):
-        raise UserError(f"indices: {min(chosen)} is negative; scenes are numbered from 0")
-    return chosen, (int(seed) & 0xFFFFFFFFFFFFFFFF, SPLITS.index(split))
+    return [int(index) for index in indices], (int(seed) & 0xFFFFFFFFFFFFFFFF, SPLITS.index(split))
 
 
 def _label(stream: tuple[int, int], index: int) -> int:

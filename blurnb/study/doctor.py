@@ -102,8 +102,7 @@ def kernel() -> Check:
 
 def machine() -> Iterator[Check]:
     """Memory, threads, device and precision."""
-    memory = _available_memory()
-    if memory is not None:
+    if (memory := _available_memory()) is not None:
         state = "ok" if memory >= LEAST_MEMORY else "warn"
         yield Check(state, "memory", f"{memory / 1e9:.1f} GB available", "close programs")
     threads, processors = torch.get_num_threads(), os.cpu_count() or 1

@@ -77,9 +77,10 @@ class Draws(torch.utils.data.Dataset):
             image, label = self.load(index)
             self.decoded.append((resampling.in_bytes(image).to(device), label))
 
-    def load(self, index: int) -> tuple[torch.Tensor, int]:
-        """Image (3, H, W) in [0, 1] and its class index."""
-        return self.images.load(index), self.images.labels[index]
+    def load(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor]:
+        """Image (3, H, W) in [0, 1] and its class index, or its map."""
+        found = self.images.load(index)
+        return (found, self.images.labels[index]) if self.images.labels else found
 
     def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
         """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
@@ -110,9 +111,6 @@ class MapDraws(Draws):
     """One epoch of images (3, H, W) with their maps (H, W), both flipped and cut alike; the blur is the image's."""
 
     recipe: SegmentationRecipe
-
-    def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.images.load(index)
 
     def framed(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return at_scale(image, label, self.recipe.scale, self.recipe.resample)

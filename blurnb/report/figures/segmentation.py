@@ -171,8 +171,7 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
     UserError
         No class has rows of its own.
     """
-    found = class_changes(rows).head(count)
-    if found.empty:
+    if (found := class_changes(rows).head(count)).empty:
         raise UserError("most_affected needs rows by class: at least five images of a class, sharp and blurred")
     figure, (axes,) = marks.panels(1, 0.3 * len(found) + 1.2)
     ink = colour(found["blur"].iloc[0])

@@ -91,9 +91,8 @@ def kernels(named: Mapping[str, np.ndarray]) -> Figure:
     columns = min(4, len(named))
     figure, grid = marks.panels(len(named), WIDTH / columns + 0.22, columns, 0.3)
     for axes, (label, kernel) in zip(grid, named.items()):
-        page = np.zeros((side, side))
-        top, left = (side - kernel.shape[0]) // 2, (side - kernel.shape[1]) // 2
-        page[top : top + kernel.shape[0], left : left + kernel.shape[1]] = np.maximum(kernel, 0)
+        before = [(side - size) // 2 for size in kernel.shape]
+        page = np.pad(np.maximum(kernel, 0), [(n, side - size - n) for n, size in zip(before, kernel.shape)])
         shade = LinearSegmentedColormap.from_list("shade", ["#f0f0ec", _ink(label)])
         # The root shows the faint tails that a linear scale would drown.
         axes.imshow(np.sqrt(page / page.max()), cmap=shade, vmin=0, vmax=1, interpolation="nearest")

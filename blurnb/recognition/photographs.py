@@ -5,9 +5,10 @@ from pathlib import Path
 
 from blurnb.errors import UserError
 from blurnb.recognition import contents, readers
+from blurnb.recognition.contents import Dataset
 
 
-def listing(root: str | Path | None, split: str) -> readers.Listing:
+def listing(root: str | Path | None, split: str) -> Dataset:
     """Every image below one folder, or several joined by os.pathsep.
 
     Raises UserError for one whose bytes are those of an image of `imagenet-sample`.
@@ -16,7 +17,7 @@ def listing(root: str | Path | None, split: str) -> readers.Listing:
     known = {digest[: contents.DIGITS]: file for file, _, digest in readers.imagenet_classes()}
     found = [path for base in bases for path in readers.images(base, _folders(base))]
     listed = readers.of_files("photographs", ["photograph"], found, [0] * len(found), Path(os.path.commonpath(bases)))
-    for path, digest in zip(found, listed.files.digests()):
+    for path, digest in zip(found, listed.digests):
         if same := known.get(digest):
             raise UserError(f"{path} is a test photograph ({same}); take it out of what is learnt from")
     return listed

@@ -15,7 +15,6 @@ from functools import cache, partial
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from blurnb import files
 from blurnb.errors import UserError, reason, shown
 from blurnb.recognition import downloads, scenes
-from blurnb.recognition.contents import Files
+from blurnb.recognition.contents import Dataset, Files, fingerprint
 from blurnb.recognition.decoding import FORMATS, UnreadableImage, decode
 
 SUFFIXES = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
@@ -39,21 +38,6 @@ TINY_LISTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 # a damaged directory can claim any method, offset or password; NotImplementedError is a RuntimeError
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
-
-
-class Listing(NamedTuple):
-    """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
-
-    `identity` changes when the listing does, such as ids and labels; `files` hold the images, where they are files.
-    """
-
-    classes: Sequence[str]
-    ids: Sequence[str]
-    labels: Sequence[int]
-    load: Callable[[int], torch.Tensor]
-    native_side: int | None
-    identity: tuple
-    files: Files | None = None
 
 
 def data_folder(root: str | Path | None, dataset: str) -> Path:
@@ -107,8 +91,8 @@ def _entries(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
 
 def of_files(
     name: str, classes: Sequence[str], found: Sequence[Path], labels: list, base: Path, native_side: int | None = None
-) -> Listing:
-    """The listing of image files below `base`, one label each.
+) -> Dataset:
+    """The image files below `base`, one label each.
 
     Raises UserError where there is none, where one cannot be read, and where two names read alike.
     """
@@ -121,7 +105,8 @@ def of_files(
         if twice := [one for one, count in Counter(read).items() if count > 1]:
             raise UserError(f"two {what} below {base} read as {twice[0]}; rename one, or they would be mixed up")
     own = Files(base, [(path,) for path in found])
-    return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels), own)
+    load, listed = partial(_decode_at, tuple(found)), fingerprint(name, ids, labels)
+    return Dataset(name, names, ids, tuple(labels), load, native_side, listed, files=own)
 
 
 def _readable(name: str) -> str:
@@ -132,12 +117,12 @@ def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
     return decode(files[index])
 
 
-def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
+def drawn_scenes(split: str, n_images: int, seed: int) -> Dataset:
     """The procedural scenes, which have no end: the first `n_images` of a split."""
     ids = tuple(f"{split}-{seed}-{i:06d}" for i in range(n_images))
     labels = tuple(int(v) for v in scenes.labels(split, range(n_images), seed=seed))
-    load = partial(_scene_at, split, seed)
-    return Listing(scenes.CLASSES, ids, labels, load, scenes.SIDE, (scenes.VERSION, split, seed))
+    load, listed = partial(_scene_at, split, seed), fingerprint("scenes", scenes.VERSION, split, seed)
+    return Dataset("scenes", scenes.CLASSES, ids, labels, load, scenes.SIDE, listed)
 
 
 def _scene_at(split: str, seed: int, index: int) -> torch.Tensor:
@@ -162,7 +147,7 @@ def _told_apart(names: dict[str, str]) -> list[str]:
     return [f"{name} ({wnid})" if count[name] > 1 else name for wnid, name in names.items()]
 
 
-def _imagenet(root, split: str) -> Listing:
+def _imagenet(root, split: str) -> Dataset:
     base = data_folder(root, "imagenet")
     for candidate in (base / "imagenet" / split, base / split, base):
         if os.path.isdir(candidate) and any(WNID.fullmatch(p.name) for p in subfolders(candidate)):
@@ -170,7 +155,7 @@ def _imagenet(root, split: str) -> Listing:
     raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
 
 
-def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
+def _by_wnid(name: str, folder: Path, base: Path) -> Dataset:
     index = {wnid: place for place, (wnid, _, _) in enumerate(imagenet_classes())}
     folders = subfolders(folder)
     for one in folders:
@@ -180,7 +165,7 @@ def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
     return of_files(name, _imagenet_names(), found, [index[path.parent.name] for path in found], base)
 
 
-def _imagenet_sample(root, split: str) -> Listing:
+def _imagenet_sample(root, split: str) -> Dataset:
     """One photograph a class: from `root` when given, else downloaded; every file checked against its SHA-256."""
     folder = data_folder(root, "imagenet-sample") if root else files.cache_folder() / "imagenet-sample"
     registry = {f"{wnid}_{name.replace(' ', '_')}.JPEG": digest for wnid, name, digest in imagenet_classes()}
@@ -190,7 +175,7 @@ def _imagenet_sample(root, split: str) -> Listing:
     return of_files("imagenet-sample", _imagenet_names(), found, list(range(len(found))), folder)
 
 
-def _foolbox20(root, split: str) -> Listing:
+def _foolbox20(root, split: str) -> Dataset:
     """The 20 ImageNet photographs that the foolbox package carries, named imagenet_<nn>_<class index>.jpg."""
     spec = find_spec("foolbox")  # found, not imported: foolbox pulls in frameworks we do not need
     if spec is None:
@@ -201,7 +186,7 @@ def _foolbox20(root, split: str) -> Listing:
     return of_files("foolbox20", _imagenet_names(), found, labels, folder)
 
 
-def _imagenette(root, split: str) -> Listing:
+def _imagenette(root, split: str) -> Dataset:
     otherwise = "give data_root, a folder with the unpacked imagenette2"
     if root:
         base = data_folder(root, "imagenette")
@@ -212,7 +197,7 @@ def _imagenette(root, split: str) -> Listing:
     return _by_wnid("imagenette", base / "imagenette2" / split, base)
 
 
-def _tiny_imagenet(root, split: str) -> Listing:
+def _tiny_imagenet(root, split: str) -> Dataset:
     """Tiny ImageNet from the official archive (read in place) or its unpacked folder."""
     if split == "test":
         raise UserError("split 'test' of tiny-imagenet was published without labels; use val")
@@ -270,7 +255,7 @@ def _jpegs_below(folder: Path) -> list[Path]:
     return [Path(place, name) for place, *names in found for name in sum(names, []) if name.endswith(".JPEG")]
 
 
-def _tiny_archive(split: str, archive: Path) -> Listing:
+def _tiny_archive(split: str, archive: Path) -> Dataset:
     try:
         with zipfile.ZipFile(archive) as zipped:
             prefix = "tiny-imagenet-200/"
@@ -282,7 +267,8 @@ def _tiny_archive(split: str, archive: Path) -> Listing:
         raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
     names, members, labels = _tiny_members(archive, list(infos), lists, split)
     load = partial(_decode_member, str(archive), tuple(prefix + m for m in members))
-    return Listing(names, members, labels, load, 64, (members, labels, [infos[m].CRC for m in members]))
+    listed = fingerprint("tiny-imagenet", members, labels, [infos[m].CRC for m in members])
+    return Dataset("tiny-imagenet", tuple(names), tuple(members), tuple(labels), load, 64, listed)
 
 
 def _member(zipped: zipfile.ZipFile, name: str) -> bytes:
@@ -307,7 +293,7 @@ def _opened(archive: str, process: int) -> zipfile.ZipFile:  # one handle a proc
     return zipfile.ZipFile(archive)
 
 
-def _folders(root, split: str) -> Listing:
+def _folders(root, split: str) -> Dataset:
     """Any tree <class>/<image>, in <root> or in its folders train and val; the classes are the folders in order."""
     base = data_folder(root, "folder")
     if all(os.path.isdir(base / part) and subfolders(base / part) for part in ("train", "val")):
@@ -319,7 +305,7 @@ def _folders(root, split: str) -> Listing:
     return of_files("folder", [f.name for f in folders], found, [place[path.parent] for path in found], base)
 
 
-READERS: dict[str, Callable[[str | Path | None, str], Listing]] = {
+READERS: dict[str, Callable[[str | Path | None, str], Dataset]] = {
     "foolbox20": _foolbox20,
     "imagenet": _imagenet,
     "imagenet-sample": _imagenet_sample,

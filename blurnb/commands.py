@@ -96,14 +96,12 @@ def run(
     given, name = typed(pairs(parameters), idle), chapters.short(path.stem)
     if shard:
         for facts, answers in sweeps.answer(name, given, *sweeps.part(shard)):
-            print(
-                printable(f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}")
-            )
+            told = f"{facts['network']} on {facts['dataset']}: {len(answers):,} images answered, part {shard}"
+            print(printable(told))
         return
     checked = chapters.found(name).Parameters.validate(given) if name in chapters.names() else None
     target = output or Path(checked.output_dir if checked else "out") / path.name
-    reason = notebooks.run(path, target, given, checked=checked is not None)
-    if reason:
+    if reason := notebooks.run(path, target, given, checked=checked is not None):
         raise UserError(f"{reason}; see {notebooks.running(target)}")
 
 
@@ -174,8 +172,7 @@ def finetune(
 
     given = typed(pairs(parameters), dict.fromkeys(ASKED, "nothing is evaluated here"))
     checked = rq2_fine_tuning.Parameters.validate(given)
-    wanted = [(name, seed) for name, seed in checked.trainings() if mix in ("", name)]
-    if not wanted:
+    if not (wanted := [(name, seed) for name, seed in checked.trainings() if mix in ("", name)]):
         raise UserError(f"--mix {mix!r} is not among the chapter's mixes: {', '.join(checked.mixes)}")
     for name, seed in wanted:
         _, about = networks.tuned(checked.pair, checked, name, seed)

@@ -37,6 +37,15 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} too large to print"
 
 
+def reason(error: BaseException) -> str:
+    """Why, in a line: the system's words or the first line of a library's, else the kind of error."""
+    try:
+        said = getattr(error, "strerror", None) or str(error)
+        return (said.splitlines() or [type(error).__name__])[0][:160]
+    except Exception:  # an exception that cannot be printed either
+        return type(error).__name__
+
+
 def demand_known(word: object, known: Collection[str], what: str) -> str:
     """`word`, which is the name of a `what`; UserError where it is none of those that are known."""
     if not isinstance(word, str) or word not in known:

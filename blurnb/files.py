@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 
 MOST_TEXT = 16 << 20  # bytes of a list, which is read whole: of published ones the longest has 3 MB
 
@@ -44,8 +44,8 @@ def read_text(path: Path, what: str) -> str:
             raise ValueError(f"more than {MOST_TEXT >> 20} MB")
         return data.decode().removeprefix("\ufeff")  # some editors begin with that
     except (OSError, ValueError) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {path} ({reason}); {what}") from error
+        why = "not UTF-8" if isinstance(error, UnicodeError) else reason(error)
+        raise UserError(f"cannot read {path} ({why}); {what}") from error
 
 
 @contextmanager
@@ -54,9 +54,8 @@ def told(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
         remedy = "free some space or choose another folder (output_dir, BLURNB_CACHE)"
-        raise UserError(f"cannot write {path}: {reason}; {remedy}") from error
+        raise UserError(f"cannot write {path}: {reason(error)}; {remedy}") from error
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

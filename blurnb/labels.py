@@ -12,12 +12,9 @@ from typing import NamedTuple
 
 from blurnb.errors import UserError, nearest, shown
 
-FRAME = 512
-"""Shorter side, in pixels, of the frame in which labels count."""
-GRIDS = (8, 16, 24)
-"""Sides of the camera-shake grids in Chakrabarti 2016."""
-SMALLEST_SIDE, LARGEST_SIDE = 32, 4096
-"""Bounds of a scale, pixels."""
+FRAME = 512  # shorter side, in pixels, of the frame in which labels count
+GRIDS = (8, 16, 24)  # sides of the camera-shake grids in Chakrabarti 2016
+SMALLEST_SIDE, LARGEST_SIDE = 32, 4096  # bounds of a scale, pixels
 
 
 class Family(NamedTuple):

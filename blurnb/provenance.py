@@ -43,7 +43,7 @@ def versions(*modules: ModuleType) -> dict[str, int]:
 
 def all_versions() -> dict[str, int]:
     """{file of the package: its VERSION}, of all that have one; nothing is imported."""
-    here, stated = Path(__file__).parent, re.compile(r"^VERSION = (\d+)$", re.MULTILINE)
+    here, stated = Path(__file__).parent, re.compile(r"^VERSION = (\d+)\b", re.MULTILINE)
     found = {one: stated.search(one.read_text()) for one in here.rglob("*.py")}
     return {str(one.relative_to(here)): int(version[1]) for one, version in found.items() if version}
 
@@ -63,12 +63,10 @@ def manifest(decided: Mapping, **circumstances) -> dict:
 def commit() -> str:
     """The commit of the package's repository, ``-dirty`` where files other than records differ from it."""
     here = Path(__file__).resolve().parent
-    named = _git(here, "describe", "--always", "--abbrev=12", "--exclude", "*")
-    if not named:
+    if not (named := _git(here, "describe", "--always", "--abbrev=12", "--exclude", "*")):
         return "unknown"
-    changed = _git(
-        here, "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(top,exclude){'/'.join(REFERENCE)}"
-    )
+    but_records = f":(top,exclude){'/'.join(REFERENCE)}"
+    changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", ":/", but_records)
     return f"{named}-dirty" if changed else named
 
 

@@ -59,8 +59,7 @@ def key(columns: Mapping[str, str]) -> list[str]:
 def row(**fields) -> dict:
     """One record, of ANSWERS or, with a `benchmark`, of SPEED; what is left out is empty."""
     columns = _columns_of(fields)
-    unknown = sorted(set(fields) - set(columns))
-    if unknown:
+    if unknown := sorted(set(fields) - set(columns)):
         raise UserError(f"record field {unknown[0]!r} is unknown{nearest(unknown[0], columns)}")
     return fields
 
@@ -98,9 +97,8 @@ def _ordered(there: Mapping[str, Sequence], count: int) -> pd.DataFrame:
         if first != i:
             _demand_agreement(*({name: column[j] for name, column in filled.items()} for j in (i, first)))
     ordered = [kept[place] for place in sorted(kept)]
-    return pd.DataFrame(
-        {name: pd.Series([filled[name][i] for i in ordered], dtype=_DTYPES[kind]) for name, kind in columns.items()}
-    )
+    cell = {name: [filled[name][i] for i in ordered] for name in columns}
+    return pd.DataFrame({name: pd.Series(cell[name], dtype=_DTYPES[kind]) for name, kind in columns.items()})
 
 
 def _check(filled: Mapping[str, Sequence]) -> None:
@@ -132,17 +130,17 @@ def _demand_agreement(one: Mapping, other: Mapping) -> None:
         )
 
 
-def _lines(frame: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The lines of a frame as text."""
+def _lines(frame: pd.DataFrame, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """The lines of these columns of a frame as text."""
     columns = _columns_of(frame.columns)
-    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in frame.columns)))
+    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in names)))
 
 
 def _csv(frame: pd.DataFrame) -> str:
     """The file's text. Columns of text are guarded, numbers are written to the last digit."""
     kinds = list(_columns_of(frame.columns).values())
     lines = [",".join(frame.columns)]
-    for line in _lines(frame):
+    for line in _lines(frame, frame.columns):
         told = (cells.quoted(cells.guarded(cell)) if kind == "text" else cell for cell, kind in zip(line, kinds))
         lines.append(",".join(told))
     return "\n".join(lines) + "\n"
@@ -153,7 +151,7 @@ def _digests(frame: pd.DataFrame) -> dict[str, dict]:
     lines: dict[str, list[bytes]] = {}
     names = frame.columns.tolist()
     as_json = json.JSONEncoder(sort_keys=True).encode
-    for line in _lines(frame):
+    for line in _lines(frame, names):
         one = {name: cell for name, cell in zip(names, line) if cell}
         lines.setdefault(one.get("run_id", ""), []).append(as_json(one).encode() + b"\n")
     return {
@@ -168,17 +166,13 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
     Rows that the file has already stay, but for superseded ones; a run's rows written in two parts equal the run
     written at once. Every `run_id` needs a manifest.
     """
-    path = Path(path)
-    if path.suffix != ".csv":
-        raise UserError(f"records are .csv files, not {path.name!r}")
-    new = table(rows)
+    path, new = Path(path), table(rows)
     with files.locked(path):
         frame, known = new, dict(manifests)
         if path.exists():
             old, before = read(path, with_manifests=True)
             frame, known = table(pd.concat([_not_superseded(old, new, path), new])), {**before, **manifests}
-        missing = sorted(set(frame["run_id"]) - set(known))
-        if missing:
+        if missing := sorted(set(frame["run_id"]) - set(known)):
             raise UserError(f"run {missing[0]} has no manifest; a number without its circumstances is not a record")
         digests = _digests(frame)
         notes = {run_id: provenance.sealed({**known[run_id], **digests[run_id]}) for run_id in digests}
@@ -191,8 +185,7 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
 
 def _questions(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     """What each row answers: all that tells records apart but the run that says it."""
-    columns = _columns_of(frame.columns)
-    return list(zip(*(cells.texts(frame[name].tolist(), columns[name]) for name in key(columns) if name != "run_id")))
+    return _lines(frame, (name for name in key(_columns_of(frame.columns)) if name != "run_id"))
 
 
 def _not_superseded(old: pd.DataFrame, new: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -314,9 +307,8 @@ def load(folder: str | Path, experiment: str = "", *, with_manifests: bool = Fal
 
     Returns an empty frame where there are none; with `with_manifests` a pair (frame, manifests by run_id).
     """
-    found = _all(
-        [path for path in tables(folder) if path.stem == experiment or not experiment and path.stem != "speed"]
-    )
+    there = tables(folder)
+    found = _all([path for path in there if path.stem == experiment or not experiment and path.stem != "speed"])
     return found if with_manifests else found[0]
 
 

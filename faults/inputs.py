@@ -246,8 +246,8 @@ def library(ledger: Ledger) -> None:
         "linear_motion": lambda v: kernels.linear_motion(v, 3),
         "angle": lambda v: kernels.linear_motion(5, v), "camera_shake": lambda v: kernels.camera_shake(0, v),
         "seed": lambda v: kernels.camera_shake(v, 8), "inertial": lambda v: kernels.camera_shake_inertial(0, v),
-        "exposure": lambda v: kernels.camera_shake_inertial(0, exposure=v), "steps": lambda v:
-        kernels.camera_shake_inertial(0, steps=v), "parse": parse, "blur": lambda v: blurring.blur(image, v),
+        "exposure": lambda v: kernels.camera_shake_inertial(0, exposure=v), "anxiety": lambda v:
+        kernels.camera_shake_inertial(0, anxiety=v), "parse": parse, "blur": lambda v: blurring.blur(image, v),
         "images": lambda v: blurring.blur(v, "D8"), "frame": lambda v: blurring.blur(image, "D8", frame=v),
         "border": lambda v: blurring.blur(image, "D8", border=v), "image_ids": lambda v:
         blurring.blur(image, "shake", image_ids=v), "deblur": lambda v: deblurring.deblur(v, np.ones((1, 1))),

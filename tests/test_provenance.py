@@ -3,11 +3,13 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from blurnb import intervals, metrics, provenance
 from blurnb.errors import UserError
+from blurnb.optics import transforms
 
 
 def test_the_address_ignores_the_order_of_keys_and_nothing_else():
@@ -34,6 +36,14 @@ def test_versions_are_by_module():
     assert provenance.versions(intervals) == {"intervals": intervals.VERSION}
     with pytest.raises(AttributeError):
         provenance.versions(metrics)
+
+
+def test_every_module_with_a_version_is_known_by_its_file():
+    """Whatever stands behind the number, as a comment does."""
+    found = provenance.all_versions()
+    stated = [path for path in Path(provenance.__file__).parent.rglob("*.py") if "\nVERSION = " in path.read_text()]
+    assert len(found) == len(stated)
+    assert found["optics/transforms.py"] == transforms.VERSION
 
 
 def test_a_manifest_says_what_decided_and_what_surrounded_the_run():

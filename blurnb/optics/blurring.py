@@ -137,8 +137,12 @@ def blur(
         else kernel_for(one, factor, seed, image_id) if one.is_random else _kernel(one, float(factor))
         for one, image_id in zip(chosen, ids)
     ]  # fmt: skip
+    height, width = batch.shape[-2:]
     for one, kernel in zip(chosen, arrays):
-        _check_fits(one, kernel, batch.shape[-2:])
+        if (half := max(kernel.shape) // 2) >= min(height, width):
+            name = one.label if isinstance(one, Blur) else "the kernel"
+            wrong = f"reaches {half} pixels, too far for a {width} x {height} image"
+            raise UserError(f"{name} {wrong}: use a smaller blur, or images of more than {half} pixels a side")
     return engines.convolve(batch, arrays, border, engine).reshape(images.shape)
 
 
@@ -184,11 +188,3 @@ def checked_kernel(one: np.ndarray) -> np.ndarray:
     if not (np.isfinite(kernel).all() and kernel.min() >= 0 and abs(kernel.sum(dtype=float) - 1) < 1e-3):
         raise UserError("kernel: its weights must be finite, not negative, and sum to 1")
     return kernel
-
-
-def _check_fits(one: Blur | np.ndarray, kernel: np.ndarray, sides: Sequence[int]) -> None:
-    half = max(kernel.shape) // 2
-    if half >= min(sides):
-        name = one.label if isinstance(one, Blur) else "the kernel"
-        wrong = f"reaches {half} pixels, too far for a {sides[1]} x {sides[0]} image"
-        raise UserError(f"{name} {wrong}: use a smaller blur, or images of more than {half} pixels a side")

@@ -95,15 +95,10 @@ def frame_pixels(length_mm: float, *, sensor_height_mm: float, frame_px: float =
     return length_mm / sensor_height_mm * frame_px
 
 
-def defocus_label(
-    *,
-    focal_length_mm: float,
-    f_number: float,
-    focus_distance_m: float,
-    subject_distance_m: float,
-    sensor_height_mm: float,
-) -> str:
-    """The label of the defocus in this situation: half the blur circle, in frame pixels; ``sharp`` below SMALLEST.
+def defocus_label(*, sensor_height_mm: float, **situation: float) -> str:
+    """The label of the defocus in a situation, which is what `blur_circle_mm` takes.
+
+    Half the blur circle, in frame pixels; ``sharp`` below SMALLEST.
 
     Raises
     ------
@@ -116,13 +111,7 @@ def defocus_label(
     >>> defocus_label(focus_distance_m=0.5, subject_distance_m=0.6, **lens)
     'D5.49'
     """
-    circle = blur_circle_mm(
-        focal_length_mm=focal_length_mm,
-        f_number=f_number,
-        focus_distance_m=focus_distance_m,
-        subject_distance_m=subject_distance_m,
-    )
-    radius = frame_pixels(circle, sensor_height_mm=sensor_height_mm) / 2
+    radius = frame_pixels(blur_circle_mm(**situation), sensor_height_mm=sensor_height_mm) / 2
     return "sharp" if radius < SMALLEST else parse(f"D{radius:.2f}").label
 
 

@@ -152,10 +152,7 @@ def tv(blurred: torch.Tensor, filters: torch.Tensor, weight: float, iterations: 
 
 
 def krishnan_fergus(
-    blurred: torch.Tensor,
-    filters: torch.Tensor,
-    weight: float,
-    betas: tuple[float, ...] = hyper_laplacian.BETAS,
+    blurred: torch.Tensor, filters: torch.Tensor, weight: float, betas: tuple[float, ...] = hyper_laplacian.BETAS
 ) -> torch.Tensor:
     """Hyper-Laplacian prior on gradients; `weight` is 1 / lambda of the paper. See `hyper_laplacian.restore`."""
     transfer = borders.transfer_function(filters, blurred.shape[-2:])
@@ -258,16 +255,9 @@ GRIDS: dict[str, tuple[float, ...]] = {  # the weights that `tune` tries
 
 
 def tune(
-    images: torch.Tensor,
-    kernels: Sequence[np.ndarray],
-    method: str,
-    noise_sd: float = 0.0,
-    weights: Sequence[float] | None = None,
-    *,
-    seed: int = 0,
-    **options,
+    images: torch.Tensor, kernels: Sequence[np.ndarray], method: str, noise_sd: float = 0.0, *, seed: int = 0
 ) -> Tuning:
-    """The weight of `method` that restores held-out sharp images best, by mean PSNR over images and kernels.
+    """The weight of `method`, of those in GRIDS, that restores sharp images best: mean PSNR over images and kernels.
 
     Parameters
     ----------
@@ -276,21 +266,19 @@ def tune(
     kernels
         Every image is blurred with every kernel (border reflected), then gets noise of `noise_sd`; at 0 it is rounded
         to 8 bits instead, the noise of a photograph that has none added.
-    method, noise_sd, options
+    method, noise_sd
         As in `deblur`.
-    weights
-        To try; None: the method's own in GRIDS.
     seed
         Of the noise, which is the same for every weight.
     """
-    weights = GRIDS[demand_known(method, METHODS, "method")] if weights is None else weights
+    weights = GRIDS[demand_known(method, METHODS, "method")]
     noise = torch.from_numpy(np.random.default_rng(seed).normal(0, noise_sd, images.shape).astype(np.float32))
     scores = dict.fromkeys(weights, 0.0)
     for kernel in kernels:
         blurred = blur(images, kernel)
         blurred = blurred + noise if noise_sd > 0 else rounded(blurred)
         for weight in weights:
-            restored = deblur(blurred, kernel, method, noise_sd, weight, **options)
+            restored = deblur(blurred, kernel, method, noise_sd, weight)
             scores[weight] += psnr(restored, images).mean().item() / len(kernels)
     return Tuning(max(scores, key=scores.get), scores)
 
@@ -305,15 +293,12 @@ def _checked_kernels(kernel, count: int, shape: tuple[int, int]) -> list[np.ndar
     listed = isinstance(kernel, (list, tuple))
     if listed and len(kernel) != count:
         raise UserError(f"{len(kernel)} kernels for {count} images: give one kernel, or one an image")
-    kernels = [_checked_kernel(k, shape) for k in (kernel if listed else [kernel])]
-    return kernels if listed else kernels * count
-
-
-def _checked_kernel(kernel, shape: tuple[int, int]) -> np.ndarray:
-    array = checked_kernel(np.asarray(kernel))
-    if array.shape[0] != array.shape[1]:
-        raise UserError(f"kernel of shape {array.shape}: give a square odd array")
-    array = np.ascontiguousarray(trimmed(array))
-    if len(array) > min(shape):
-        raise UserError(f"kernel of {len(array)} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
-    return array
+    found = []
+    for one in kernel if listed else [kernel]:
+        array = checked_kernel(np.asarray(one))
+        if array.shape[0] != array.shape[1]:
+            raise UserError(f"kernel of shape {array.shape}: give a square odd array")
+        found.append(np.ascontiguousarray(trimmed(array)))
+        if (side := len(found[-1])) > min(shape):
+            raise UserError(f"kernel of {side} pixels is larger than the image, {shape[0]} x {shape[1]}: rescale it")
+    return found if listed else found * count

@@ -202,7 +202,8 @@ def _tasks(batch: torch.Tensor, result: torch.Tensor, plan: Plan, border: str, f
     columns = _extended(width, plan.half, border)
     loop = getattr(loops, plan.loop)
     total, image_rows = len(planes) * height, batch.shape[1] * height
-    bands = min(_bands(), max(1, int(total * width * (plan.cost + 8) / _BAND_WORK)))
+    threads = torch.get_num_threads()
+    bands = min(6 * threads if threads > 1 else 1, max(1, int(total * width * (plan.cost + 8) / _BAND_WORK)))
     unit = height if len(planes) >= bands else 1  # a band that ends inside a plane wants rows beyond its end
     edges = [total // unit * band // bands * unit for band in range(bands + 1)]
     for top, bottom in zip(edges[:-1], edges[1:]):
@@ -223,10 +224,6 @@ def _extended(size: int, margin: int, border: str) -> np.ndarray:
 _NARROW = 64  # `loops.STRIP`, without importing numba
 _BAND_WORK = 1e7  # pixels times taps worth handing to another thread: a quarter of a millisecond
 _POOLS: dict[int, ThreadPoolExecutor] = {}
-
-
-def _bands() -> int:
-    return 1 if torch.get_num_threads() == 1 else 6 * torch.get_num_threads()
 
 
 def _run(tasks: Sequence[Task]) -> list:

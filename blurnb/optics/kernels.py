@@ -16,6 +16,7 @@ from blurnb.labels import GRIDS
 VERSION = 1
 LARGEST_HALF = 512
 """Half side of the largest kernel anyone needs here; more is a slip of the pen and would eat the memory."""
+STEPS = 2000  # points of the path of an inertial shake
 
 
 def defocus(radius: float) -> np.ndarray:
@@ -149,11 +150,7 @@ def camera_shake(seed: int | np.random.Generator, grid: int = 24) -> np.ndarray:
 
 
 def camera_shake_inertial(
-    seed: int | np.random.Generator,
-    length: float = 64.0,
-    exposure: float = 1.0,
-    anxiety: float = 0.005,
-    steps: int = 2000,
+    seed: int | np.random.Generator, length: float = 64.0, exposure: float = 1.0, anxiety: float = 0.005
 ) -> np.ndarray:
     """Random camera shake with inertia: a path of `length` pixels, of which the first `exposure` is seen.
 
@@ -172,8 +169,6 @@ def camera_shake_inertial(
         Share of the path that is seen, in (0, 1].
     anxiety
         In [0, 1]; 0 is a straight path.
-    steps
-        Points of the path, 2 to 1,000,000.
 
     Returns
     -------
@@ -190,14 +185,12 @@ def camera_shake_inertial(
         raise UserError(f"exposure={shown(exposure)}: give the seen fraction of the path, above 0 and at most 1")
     if not _is_number(anxiety) or not 0 <= anxiety <= 1:
         raise UserError(f"anxiety={shown(anxiety)}: give a number from 0 (a smooth path) to 1")
-    if not isinstance(steps, numbers.Integral) or not 2 <= steps <= 1_000_000:
-        raise UserError(f"steps={shown(steps)}: a path needs 2 to 1,000,000 steps")
     generator = _generator(seed)
     pull, jerk, throw, heading = generator.uniform(0.0, [0.7, 10.0, 0.2, 2 * math.pi])
-    pushes = jerk * (generator.normal(size=(steps, 2)) @ [1, 1j])
-    thrown = generator.random(steps) < throw * anxiety
-    turns = 2 * np.exp(1j * (math.pi + generator.random(steps) - 0.5))
-    speed = length / (steps - 1)
+    pushes = jerk * (generator.normal(size=(STEPS, 2)) @ [1, 1j])
+    thrown = generator.random(STEPS) < throw * anxiety
+    turns = 2 * np.exp(1j * (math.pi + generator.random(STEPS) - 0.5))
+    speed = length / (STEPS - 1)
     velocity, position, path = speed * complex(math.cos(heading), math.sin(heading)), 0j, []
     for push, is_thrown, turn in zip(pushes.tolist(), thrown.tolist(), turns.tolist()):
         path.append(position)
@@ -205,7 +198,7 @@ def camera_shake_inertial(
         velocity += force
         velocity *= speed / (abs(velocity) or 1.0)
         position += velocity
-    seen = np.array(path[: max(1, round(exposure * steps))])
+    seen = np.array(path[: max(1, round(exposure * STEPS))])
     seen -= seen.mean()
     return _normalised(trimmed(_splatted(seen)))
 

@@ -37,9 +37,7 @@ class Taps(NamedTuple):
     scales: np.ndarray  # float32
 
 
-# ------------------------------------------------------- a register of 32 pixels, in portable LLVM vectors
-
-
+# A register of 32 pixels, in portable LLVM vectors.
 _SHORTS, _INTS, _FLOATS = (
     ir.VectorType(element, LANES) for element in (ir.IntType(16), ir.IntType(32), ir.FloatType())
 )

@@ -216,8 +216,7 @@ def _gaussian_parts(profile: np.ndarray, step: int) -> tuple[np.ndarray, np.ndar
 
 _FIRST_SHARES = (0.62, 0.57, 0.67, 0.75)
 """Of a Gaussian's variance, in the first part: where the profile is cut off decides which comes near enough."""
-_COARSE_REACHES = (3, 4)
-"""Coarse rows to each side that the second part weighs; fewer are never near enough."""
+_COARSE_REACHES = (3, 4)  # coarse rows to each side that the second part weighs; fewer are never near enough
 
 
 def _parts(profile: np.ndarray, step: int, coarse_reach: int, share: float) -> tuple[np.ndarray, np.ndarray] | None:

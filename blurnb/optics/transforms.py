@@ -145,9 +145,6 @@ class RandomBlur(v2.Transform):
             return result.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         return result.to(images.dtype)
 
-    def extra_repr(self) -> str:
-        return f"mix={self.mix!r}, frame={self.frame}, border={self.border!r}"
-
 
 def _label_or_name(word: str) -> str:
     """`word` if it is a label; otherwise the error speaks of mixes too."""

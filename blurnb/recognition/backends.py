@@ -7,7 +7,7 @@ from importlib import metadata
 
 import torch
 
-from blurnb.errors import UserError, demand_known
+from blurnb.errors import UserError, demand_known, reason
 from blurnb.recognition import models
 
 VERSION = 1
@@ -38,22 +38,18 @@ class Compiled:
             import openvino
         except ImportError as error:
             raise UserError("backend 'openvino' needs its package: pip install 'blurnb[openvino]'") from error
-        if not isinstance(network, models.Network):
-            raise UserError("backend 'openvino' takes one network, not one for each scale; use backend eager")
         self.name, self.class_count = network.name, network.class_count
         example = torch.rand(1, 3, 256, 256)
         try:
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # OpenVINO's own use of torch.jit
-                traced = openvino.convert_model(
-                    network.eval(), example_input=example, input=[openvino.PartialShape([-1, 3, -1, -1])]
-                )
+                any_size = [openvino.PartialShape([-1, 3, -1, -1])]
+                traced = openvino.convert_model(network.eval(), example_input=example, input=any_size)
             kind = {"float32": "f32", "bf16": "bf16"}[precision]
             threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
             self.model = openvino.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": kind, **threads})
         except Exception as error:  # a network that cannot be traced or compiled can end anywhere
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"OpenVINO cannot compile {network.name} ({reason[:160]}); use backend eager") from error
+            raise UserError(f"OpenVINO cannot compile {network.name} ({reason(error)}); use backend eager") from error
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Scores (N, classes) of images (N, 3, H, W) on the CPU."""
@@ -117,18 +113,15 @@ def compared(
         answers (how many), agreement (share with the same class first), top1 of the backend, top1_float32 and
         top1_float32_interval of torch, largest_difference of a probability.
     """
-    same, largest, count, right = 0, 0.0, 0, [0, 0]
-    for image, label in cases:
-        mine, theirs = quick(image), exact(image)
-        same += int(mine.argmax() == theirs.argmax())
-        right = [n + int(one.argmax() == label) for n, one in zip(right, (mine, theirs))]
-        largest, count = max(largest, float((mine - theirs).abs().max())), count + 1
+    answered = [(quick(image), exact(image), label) for image, label in cases]
+    count, right = len(answered), sum(int(theirs.argmax() == label) for _, theirs, label in answered)
+    largest = max((float((mine - theirs).abs().max()) for mine, theirs, _ in answered), default=0.0)
     return {
         "answers": count,
-        "agreement": same / max(count, 1),
-        "top1": right[0] / max(count, 1),
-        "top1_float32": right[1] / max(count, 1),
-        "top1_float32_interval": list(interval(right[1], count)) if count else [0.0, 1.0],
+        "agreement": sum(int(mine.argmax() == theirs.argmax()) for mine, theirs, _ in answered) / max(count, 1),
+        "top1": sum(int(mine.argmax() == label) for mine, _, label in answered) / max(count, 1),
+        "top1_float32": right / max(count, 1),
+        "top1_float32_interval": list(interval(right, count)) if count else [0.0, 1.0],
         "largest_difference": float(f"{largest:.6g}"),
     }
 

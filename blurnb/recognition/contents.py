@@ -1,6 +1,7 @@
-"""What files hold, by digest: read once, and known again by their size and times until one of these moves."""
+"""Images by what their files hold: digests, read once, and known again by size and times until one of these moves."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -8,8 +9,9 @@ import sys
 import sysconfig
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -37,6 +39,85 @@ class Files(NamedTuple):
         """The `digest` of each image's files, one after the other."""
         found = iter(known(self.base, [str(path) for own in self.each for path in own]))
         return tuple("".join(next(found) for _ in own) for own in self.each)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images by index.
+
+    Attributes
+    ----------
+    name : str
+        By which `datasets.load`, or `label_maps.load`, opens it.
+    classes : tuple of str
+        What the class indices mean.
+    ids : tuple of str
+        A name for each image, unique in the set.
+    labels : tuple of int
+        The class index of each image; empty where every pixel has a label of its own (`label_maps`).
+    load : callable
+        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1], and where every pixel is labelled its map too, uint8 (H, W);
+        it raises UnreadableImage.
+    native_side : int or None
+        None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
+        ImageNet) are blurred as they are, and this is their side in pixels.
+    listed : str
+        Changes with what is listed: names and labels, of images that are no files with what they hold.
+    source : str
+        `listed` of the whole set that a subset was drawn from, so that answers to one image serve every subset it is
+        in.
+    files : Files, optional
+        The files of each image; `fingerprint` and `digests` tell what they hold.
+    block : int
+        How many images in a row are alike, being frames of a clip.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    load: Callable[[int], torch.Tensor]
+    native_side: int | None
+    listed: str
+    source: str = ""
+    files: Files | None = None
+    block: int = 1
+
+    def __post_init__(self):
+        if not self.source:
+            object.__setattr__(self, "source", self.listed)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """What the files of each image hold; empty where `listed` tells it."""
+        return self.files.digests() if self.files else ()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the images: their names, labels and the bytes of their files."""
+        return fingerprint(self.listed, self.digests) if self.files else self.listed
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the answers to each image are kept under: its id, and what its files hold."""
+        return tuple(map("{} {}".format, self.ids, self.digests)) if self.files else self.ids
+
+    def demand_same(self, index: int) -> None:
+        """Raise UserError for an image whose files are not those any more that `digests` told of."""
+        own = self.files.each[index] if self.files else ()
+        if own and "".join(map(digest, own)) != self.digests[index]:
+            raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
+
+
+def fingerprint(*facts: object) -> str:
+    """16 hex digits that change when any of the facts does (as `repr` shows them)."""
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()[:16]
 
 
 def digest(path: str | Path) -> str:

@@ -18,7 +18,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from blurnb.errors import UserError, nearest
+from blurnb.errors import UserError, nearest, reason
 from blurnb.recognition import contents, models
 from blurnb.recognition.weights import FLOATS, oddity
 
@@ -42,7 +42,7 @@ def _gate(failed: str, way_out: str) -> Iterator[None]:
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:  # sys.exit(0) would otherwise be a success without an answer
-        raise UserError(f"{failed} ({type(error).__name__}: {_first_line(error)}); {way_out}") from error
+        raise UserError(f"{failed} ({type(error).__name__}: {reason(error)}); {way_out}") from error
     finally:
         for was, (read, write) in zip(before, settings):
             if read() != was:
@@ -207,13 +207,6 @@ def _built(module: str, function: str) -> nn.Module:
     if not isinstance(body, nn.Module):
         raise UserError(f"{module}:{function}() returned {type(body).__name__}, not an nn.Module")
     return body
-
-
-def _first_line(error: BaseException) -> str:
-    try:
-        return (str(error).splitlines() or [""])[0][:160]
-    except Exception:  # an exception of theirs that cannot be printed either
-        return ""
 
 
 def _channels(name: str, text: str, network: models.Network) -> torch.Tensor:

@@ -1,98 +1,24 @@
 """Labelled photographs by name: every data set is ids, class indices and one function that decodes an image."""
 
-import functools
-import hashlib
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from blurnb.errors import UserError, demand_known, shown
 from blurnb.recognition import contents, photographs, readers, scenes
-from blurnb.recognition.decoding import UnreadableImage
+from blurnb.recognition.contents import Dataset, fingerprint
+from blurnb.recognition.decoding import UnreadableImage as UnreadableImage  # whoever loads an image meets it
 
-__all__ = ["NAMES", "Dataset", "UnreadableImage", "drawn", "fingerprint", "load", "sample", "subset"]
-
-NAMES = ("scenes", *readers.READERS, "photographs")
+READERS = readers.READERS | {"photographs": photographs.listing}
+NAMES = ("scenes", *READERS)
 NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
 NO_SPLIT = ("foolbox20", "imagenet-sample")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
 SCENES = 1000  # when no number of them is asked for
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Images by index.
-
-    Attributes
-    ----------
-    name : str
-        By which `load`, or `label_maps.load`, opens it.
-    classes : tuple of str
-        What the class indices mean.
-    ids : tuple of str
-        A name for each image, unique in the set.
-    labels : tuple of int
-        The class index of each image; empty where every pixel has a label of its own (`label_maps`).
-    load : callable
-        ``load(i)`` gives float32 (3, H, W), RGB in [0, 1], and where every pixel is labelled its map too, uint8 (H, W);
-        it raises UnreadableImage.
-    native_side : int or None
-        None for photographs, which are brought to the frame before they are blurred; small images (scenes, Tiny
-        ImageNet) are blurred as they are, and this is their side in pixels.
-    listed : str
-        Changes with what is listed: names and labels, of images that are no files with what they hold.
-    source : str
-        `listed` of the whole set that a subset was drawn from, so that answers to one image serve every subset it is
-        in.
-    files : contents.Files, optional
-        The files of each image; `fingerprint` and `digests` tell what they hold.
-    block : int
-        How many images in a row are alike, being frames of a clip.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    load: Callable[[int], torch.Tensor]
-    native_side: int | None
-    listed: str
-    source: str = ""
-    files: contents.Files | None = None
-    block: int = 1
-
-    def __post_init__(self):
-        if not self.source:
-            object.__setattr__(self, "source", self.listed)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @functools.cached_property
-    def digests(self) -> tuple[str, ...]:
-        """What the files of each image hold; empty where `listed` tells it."""
-        return self.files.digests() if self.files else ()
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits that change with the images: their names, labels and the bytes of their files."""
-        return fingerprint(self.listed, self.digests) if self.files else self.listed
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """What the answers to each image are kept under: its id, and what its files hold."""
-        return tuple(map("{} {}".format, self.ids, self.digests)) if self.files else self.ids
-
-    def demand_same(self, index: int) -> None:
-        """Raise UserError for an image whose files are not those any more that `digests` told of."""
-        own = self.files.each[index] if self.files else ()
-        if own and "".join(map(contents.digest, own)) != self.digests[index]:
-            raise UserError(f"{own[0]} changed while it was answered; run again when nothing writes to it")
 
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
@@ -124,8 +50,7 @@ def sample(dataset: Dataset, n_images: int, seed: int = 0) -> Dataset:
     return subset(dataset, drawn(len(dataset), n_images, seed, dataset.name))
 
 
-HELD = 10
-"""One training image in so many is of the validation part."""
+HELD = 10  # one training image in so many is of the validation part
 
 
 def part(dataset: Dataset, held: bool) -> Dataset:
@@ -148,23 +73,7 @@ def drawn(count: int, n_images: int, seed: int, name: str) -> list[int]:
     return sorted(np.random.default_rng([seed, 20161118]).permutation(count)[:n_images])
 
 
-def fingerprint(*facts: object) -> str:
-    """16 hex digits that change when any of the facts does (as `repr` shows them)."""
-    digest = hashlib.sha256()
-    for fact in facts:
-        digest.update(repr(fact).encode())
-    return digest.hexdigest()[:16]
-
-
-def load(
-    name: str,
-    root: str | Path | None = None,
-    *,
-    split: str = "val",
-    n_images: int = 0,
-    seed: int = 0,
-    apart_from: Sequence[str | Path] = (),
-) -> Dataset:
+def load(name: str, root: str | Path | None = None, *, split: str = "val", n_images: int = 0, seed: int = 0) -> Dataset:
     """Open a data set by name.
 
     Parameters
@@ -180,8 +89,6 @@ def load(
         So many of them are drawn by `seed`; 0 means all (of the scenes, which have no end, 1,000).
     seed : int
         What draws them; of the scenes, what paints them.
-    apart_from : folders
-        Of `photographs`, which are learnt from: none of them may be an image below these.
 
     Returns
     -------
@@ -198,13 +105,5 @@ def load(
     if isinstance(n_images, bool) or not isinstance(n_images, int) or not 0 <= n_images <= MOST_IMAGES:
         raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":
-        return _dataset(name, readers.scenes_listing(split, n_images or SCENES, seed))
-    if name == "photographs":
-        return sample(_dataset(name, photographs.listing(root, apart_from)), n_images, seed)
-    return sample(_dataset(name, readers.READERS[name](root, split)), n_images, seed)
-
-
-def _dataset(name: str, found: readers.Listing) -> Dataset:
-    classes, ids, labels, load, native_side, identity, own = found
-    listed = fingerprint(name, *identity)
-    return Dataset(name, tuple(classes), tuple(ids), tuple(labels), load, native_side, listed, files=own)
+        return readers.drawn_scenes(split, n_images or SCENES, seed)
+    return sample(READERS[name](root, split), n_images, seed)

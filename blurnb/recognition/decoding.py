@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from blurnb import files
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 
 VERSION = 2
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -86,9 +86,8 @@ def opened(source: str | Path | bytes) -> Iterator[Image.Image]:
     except UserError as error:
         raise UnreadableImage(f"{name} {error}") from error
     except Exception as error:  # a damaged file can end anywhere in a decoder
-        told = getattr(error, "strerror", None) or str(error).partition(" <")[0]  # without an address in memory
-        reason = (told.splitlines() or [type(error).__name__])[0]
-        raise UnreadableImage(f"{name} is not a whole image ({reason[:120]})") from error
+        why = reason(error).partition(" <")[0][:120]  # without an address in memory
+        raise UnreadableImage(f"{name} is not a whole image ({why})") from error
 
 
 def orientation(image: Image.Image) -> int:

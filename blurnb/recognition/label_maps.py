@@ -15,8 +15,7 @@ from blurnb import files
 from blurnb.errors import UserError, demand_known
 from blurnb.recognition import contents, datasets, decoding, downloads, readers, scenes
 
-VOID = 255
-"""The label of pixels that no class is claimed for; they are neither learnt from nor counted."""
+VOID = 255  # the label of pixels that no class is claimed for; they are neither learnt from nor counted
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",

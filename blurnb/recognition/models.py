@@ -195,10 +195,9 @@ def levels(network: Network) -> tuple[list[str], str]:
 
     Raises UserError for a network of a family that states none.
     """
-    stated = families.find(network.name).levels
-    if stated is None:
-        known = {name: module for name, module in families.homes().items() if families.find(name).levels}
-        shorts = sorted({module.__name__.rpartition(".")[2] for module in known.values()})
+    if (stated := families.find(network.name).levels) is None:
+        known = (module for name, module in families.homes().items() if families.find(name).levels)
+        shorts = sorted({module.__name__.rpartition(".")[2] for module in known})
         raise UserError(f"network {network.name!r} has no zoomout levels; use one of the families {', '.join(shorts)}")
     return stated(list(activations(network)))
 

@@ -15,16 +15,15 @@ from functools import cache, partial
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
 from tqdm import tqdm
 
 from blurnb import files
-from blurnb.errors import UserError, shown
+from blurnb.errors import UserError, reason, shown
 from blurnb.recognition import downloads, scenes
-from blurnb.recognition.contents import Files
+from blurnb.recognition.contents import Dataset, Files, fingerprint
 from blurnb.recognition.decoding import FORMATS, UnreadableImage, decode
 
 SUFFIXES = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
@@ -41,21 +40,6 @@ TINY_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
 
 
-class Listing(NamedTuple):
-    """What a reader found: names of the classes; ids, class indices and `load` of the images, as in `datasets.Dataset`.
-
-    `identity` changes when the listing does, such as ids and labels; `files` hold the images, where they are files.
-    """
-
-    classes: Sequence[str]
-    ids: Sequence[str]
-    labels: Sequence[int]
-    load: Callable[[int], torch.Tensor]
-    native_side: int | None
-    identity: tuple
-    files: Files | None = None
-
-
 def data_folder(root: str | Path | None, dataset: str) -> Path:
     """The folder that the user names; UserError, naming `data_root`, where there is none."""
     if not root:
@@ -65,8 +49,8 @@ def data_folder(root: str | Path | None, dataset: str) -> Path:
         if path.is_dir():
             return path
     except (OSError, RuntimeError) as error:  # RuntimeError: the home of nobody
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"data_root {shown(str(root))}: {reason}; give the folder that holds {dataset}") from error
+        wrong = f"data_root {shown(str(root))}: {reason(error)}"
+        raise UserError(f"{wrong}; give the folder that holds {dataset}") from error
     raise UserError(f"data_root {shown(str(root))} is not a folder; give the one that holds {dataset}")
 
 
@@ -107,8 +91,8 @@ def _entries(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
 
 def of_files(
     name: str, classes: Sequence[str], found: Sequence[Path], labels: list, base: Path, native_side: int | None = None
-) -> Listing:
-    """The listing of image files below `base`, one label each.
+) -> Dataset:
+    """The image files below `base`, one label each.
 
     Raises UserError where there is none, where one cannot be read, and where two names read alike.
     """
@@ -118,11 +102,11 @@ def of_files(
     ids = tuple(_readable(path.relative_to(base).as_posix()) for path in found)
     names = tuple(_readable(one) for one in classes)
     for what, read in (("files", ids), ("class folders", names)):
-        twice = [one for one, count in Counter(read).items() if count > 1]
-        if twice:
+        if twice := [one for one, count in Counter(read).items() if count > 1]:
             raise UserError(f"two {what} below {base} read as {twice[0]}; rename one, or they would be mixed up")
     own = Files(base, [(path,) for path in found])
-    return Listing(names, ids, labels, partial(_decode_at, tuple(found)), native_side, (ids, labels), own)
+    load, listed = partial(_decode_at, tuple(found)), fingerprint(name, ids, labels)
+    return Dataset(name, names, ids, tuple(labels), load, native_side, listed, files=own)
 
 
 def _readable(name: str) -> str:
@@ -133,12 +117,12 @@ def _decode_at(files: tuple[Path, ...], index: int) -> torch.Tensor:
     return decode(files[index])
 
 
-def scenes_listing(split: str, n_images: int, seed: int) -> Listing:
+def drawn_scenes(split: str, n_images: int, seed: int) -> Dataset:
     """The procedural scenes, which have no end: the first `n_images` of a split."""
     ids = tuple(f"{split}-{seed}-{i:06d}" for i in range(n_images))
     labels = tuple(int(v) for v in scenes.labels(split, range(n_images), seed=seed))
-    load = partial(_scene_at, split, seed)
-    return Listing(scenes.CLASSES, ids, labels, load, scenes.SIDE, (scenes.VERSION, split, seed))
+    load, listed = partial(_scene_at, split, seed), fingerprint("scenes", scenes.VERSION, split, seed)
+    return Dataset("scenes", scenes.CLASSES, ids, labels, load, scenes.SIDE, listed)
 
 
 def _scene_at(split: str, seed: int, index: int) -> torch.Tensor:
@@ -163,7 +147,7 @@ def _told_apart(names: dict[str, str]) -> list[str]:
     return [f"{name} ({wnid})" if count[name] > 1 else name for wnid, name in names.items()]
 
 
-def _imagenet(root, split: str) -> Listing:
+def _imagenet(root, split: str) -> Dataset:
     base = data_folder(root, "imagenet")
     for candidate in (base / "imagenet" / split, base / split, base):
         if os.path.isdir(candidate) and any(WNID.fullmatch(p.name) for p in subfolders(candidate)):
@@ -171,7 +155,7 @@ def _imagenet(root, split: str) -> Listing:
     raise UserError(f"no {split}/<wnid> folders below {base}; expected names such as n01440764")
 
 
-def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
+def _by_wnid(name: str, folder: Path, base: Path) -> Dataset:
     index = {wnid: place for place, (wnid, _, _) in enumerate(imagenet_classes())}
     folders = subfolders(folder)
     for one in folders:
@@ -181,7 +165,7 @@ def _by_wnid(name: str, folder: Path, base: Path) -> Listing:
     return of_files(name, _imagenet_names(), found, [index[path.parent.name] for path in found], base)
 
 
-def _imagenet_sample(root, split: str) -> Listing:
+def _imagenet_sample(root, split: str) -> Dataset:
     """One photograph a class: from `root` when given, else downloaded; every file checked against its SHA-256."""
     folder = data_folder(root, "imagenet-sample") if root else files.cache_folder() / "imagenet-sample"
     registry = {f"{wnid}_{name.replace(' ', '_')}.JPEG": digest for wnid, name, digest in imagenet_classes()}
@@ -191,7 +175,7 @@ def _imagenet_sample(root, split: str) -> Listing:
     return of_files("imagenet-sample", _imagenet_names(), found, list(range(len(found))), folder)
 
 
-def _foolbox20(root, split: str) -> Listing:
+def _foolbox20(root, split: str) -> Dataset:
     """The 20 ImageNet photographs that the foolbox package carries, named imagenet_<nn>_<class index>.jpg."""
     spec = find_spec("foolbox")  # found, not imported: foolbox pulls in frameworks we do not need
     if spec is None:
@@ -202,7 +186,7 @@ def _foolbox20(root, split: str) -> Listing:
     return of_files("foolbox20", _imagenet_names(), found, labels, folder)
 
 
-def _imagenette(root, split: str) -> Listing:
+def _imagenette(root, split: str) -> Dataset:
     otherwise = "give data_root, a folder with the unpacked imagenette2"
     if root:
         base = data_folder(root, "imagenette")
@@ -213,7 +197,7 @@ def _imagenette(root, split: str) -> Listing:
     return _by_wnid("imagenette", base / "imagenette2" / split, base)
 
 
-def _tiny_imagenet(root, split: str) -> Listing:
+def _tiny_imagenet(root, split: str) -> Dataset:
     """Tiny ImageNet from the official archive (read in place) or its unpacked folder."""
     if split == "test":
         raise UserError("split 'test' of tiny-imagenet was published without labels; use val")
@@ -227,7 +211,10 @@ def _tiny_imagenet(root, split: str) -> Listing:
     folder = next((p for p in (base, base / "tiny-imagenet-200") if os.path.isfile(p / "wnids.txt")), None)
     if folder is None:
         raise UserError(f"no tiny-imagenet-200.zip and no wnids.txt in {base}; give the folder that holds either")
-    return _tiny_tree(split, folder)
+    lists = [files.read_text(folder / name, "unpack the archive of tiny-imagenet-200 again") for name in TINY_LISTS]
+    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
+    names, members, labels = _tiny_members(folder, paths, lists, split)
+    return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
 
 
 def _tiny_members(
@@ -258,13 +245,6 @@ def _tiny_members(
     return names, members, [index[label[file]] for file in members]
 
 
-def _tiny_tree(split: str, folder: Path) -> Listing:
-    lists = [files.read_text(folder / name, "unpack the archive of tiny-imagenet-200 again") for name in TINY_LISTS]
-    paths = sorted(path.relative_to(folder).as_posix() for path in _jpegs_below(folder))
-    names, members, labels = _tiny_members(folder, paths, lists, split)
-    return of_files("tiny-imagenet", names, [folder / m for m in members], labels, folder, native_side=64)
-
-
 def _jpegs_below(folder: Path) -> list[Path]:
     """Every .JPEG below `folder`; a sub-folder that cannot be listed is an error, not a smaller data set."""
 
@@ -275,7 +255,7 @@ def _jpegs_below(folder: Path) -> list[Path]:
     return [Path(place, name) for place, *names in found for name in sum(names, []) if name.endswith(".JPEG")]
 
 
-def _tiny_archive(split: str, archive: Path) -> Listing:
+def _tiny_archive(split: str, archive: Path) -> Dataset:
     try:
         with zipfile.ZipFile(archive) as zipped:
             prefix = "tiny-imagenet-200/"
@@ -287,7 +267,8 @@ def _tiny_archive(split: str, archive: Path) -> Listing:
         raise UserError(f"{archive} is not a whole Tiny ImageNet archive ({error}); fetch it again") from error
     names, members, labels = _tiny_members(archive, list(infos), lists, split)
     load = partial(_decode_member, str(archive), tuple(prefix + m for m in members))
-    return Listing(names, members, labels, load, 64, (members, labels, [infos[m].CRC for m in members]))
+    listed = fingerprint("tiny-imagenet", members, labels, [infos[m].CRC for m in members])
+    return Dataset("tiny-imagenet", tuple(names), tuple(members), tuple(labels), load, 64, listed)
 
 
 def _member(zipped: zipfile.ZipFile, name: str) -> bytes:
@@ -312,20 +293,19 @@ def _opened(archive: str, process: int) -> zipfile.ZipFile:  # one handle a proc
     return zipfile.ZipFile(archive)
 
 
-def _folders(root, split: str) -> Listing:
+def _folders(root, split: str) -> Dataset:
     """Any tree <class>/<image>, in <root> or in its folders train and val; the classes are the folders in order."""
     base = data_folder(root, "folder")
     if all(os.path.isdir(base / part) and subfolders(base / part) for part in ("train", "val")):
         base = base / split
-    folders = subfolders(base)
-    if not folders:
+    if not (folders := subfolders(base)):
         raise UserError(f"{base} has no class sub-folders; dataset 'folder' needs <class>/<image>")
     place = {folder: label for label, folder in enumerate(folders)}
     found = images(base, folders)
     return of_files("folder", [f.name for f in folders], found, [place[path.parent] for path in found], base)
 
 
-READERS: dict[str, Callable[[str | Path | None, str], Listing]] = {
+READERS: dict[str, Callable[[str | Path | None, str], Dataset]] = {
     "foolbox20": _foolbox20,
     "imagenet": _imagenet,
     "imagenet-sample": _imagenet_sample,

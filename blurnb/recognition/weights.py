@@ -84,12 +84,8 @@ def _known(file: Path) -> str:
     """The SHA-256 that `file` had when it was first used, else the part that its name states; empty without both."""
     stated, recorded = re.search("-([0-9a-f]{8,64})$|$", file.stem)[1] or "", ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        recorded = _record(file).read_text()
+        recorded = Path(f"{file}.sha256").read_text()
     return recorded if re.fullmatch(f"(?=.{{64}}$){stated}[0-9a-f]*", recorded) else stated
-
-
-def _record(file: Path) -> Path:
-    return file.with_name(f"{file.name}.sha256")
 
 
 def _torch_cache() -> Path:
@@ -125,7 +121,7 @@ def from_torchvision(name: str) -> nn.Module:
     except KeyError as error:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights of {name}; give a file, or weights none") from error
     kept = _torch_cache() / weights.url.rsplit("/", 1)[1]
-    record = _record(kept)
+    record = Path(f"{kept}.sha256")
     try:
         if not kept.is_file():
             record.unlink(missing_ok=True)  # of the file that was there before
@@ -188,13 +184,10 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
             raise UserError(f"{path} holds {name} as {odd}, not as {own[name].dtype} or the like; {way_out}")
     wrong = wrong or [n for n in own if state[n].shape != own[n].shape]
     if wrong:
-        asked = f"{network.name} with {network.class_count} classes"
+        other = f"another architecture than {network.name} with {network.class_count} classes"
         found = f"{len(wrong)} tensors missing, too many or of another shape, first {wrong[0]}"
-        raise UserError(
-            f"{path} is a checkpoint of another architecture than {asked} ({found}); name the network it was made with"
-        )
-    bad = [n for n, v in state.items() if not torch.isfinite(v.to(own[n].dtype)).all()]
-    if bad:
+        raise UserError(f"{path} is a checkpoint of {other} ({found}); name the network it was made with")
+    if bad := [n for n, v in state.items() if not torch.isfinite(v.to(own[n].dtype)).all()]:
         raise UserError(f"{path} holds values that are not finite ({bad[0]}); use an earlier checkpoint")
     network.body.load_state_dict(state)
 

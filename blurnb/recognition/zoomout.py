@@ -12,12 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from blurnb.errors import UserError
 from blurnb.recognition import models
 
 VERSION = 1
-STRIDE = 4
-"""Pixels from one position to the next, in each direction."""
+STRIDE = 4  # pixels from one position to the next, in each direction
 
 
 class Zoomout(nn.Module):
@@ -39,14 +37,11 @@ class Zoomout(nn.Module):
     Raises
     ------
     UserError
-        A count is too small, or the backbone has no levels.
+        The backbone has no levels.
     """
 
     def __init__(self, backbone: models.Network, class_count: int, hidden: int = 1000, dropout: float = 0.5):
         super().__init__()
-        for name, value, least in (("class_count", class_count, 2), ("hidden", hidden, 1)):
-            if value < least:
-                raise UserError(f"{name}={value} is too few; give {least} or more")
         self.name, self.class_count, self.backbone = f"zoomout of {backbone.name}", class_count, backbone
         self._local, self._overall = models.levels(backbone)
         device = next(backbone.parameters()).device
@@ -71,7 +66,8 @@ class Zoomout(nn.Module):
         global one, (N, channels, 1, 1), its maximum over positions."""
         with models.tapped(self.backbone, [*self._local, self._overall]) as found:
             self.backbone(images)
-        maps = [_subsampled(found[name], STRIDE // stride) for name, stride in zip(self._local, self.strides)]
+        steps = (max(1, STRIDE // stride) for stride in self.strides)  # from the middle of each cell
+        maps = [found[name][..., n // 2 :: n, n // 2 :: n] for name, n in zip(self._local, steps)]
         return [*maps, found[self._overall].amax((2, 3), keepdim=True)]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -139,7 +135,7 @@ class Head(nn.Module):
 def standardise(network: Zoomout, batches: Iterable[torch.Tensor]) -> None:
     """Set the mean and the standard deviation of every channel to those it has over the images in `batches`.
 
-    Each batch is float (N, 3, H, W) in [0, 1]. Raises UserError where there is none.
+    Each batch is float (N, 3, H, W) in [0, 1]; there must be one.
     """
     count: list[int] = []
     with torch.no_grad():
@@ -151,8 +147,6 @@ def standardise(network: Zoomout, batches: Iterable[torch.Tensor]) -> None:
                 count[place] += level[:, 0].numel()
                 sums[place] = sums[place] + level.sum((0, 2, 3))
                 squares[place] = squares[place] + level.square().sum((0, 2, 3))
-        if not count:
-            raise UserError("standardise needs at least one batch of images")
         mean = torch.cat([total / n for total, n in zip(sums, count)])
         variance = torch.cat([total / n for total, n in zip(squares, count)]) - mean.square()
         deviation = variance.clamp(min=0).sqrt()
@@ -163,11 +157,6 @@ def standardise(network: Zoomout, batches: Iterable[torch.Tensor]) -> None:
 
 def _grid(images: torch.Tensor) -> tuple[int, int]:
     return tuple(-(-side // STRIDE) for side in images.shape[-2:])
-
-
-def _subsampled(maps: torch.Tensor, factor: int) -> torch.Tensor:
-    """Every second or fourth position of maps finer than the stride, from the middle of each cell."""
-    return maps[..., factor // 2 :: factor, factor // 2 :: factor] if factor > 1 else maps
 
 
 def _placed(maps: torch.Tensor, factor: int, grid: tuple[int, int]) -> torch.Tensor:

@@ -5,8 +5,7 @@ import re
 import pandas as pd
 from markupsafe import Markup
 
-NOTHING = ("", "–", "not run yet")
-"""Cells that say nothing about how their column is to be aligned."""
+NOTHING = ("", "–", "not run yet")  # cells that say nothing about how their column is to be aligned
 
 # A number, perhaps with an interval or a unit behind it; a hash or a date is none.
 _NUMERIC = re.compile(r"[+\N{MINUS SIGN}<-]?\d[\d,.]*( .*)?")
@@ -31,9 +30,8 @@ def markdown(frame: pd.DataFrame) -> str:
         return "| " + " | ".join(str(text).replace("|", "\\|") for text in texts) + " |"
 
     rule = ["---:" if numeric(frame[column]) else ":---" for column in frame.columns]
-    return (
-        "\n".join([line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]) + "\n"
-    )
+    lines = [line(frame.columns), line(rule), *(line(cells) for cells in frame.itertuples(index=False))]
+    return "\n".join(lines) + "\n"
 
 
 def harmless(text: str) -> str:

@@ -9,8 +9,7 @@ from blurnb.metrics import METRICS
 from blurnb.report import selection
 
 NEVER_ALONE = ("ece", "cka")  # set off by chance, the more the fewer images
-MANY = 200
-"""Images from which on a share is printed with a decimal."""
+MANY = 200  # images from which on a share is printed with a decimal
 
 
 def number(value: float, n: int, metric: str = "top1", signed: bool = False, nothing: str = "–") -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from blurnb import intervals, labels, provenance
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 from blurnb.optics import deblurring, resampling
 from blurnb.recognition import backends, datasets, decoding, families, models
 from blurnb.study import answers, stores, treatments
@@ -65,9 +65,8 @@ class Classification:
 
     def check(self, images) -> None:
         if not images.native_side and self.protocol.frame > LARGEST_FRAME:
-            raise UserError(
-                f"frame={self.protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels; use less"
-            )
+            wrong = f"frame={self.protocol.frame} would enlarge photographs beyond {LARGEST_FRAME} pixels"
+            raise UserError(f"{wrong}; use less")
         for network in self.networks.values():
             if max(images.labels, default=0) >= network.class_count:
                 raise UserError(
@@ -151,9 +150,8 @@ def probabilities(network, images: torch.Tensor, side: int, protocol: Protocol) 
                 shares = (shares + network(images.flip(-1)).double().softmax(1)) / 2
         except (AssertionError, RuntimeError) as error:  # how networks refuse a size; memory that runs out, too
             shown = " x ".join(map(str, images.shape[-2:]))
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{network.name} cannot answer images of {shown} pixels ({reason[:160]}); use another scale, or view "
+                f"{network.name} cannot answer images of {shown} pixels ({reason(error)}); use another scale, or view "
                 "center-crop (a network made for 224 pixels wants scale 256)"
             ) from error
     if not torch.isfinite(shares).all():
@@ -168,15 +166,11 @@ def _scored(shares: torch.Tensor, truth: torch.Tensor) -> list[list]:
     confidence, predicted = shares.max(1)
     entropy = torch.special.entr(shares).sum(1)
     return [
-        [int(answer), int(place), _short(nats), _short(probability), _short(sure)]
-        for answer, place, nats, probability, sure in zip(
+        [answer, place, *(float(f"{number:.6g}") for number in told)]
+        for answer, place, *told in zip(
             predicted.tolist(), rank.tolist(), entropy.tolist(), p_true[:, 0].tolist(), confidence.tolist()
         )
     ]
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")
 
 
 def tables(images, found: Answers) -> dict[Condition, pd.DataFrame]:

@@ -102,8 +102,7 @@ def kernel() -> Check:
 
 def machine() -> Iterator[Check]:
     """Memory, threads, device and precision."""
-    memory = _available_memory()
-    if memory is not None:
+    if (memory := _available_memory()) is not None:
         state = "ok" if memory >= LEAST_MEMORY else "warn"
         yield Check(state, "memory", f"{memory / 1e9:.1f} GB available", "close programs")
     threads, processors = torch.get_num_threads(), os.cpu_count() or 1
@@ -144,11 +143,9 @@ def store(cache: Path) -> Iterator[Check]:
             says, remedy = NETWORKS[condition]
             yield Check("warn", "networks", f"{folder} {says}", remedy)
     for path in sorted(cache.glob("answers/*.jsonl")):
-        damaged = journal.damaged(path)
-        if damaged:
+        if damaged := journal.damaged(path):
             yield Check("warn", "answers", f"{damaged} damaged lines in {path}", "the next run computes them again")
-    left = sorted(cache.rglob(".*.new"))
-    if left:
+    if left := sorted(cache.rglob(".*.new")):
         inside = [file for path in left for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
         size = sum(file.stat().st_size for file in inside) / 1e6
         says = f"{len(left)} unfinished files ({size:.0f} MB) of killed runs, first {left[0]}"

@@ -18,8 +18,7 @@ from blurnb.study.recipes import Recipe, SegmentationRecipe
 
 VERSION = 1
 Pool = tuple[tuple[Blur, float], ...]
-DECODED_BYTES = 1_500_000_000
-"""More than this is not held in memory, but decoded anew in every epoch."""
+DECODED_BYTES = 1_500_000_000  # more than this is not held in memory, but decoded anew in every epoch
 
 
 class Draws(torch.utils.data.Dataset):
@@ -78,9 +77,10 @@ class Draws(torch.utils.data.Dataset):
             image, label = self.load(index)
             self.decoded.append((resampling.in_bytes(image).to(device), label))
 
-    def load(self, index: int) -> tuple[torch.Tensor, int]:
-        """Image (3, H, W) in [0, 1] and its class index."""
-        return self.images.load(index), self.images.labels[index]
+    def load(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor]:
+        """Image (3, H, W) in [0, 1] and its class index, or its map."""
+        found = self.images.load(index)
+        return (found, self.images.labels[index]) if self.images.labels else found
 
     def framed(self, image: torch.Tensor, label: int) -> tuple[torch.Tensor, int]:
         """The image as it is blurred, (1, 3, h, w): photographs in the frame, small ones as they are."""
@@ -112,9 +112,6 @@ class MapDraws(Draws):
 
     recipe: SegmentationRecipe
 
-    def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.images.load(index)
-
     def framed(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return at_scale(image, label, self.recipe.scale, self.recipe.resample)
 
@@ -130,8 +127,7 @@ class MapDraws(Draws):
         if not recipe.scale:
             return image, label
         size = recipe.scale, recipe.crop_width or recipe.scale
-        lack = max(0, size[1] - image.shape[-1])
-        if lack:
+        if lack := max(0, size[1] - image.shape[-1]):
             image = F.pad(image[None], (0, lack, 0, 0), mode="reflect")[0]
             label = F.pad(label, (0, lack), value=VOID)
         top, left = _corner(image, size, generator)
@@ -142,8 +138,7 @@ class MapDraws(Draws):
 def with_sharp(pool: Pool, share: float) -> Pool:
     """`pool` with `share` of it sharp and its blurs in their proportions; as it is where it has no blur."""
     blurs = [(one, weight) for one, weight in pool if one.family != "sharp"]
-    total = sum(weight for _, weight in blurs)
-    if not total:
+    if not (total := sum(weight for _, weight in blurs)):
         return pool
     return ((parse("sharp"), share), *((one, weight / total * (1 - share)) for one, weight in blurs))
 

@@ -19,14 +19,7 @@ VERSION = 1
 
 
 def finetune(
-    network: models.Network,
-    images: Dataset,
-    recipe: Recipe,
-    *,
-    store: str | Path,
-    device: str = "cpu",
-    title: str = "",
-    **fitting,
+    network: models.Network, images: Dataset, recipe: Recipe, *, store: str | Path, **fitting
 ) -> tuple[models.Network, dict]:
     """Train a classifier on `images` as `recipe` says, or find in the store what was trained so before.
 
@@ -38,9 +31,7 @@ def finetune(
     ----------
     network, images, recipe : what is trained, on what, and how.
     store : folder of what is kept, `files.cache_folder()` for the study.
-    device : where it is trained.
-    title : of the progress bar.
-    fitting : `workers` and `checkpoint_seconds`, as `training.fit` takes them.
+    fitting : `device`, `title`, `workers` and `checkpoint_seconds`, as `training.fit` takes them.
 
     Returns
     -------
@@ -49,23 +40,16 @@ def finetune(
     Raises
     ------
     UserError
-        For no image or no labels, a shift larger than the images, a class index beyond the network, a teacher of other
-        classes, blocks that it has not got,
-        a batch that the processes cannot share, and a loss that is not finite (the last good checkpoint is kept).
+        For images without labels, a shift larger than the images, a teacher of other classes, blocks that the network
+        has not got, a batch that the processes cannot share, and a loss that is not finite (the last good checkpoint is
+        kept).
     """
-    if not len(images):
-        raise UserError(f"{images.name} holds no image to train on")
     if images.native_side and recipe.max_shift >= (recipe.scale or images.native_side):
         raise UserError(f"max_shift={recipe.max_shift} is larger than the images of {images.name}; use a few pixels")
     if len(images.classes) == 1 and recipe.targets == "labels":
         raise UserError(f"{images.name} have no labels to learn; use targets='teacher'")
-    if max(images.labels) >= network.class_count:
-        raise UserError(f"{images.name} has class index {max(images.labels)}, {network.name} {network.class_count}")
-    finished, about = stores.stored(
-        store,
-        facts(network, images, recipe),
-        lambda folder: _train(network, images, recipe, folder, device=device, title=title, **fitting),
-    )
+    decided = facts(network, images, recipe)
+    finished, about = stores.stored(store, decided, lambda folder: _train(network, images, recipe, folder, **fitting))
     load_weights(network, finished)
     return network.eval(), about
 
@@ -86,7 +70,7 @@ def facts(network: models.Network, images: Dataset, recipe: Recipe) -> dict:
     }
 
 
-def _train(network, images, recipe: Recipe, folder: Path, *, device: str, title: str, **fitting) -> tuple[dict, dict]:
+def _train(network, images, recipe: Recipe, folder: Path, *, device="cpu", title="", **fitting) -> tuple[dict, dict]:
     """(weights by name, what the manifest notes)"""
     rank, world = stores.joined()
     if recipe.batch % world:
@@ -94,8 +78,7 @@ def _train(network, images, recipe: Recipe, folder: Path, *, device: str, title:
     network = network.to(device).train()
     teacher = _teacher(network, recipe)
     _freeze(network, recipe.frozen_blocks, recipe.batch_norm)
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if not trained:
+    if not (trained := [p for p in network.parameters() if p.requires_grad]):
         raise UserError(f"frozen_blocks={recipe.frozen_blocks} leaves nothing to train; use fewer")
 
     def loss_of(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -47,8 +47,7 @@ def read(path: str | Path) -> Grid | list[dict]:
     if not isinstance(found, dict) or not found:
         raise UserError(f"{path} holds neither NAME: VALUES nor a list of such sets; see book/reproduce.md")
     grid = {str(name): value if isinstance(value, list) else [value] for name, value in found.items()}
-    empty = [name for name, value in grid.items() if not value or None in value]
-    if empty:
+    if empty := [name for name, value in grid.items() if not value or None in value]:
         raise UserError(f"{path}: {empty[0]} has no value; leave it out for the profile's default")
     return grid
 

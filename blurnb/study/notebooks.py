@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 
 
 def running(target: Path) -> Path:
@@ -48,8 +48,8 @@ def run(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot make the folder {target.parent}: {reason}; choose another --output") from error
+        wrong = f"cannot make the folder {target.parent}: {reason(error)}"
+        raise UserError(f"{wrong}; choose another --output") from error
     begun = running(target)
     try:
         with FileLock(target.with_name(f".{target.name}.lock")), _quiet(checked):
@@ -67,9 +67,8 @@ def run(
     except RuntimeError as error:  # the kernel did not start, or died
         raise UserError(f"{path}: {error}; it had too little memory, perhaps: see {begun}") from error
     except OSError as error:
-        raise UserError(
-            f"cannot write {begun}: {error.strerror}; free some space or choose another --output"
-        ) from error
+        remedy = "free some space or choose another --output"
+        raise UserError(f"cannot write {begun}: {reason(error)}; {remedy}") from error
     return ""
 
 

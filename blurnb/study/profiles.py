@@ -20,15 +20,15 @@ def blocks() -> dict[str, dict[str, Any]]:
     return {f"{chapter}.{name}": block for chapter, named in read.items() for name, block in named.items()}
 
 
-def block(name: str, among: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+def block(name: str, path: tuple[str, ...] = ()) -> dict[str, Any]:
     """A block with all that it is like.
 
     Parameters
     ----------
     name
         ``rq1.smoke``, ``shared.scenes_training``.
-    among
-        All blocks as they stand in a file; by default those of `profiles.toml`.
+    path
+        The blocks that are like it, from the one that was asked for.
 
     Returns
     -------
@@ -41,10 +41,7 @@ def block(name: str, among: Mapping[str, Mapping[str, Any]] | None = None) -> di
     UserError
         For a block that is not there, or that is like itself.
     """
-    return _resolved(name, blocks() if among is None else among, ())
-
-
-def _resolved(name: str, among: Mapping[str, Mapping[str, Any]], path: tuple[str, ...]) -> dict[str, Any]:
+    among = blocks()
     if name in path:
         raise UserError(f"profiles.toml: [{name}] is like itself: {' -> '.join([*path, name])}")
     if name not in among:
@@ -52,7 +49,7 @@ def _resolved(name: str, among: Mapping[str, Mapping[str, Any]], path: tuple[str
         raise UserError(f"profiles.toml: {asked}{nearest(str(name)[:80], among)}")
     found: dict[str, Any] = {}
     for other in among[name].get("like", ()):
-        found = _over(found, _resolved(other, among, (*path, name)))
+        found = _over(found, block(other, (*path, name)))
     return _over(found, {key: value for key, value in among[name].items() if key != "like"})
 
 

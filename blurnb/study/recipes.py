@@ -11,7 +11,6 @@ from blurnb.optics.transforms import parse_mix
 
 Augmentation = Literal["flip", "square"]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
-BatchNorm = Literal["updated", "frozen"]
 Border = Literal["reflect", "replicate", "circular"]
 CropWidth = Annotated[int, Field(ge=0, le=8192)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
@@ -24,7 +23,6 @@ Part = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Resample = Literal["bicubic", "bilinear"]
 Seed = Annotated[int, Field(ge=0, le=2**31)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Targets = Literal["labels", "teacher"]
 WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
 
@@ -88,10 +86,10 @@ class Recipe(BaseModel):
     optimizer: Optimizer = "sgd"
     augmentation: Augmentation = "flip"
     sharp_share: Share = 0.0
-    targets: Targets = "labels"
+    targets: Literal["labels", "teacher"] = "labels"
     teacher: str = ""
     teacher_weights: str = "imagenet"
-    batch_norm: BatchNorm = "updated"
+    batch_norm: Literal["updated", "frozen"] = "updated"
 
     def __init__(self, **fields: Any):
         check_names(fields, type(self).model_fields, "field of a recipe ")

@@ -1,14 +1,12 @@
 """Training of zoomout networks on labelled pixels: the head alone, or the backbone with it."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch.nn import functional as F
 
-from blurnb.errors import UserError
 from blurnb.recognition import models, zoomout
 from blurnb.recognition.datasets import Dataset
 from blurnb.recognition.label_maps import VOID
@@ -16,19 +14,11 @@ from blurnb.study import draws, stores, training
 from blurnb.study.recipes import SegmentationRecipe
 
 VERSION = 1
-STANDARDISED_ON = 64
-"""Images from whose sharp features the channels' means and standard deviations are taken."""
+STANDARDISED_ON = 64  # images from whose sharp features the channels' means and standard deviations are taken
 
 
 def train(
-    network: zoomout.Zoomout,
-    maps: Dataset,
-    recipe: SegmentationRecipe,
-    *,
-    store: str | Path,
-    device: str = "cpu",
-    title: str = "",
-    **fitting,
+    network: zoomout.Zoomout, maps: Dataset, recipe: SegmentationRecipe, *, store: str | Path, **fitting
 ) -> tuple[zoomout.Zoomout, dict]:
     """Train a zoomout network on `maps` as `recipe` says, or find in the store what was trained so before.
 
@@ -42,20 +32,16 @@ def train(
     Raises
     ------
     UserError
-        For classes that do not fit, photographs without a scale, and a loss that is not finite.
+        For a loss that is not finite.
     """
-    if len(maps.classes) != network.class_count:
-        raise UserError(f"{maps.name} has {len(maps.classes)} classes, {network.name} answers {network.class_count}")
-    if not maps.native_side and recipe.scale < 32:
-        raise UserError(f"scale={recipe.scale} is too small to train on photographs; use 32 or more, 256 in the paper")
-    module = network if recipe.end_to_end else network.head
-    finished, about = stores.stored(
-        store,
-        facts(network, maps, recipe),
-        lambda folder: _train(network, module, maps, recipe, folder, device=device, title=title, **fitting),
-    )
-    module.load_state_dict(safetensors.torch.load_file(finished))
-    return network.to(device).eval(), about
+    decided = facts(network, maps, recipe)
+    finished, about = stores.stored(store, decided, lambda folder: _train(network, maps, recipe, folder, **fitting))
+    _learning(network, recipe).load_state_dict(safetensors.torch.load_file(finished))
+    return network.eval(), about
+
+
+def _learning(network: zoomout.Zoomout, recipe: SegmentationRecipe) -> torch.nn.Module:
+    return network if recipe.end_to_end else network.head
 
 
 def facts(network: zoomout.Zoomout, maps: Dataset, recipe: SegmentationRecipe) -> dict:
@@ -75,11 +61,13 @@ def facts(network: zoomout.Zoomout, maps: Dataset, recipe: SegmentationRecipe) -
     }
 
 
-def _train(network, module, maps, recipe, folder: Path, *, device: str, title: str, **fitting) -> tuple[dict, dict]:
-    """(weights of `module` by name, what the manifest notes)"""
+def _train(network, maps, recipe, folder: Path, *, device="cpu", title="", **fitting) -> tuple[dict, dict]:
+    """(weights of what learns by name, what the manifest notes)"""
     network = network.to(device).train()
     if recipe.start == "fresh":
-        zoomout.standardise(network, _sharp(maps, recipe, device))
+        spread = range(0, len(maps), max(1, len(maps) // STANDARDISED_ON))
+        framed = (draws.at_scale(*maps.load(index), recipe.scale, recipe.resample) for index in spread)
+        zoomout.standardise(network, (sharp.to(device) for sharp, _ in framed))
     network.backbone.requires_grad_(recipe.end_to_end)
     groups = [{"params": list(network.head.parameters())}]
     if recipe.end_to_end:
@@ -93,12 +81,6 @@ def _train(network, module, maps, recipe, folder: Path, *, device: str, title: s
 
     learnt = draws.MapDraws(maps, recipe), network, loss_of, folder / "checkpoint.pt"
     fitting |= {"device": device, "title": title or f"training {network.name}"}
-    kept = training.fit(module, groups, recipe, *learnt, **fitting)
+    kept = training.fit(_learning(network, recipe), groups, recipe, *learnt, **fitting)
     network.backbone.requires_grad_(True)
     return kept
-
-
-def _sharp(maps: Dataset, recipe: SegmentationRecipe, device: str) -> Iterator[torch.Tensor]:
-    """Sharp images (1, 3, H, W) as they are trained on, spread over the set."""
-    for index in range(0, len(maps), max(1, len(maps) // STANDARDISED_ON)):
-        yield draws.at_scale(*maps.load(index), recipe.scale, recipe.resample)[0].to(device)

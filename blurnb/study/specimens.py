@@ -8,8 +8,7 @@ from blurnb.study import runs, treatments
 from blurnb.study.parameters import Evaluated
 from blurnb.study.treatments import Treatment
 
-SHOWN_SIDE = 256
-"""Shorter side at which photographs are shown."""
+SHOWN_SIDE = 256  # shorter side at which photographs are shown
 
 
 def examples(

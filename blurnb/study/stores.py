@@ -31,12 +31,10 @@ def once(store: str | Path, kind: str, facts: Mapping, compute: Callable[[], obj
         Where the store cannot be written.
     """
     path = Path(store) / kind / f"{provenance.address(facts)}.json"
-    found = read_result(path)
-    if found is not None:
+    if found := read_result(path):
         return found[0]
     with files.locked(path):
-        found = read_result(path)
-        if found is not None:
+        if found := read_result(path):
             return found[0]
         files.forget_unfinished(path)
         result = json.loads(json.dumps(compute()))  # what is returned now equals what is read later
@@ -107,19 +105,16 @@ def condition(folder: Path) -> str:
     """Of a training in the store: finished | unfinished | damaged | empty."""
     finished, about = folder / "weights.safetensors", folder / "manifest.json"
     if about.exists():
-        try:
-            decided = json.loads(about.read_text())["facts"]
-            return "damaged" if read_manifest(finished, about, decided) is None else "finished"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "damaged"
+        return "damaged" if read_manifest(finished, about) is None else "finished"
     return "unfinished" if (folder / "checkpoint.pt").exists() else "empty"
 
 
-def read_manifest(finished: Path, about: Path, decided: Mapping) -> dict | None:
-    """The manifest in the store; None unless it is whole, of this training, and of the weights beside it."""
+def read_manifest(finished: Path, about: Path, decided: Mapping | None = None) -> dict | None:
+    """The manifest in the store; None unless it is whole, of this training (or any), and of the weights beside it."""
     try:
         notes = json.loads(about.read_text())
-        if not provenance.is_sealed(notes) or provenance.address(notes["facts"]) != provenance.address(decided):
+        address = provenance.address(notes["facts"])
+        if not provenance.is_sealed(notes) or decided is not None and address != provenance.address(decided):
             return None
         del notes["seal"]
         return notes if hashlib.sha256(finished.read_bytes()).hexdigest() == notes["sha256"] else None

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from blurnb import files, records
-from blurnb.errors import UserError
+from blurnb.errors import UserError, reason
 from blurnb.study import chapters, grids, journal, notebooks
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -59,13 +59,9 @@ def chapter(path: str | Path) -> Chapter:
         raise UserError(f"cannot read {path} ({type(error).__name__})") from error
 
 
-# -- on a worker
-
-
 def part(text: str) -> tuple[int, int]:
     """``"2/5"`` as (2, 5): the second of five parts."""
-    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
-    if not found:
+    if not (found := re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)):
         raise UserError(f"--shard {text}: give a part such as 2/5")
     return int(found[1]), int(found[2])
 
@@ -106,9 +102,6 @@ def execute(chapter: Chapter, parameters: Mapping, here: str, answered: Sequence
         content = {file: path.read_bytes() for file, path in made.items() if path.is_file()}
     where = f"{socket.gethostname()}, process {os.getpid()}"
     return {"reason": reason, "seconds": time.perf_counter() - started, "worker": where, "files": content}
-
-
-# -- the sweep
 
 
 def run(
@@ -245,7 +238,7 @@ def _result(future) -> dict:
     if future.status == "cancelled":
         return blank | {"reason": "cancelled: the scheduler went away, or somebody cancelled it there"}
     error = future.exception()
-    kind, line = type(error).__name__, (str(error).splitlines() or [""])[0]
+    kind, line = type(error).__name__, reason(error)
     if kind == "KilledWorker":
         line = "every worker that tried it died; out of memory? see the workers' logs"
     return blank | {"reason": line if isinstance(error, UserError) else f"{line} ({kind})"}

@@ -36,8 +36,7 @@ def versions(body: nn.Module, *modules: ModuleType) -> dict[str, int]:
     return provenance.versions(*(one for one in found if hasattr(one, "VERSION")))
 
 
-SETTLED = 20
-"""Steps on an accelerator between two looks at the loss: each waits for all that was queued."""
+SETTLED = 20  # steps on an accelerator between two looks at the loss: each waits for all that was queued
 
 
 class Stream(torch.utils.data.Dataset):
@@ -95,7 +94,11 @@ def fit(
     memory.keep_freed()
     sizes = [stop - start for start, stop in cuts(len(draws), recipe.batch, world)]
     steps = recipe.epochs * len(sizes)
-    optimizer = _optimizer([{**group, "lr": recipe.learning_rate} for group in groups], recipe)
+    rated, decay = [{**group, "lr": recipe.learning_rate} for group in groups], recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(rated, recipe.learning_rate, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(rated, recipe.learning_rate, recipe.momentum, weight_decay=decay)
     trained = [parameter for group in groups for parameter in group["params"]]
     first, losses = resume(checkpoint, module, optimizer)
     if first < steps:
@@ -179,12 +182,6 @@ def _batches(draws, recipe: Recipe, first: int, workers: int, device: str, rank:
     )
     ahead = {"num_workers": workers, "prefetch_factor": 4, "pin_memory": device.startswith("cuda")} if workers else {}
     yield from DataLoader(Stream(draws), batch_sampler=places, **ahead)
-
-
-def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def _rate(progress: float, recipe: Recipe) -> float:

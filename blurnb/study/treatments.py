@@ -23,8 +23,7 @@ ROUNDINGS = ("none", "8-bit blur", "8-bit")
 TRUE, ANOTHER_DRAW = "true", "another draw"
 """Kernels that a restorer is given: that of the blur, or for shake the one of another picture."""
 
-Weights = Mapping[tuple[str, float], float]
-"""(method, standard deviation of the noise) -> weight of the prior."""
+Weights = Mapping[tuple[str, float], float]  # (method, standard deviation of the noise) -> weight of the prior
 
 
 class Treatment(NamedTuple):
@@ -113,15 +112,11 @@ def restored(
     if one.method == "none":
         return images
     factor = min(images.shape[-2:]) / protocol.frame
-    given = [_kernel(one, factor, protocol.seed, identity) for identity in ids]
-    return deblurring.deblur(images, given, one.method, one.noise_sd, weights[one.method, one.noise_sd])
-
-
-def _kernel(one: Treatment, factor: float, seed: int, identity: str) -> np.ndarray:
-    """The kernel that the restorer is given for one image, `factor` times the frame."""
+    label, drawn = one.blur if one.kernel in (TRUE, ANOTHER_DRAW) else one.kernel, ids
     if one.kernel == ANOTHER_DRAW:
-        return blurring.kernel_for(one.blur, factor, seed, f"{identity}, another")
-    return blurring.kernel_for(one.blur if one.kernel == TRUE else one.kernel, factor, seed, identity)
+        drawn = [f"{identity}, another" for identity in ids]
+    given = [blurring.kernel_for(label, factor, protocol.seed, identity) for identity in drawn]
+    return deblurring.deblur(images, given, one.method, one.noise_sd, weights[one.method, one.noise_sd])
 
 
 def at_side(images: torch.Tensor, side: int, is_rounded: torch.Tensor, resample: str) -> torch.Tensor:

@@ -204,7 +204,7 @@ def test_it_composes_and_pickles():
     first = chain(pixels)
     torch.manual_seed(1)
     assert torch.equal(twin(pixels), first)
-    assert "mix='mix'" in repr(chain)
+    assert "mix=mix" in repr(chain)
 
 
 @pytest.mark.parametrize(

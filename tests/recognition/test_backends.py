@@ -64,8 +64,6 @@ def test_what_cannot_be_compiled_is_said_in_a_line():
 
     with pytest.raises(UserError, match="OpenVINO cannot compile stubborn"):
         backends.compiled(models.Network("stubborn", Stubborn(), 7), "openvino", "float32")
-    with pytest.raises(UserError, match="one for each scale"):
-        backends.compiled(models.PerScale({64: convolutional()}), "openvino", "float32")
 
 
 def test_a_missing_package_and_a_wrong_name_are_said_in_a_line(monkeypatch):

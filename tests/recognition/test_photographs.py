@@ -51,16 +51,11 @@ def test_what_lies_beside_the_folders_is_learnt_from_and_not_said_to_be_passed_o
         load("photographs", kinds)
 
 
-def test_a_test_photograph_is_refused_by_its_bytes_whatever_it_is_called(kinds, tmp_path, monkeypatch):
-    test = paint(tmp_path / "tests" / "x" / "photo.png", 7)
-    assert len(load("photographs", kinds, apart_from=[tmp_path / "tests"])) == 3
-    copy = kinds / "b" / "another name.png"
-    copy.write_bytes(test.read_bytes())
-    with pytest.raises(UserError, match="another name.png is a test photograph .*photo.png.; take it out") as told:
-        load("photographs", kinds, apart_from=[tmp_path / "tests"])
-    assert "\n" not in str(told.value)
+def test_a_test_photograph_is_refused_by_its_bytes_whatever_it_is_called(kinds, monkeypatch):
+    copy = paint(kinds / "b" / "another name.png", 7)
     assert len(load("photographs", kinds)) == 4
     digest = hashlib.sha256(copy.read_bytes()).hexdigest()
     monkeypatch.setattr(readers, "imagenet_classes", lambda: (("n00000001", "planted", digest),))
-    with pytest.raises(UserError, match="is a test photograph .n00000001."):
+    with pytest.raises(UserError, match="another name.png is a test photograph .n00000001.; take it out") as told:
         load("photographs", kinds)
+    assert "\n" not in str(told.value)

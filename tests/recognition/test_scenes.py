@@ -176,14 +176,6 @@ def test_blur_takes_the_texture_step_by_step(drawn):
     assert left[2] < 0.35 * sharp
 
 
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ({"split": "vall"}, "did you mean val"),
-        ({"indices": [4, -1]}, "-1 is negative"),
-        ({"side": 8}, "side: 8"),
-    ],
-)
-def test_mistakes_are_named(arguments, words):
-    with pytest.raises(UserError, match=words):
-        scenes(**({"split": "train", "indices": [0]} | arguments))
+def test_a_split_that_there_is_not_is_named():
+    with pytest.raises(UserError, match="did you mean val"):
+        scenes("vall", [0])

@@ -25,26 +25,28 @@ def test_every_block_is_a_profile_of_a_chapter_or_is_shared_by_some():
         assert (group in CHAPTERS and rest in profiles.NAMES) or (group == "shared" and name in used), name
 
 
-def test_what_is_like_others_takes_over_from_left_to_right_and_its_own_wins():
+def test_what_is_like_others_takes_over_from_left_to_right_and_its_own_wins(monkeypatch):
     among = {
         "a.one": {"x": 1, "y": 1, "z": 1},
         "a.two": {"y": 2, "z": 2},
         "a.three": {"like": ["a.one", "a.two"], "z": 3},
         "a.four": {"like": ["a.three"]},
     }
-    assert profiles.block("a.four", among) == {"x": 1, "y": 2, "z": 3}
-    assert profiles.block("a.one", among) == among["a.one"]
+    monkeypatch.setattr(profiles, "blocks", lambda: among)
+    assert profiles.block("a.four") == {"x": 1, "y": 2, "z": 3}
+    assert profiles.block("a.one") == among["a.one"]
 
 
-def test_what_a_block_says_wins_over_inherited_pairs_but_not_over_its_own():
+def test_what_a_block_says_wins_over_inherited_pairs_but_not_over_its_own(monkeypatch):
     among = {
         "a.base": {"n": 1, "pairs": [{"dataset": "d", "n": 2}, {"dataset": "e", "n": 3}]},
         "a.over": {"like": ["a.base"], "n": 9, "frame": 4},
         "a.own": {"like": ["a.base"], "n": 9, "pairs": [{"dataset": "f", "n": 5}]},
     }
-    assert profiles.block("a.over", among)["pairs"] == [{"dataset": "d", "n": 9}, {"dataset": "e", "n": 9}]
-    assert profiles.block("a.own", among)["pairs"] == [{"dataset": "f", "n": 5}]
-    assert profiles.block("a.base", among)["pairs"] == [{"dataset": "d", "n": 2}, {"dataset": "e", "n": 3}]
+    monkeypatch.setattr(profiles, "blocks", lambda: among)
+    assert profiles.block("a.over")["pairs"] == [{"dataset": "d", "n": 9}, {"dataset": "e", "n": 9}]
+    assert profiles.block("a.own")["pairs"] == [{"dataset": "f", "n": 5}]
+    assert profiles.block("a.base")["pairs"] == [{"dataset": "d", "n": 2}, {"dataset": "e", "n": 3}]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,10 @@ def test_what_a_block_says_wins_over_inherited_pairs_but_not_over_its_own():
         ({"a.b": {"like": ["a.c"]}, "a.c": {"like": ["a.b"]}}, "a.c", r"\[a.c\] is like itself: a.c -> a.b -> a.c"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line(among, name, message):
+def test_a_mistake_in_the_file_is_one_line(monkeypatch, among, name, message):
+    monkeypatch.setattr(profiles, "blocks", lambda: among)
     with pytest.raises(UserError, match=f"^profiles.toml: {message}"):
-        profiles.block(name, among)
+        profiles.block(name)
 
 
 @pytest.mark.parametrize(

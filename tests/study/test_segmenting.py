@@ -86,13 +86,6 @@ def test_scores_that_are_not_finite_are_one_line(tmp_path):
         told(asking(network), tmp_path, given=maps(1, 96))
 
 
-def test_maps_of_other_classes_are_refused(tmp_path):
-    network = planted.Oracle()
-    network.class_count = 7
-    with pytest.raises(UserError, match="blocks has 5 classes, oracle answers 7"):
-        told(asking(network), tmp_path)
-
-
 def test_all_that_decides_an_answer_is_among_the_facts():
     small = planted.Oracle()
     small.backbone.body.small_input = "upsample"

@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import takewhile
 from types import ModuleType
 from typing import NamedTuple
 
@@ -18,8 +19,7 @@ from blurnb.recognition.weights import Packaged, Published, from_torchvision
 
 VERSION = 1
 MODULES = ("vgg", "vgg_mini", "efficientnet", "compressed")
-OF_IMAGENET = ("imagenet", "compressed")
-"""Names of weights that answer ImageNet's 1,000 classes."""
+OF_IMAGENET = ("imagenet", "compressed")  # names of weights that answer ImageNet's 1,000 classes
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -33,13 +33,9 @@ def followed(body: nn.Module, layers: dict[str, nn.Module]) -> dict[str, nn.Modu
     chains = [list(parent) for parent in body.modules() if isinstance(parent, nn.Sequential)]
     found = {}
     for name, layer in layers.items():
-        chain = next((chain for chain in chains if any(one is layer for one in chain)), [layer])
-        place = next(i for i, one in enumerate(chain) if one is layer)
-        for follower in chain[place + 1 :]:
-            if not isinstance(follower, nn.BatchNorm2d | nn.ReLU):
-                break
-            layer = follower
-        found[name] = layer
+        chain = next((chain for chain in chains if layer in chain), [layer])
+        after = chain[chain.index(layer) + 1 :]
+        found[name] = [layer, *takewhile(lambda one: isinstance(one, nn.BatchNorm2d | nn.ReLU), after)][-1]
     return found
 
 

@@ -15,8 +15,7 @@ from blurnb.recognition.families import IMAGENET_MEAN, IMAGENET_STD, OF_IMAGENET
 from blurnb.recognition.weights import published
 
 VERSION = 1
-CAFFE_MEAN = (123.0, 117.0, 104.0)
-"""What SqueezeNet's pixels of 0..255 are given without, in RGB order."""
+CAFFE_MEAN = (123.0, 117.0, 104.0)  # what SqueezeNet's pixels of 0..255 are given without, in RGB order
 NCNN_HALF = 0x01306B47
 State = dict[str, torch.Tensor]
 

@@ -26,7 +26,7 @@ class VGGMini(nn.Module):
     side 32 pixels or more, give scores (N, class_count).
     """
 
-    def __init__(self, class_count: int, width: int = 8, dropout: float = 0.3) -> None:
+    def __init__(self, class_count: int, width: int = 8, dropout: float = 0.2) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = 3
@@ -57,9 +57,8 @@ class VGGMini(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
         nn.init.normal_(self.classifier.fc8.weight, std=0.01)
+        nn.init.zeros_(self.classifier.fc8.bias)
 
     def score_map(self, images: Tensor) -> Tensor:
         """Class scores at every position, (N, class_count, h, w)."""
@@ -76,8 +75,4 @@ class VGGMini(nn.Module):
         return self.score_map(images).mean((2, 3))
 
 
-def _build(class_count: int, weights: str) -> nn.Module:
-    return VGGMini(class_count, dropout=0.2)
-
-
-NETWORKS = {"vgg_mini": Family(_build, ("none",), **vgg.PARTS)}
+NETWORKS = {"vgg_mini": Family(lambda class_count, weights: VGGMini(class_count), ("none",), **vgg.PARTS)}

@@ -2,4 +2,4 @@
 
 from blurnb.report.card.advice import main, training
 from blurnb.report.card.facts import collect, comparison, conditions, headline, references, situations
-from blurnb.report.card.pages import markdown, page, summary, todo, write
+from blurnb.report.card.pages import markdown, page, write

@@ -88,14 +88,12 @@ def steps(rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> list[st
 
 def _train(here: pd.DataFrame, n: int, reference: pd.DataFrame) -> list[str]:
     losses = family_losses(here)
-    lost = {kind: one for kind, one in losses.items() if one[1][2] < 0}
-    if not lost:
+    if not (lost := {kind: one for kind, one in losses.items() if one[1][2] < 0}):
         return []
     kind, (blur, change) = next(iter(lost.items()))
     costs = "; ".join(f"{_points(one, n)} under {b}" for b, one in losses.values())
     text = f"Fine-tune it on sharp and blurred images together, as the code below draws them. Change of top-1: {costs}"
-    others = [one for label, one in losses.values() if label != blur]
-    if others:
+    if others := [one for label, one in losses.values() if label != blur]:
         clearly = change[2] < min(one[1] for one in others)
         most = f"{kind.capitalize()} costs it most" if clearly else "The kind of blur that costs it most is not clear"
         text += f", which are about equally strong. {most}"

@@ -51,19 +51,12 @@ def page(card: Facts) -> str:
 
 
 def markdown(card: Facts, images: Mapping[str, str] = {}, only: str = "") -> str:
-    """The card as Markdown; `images` gives the file of a section's figure by the section's title."""
+    """The card as Markdown; `images` gives the file of a section's figure by the section's title.
+
+    `only` its summary (what was measured, and the facts on top), or todo (its advice, with the code it speaks of).
+    """
     text = _MARKDOWN.get_template("card.md.jinja").render(card=card, only=only, images=images)
     return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def summary(card: Facts) -> str:
-    """What was measured and the facts on top of the card, as Markdown."""
-    return markdown(card, only="summary")
-
-
-def todo(card: Facts) -> str:
-    """The card's advice as Markdown, with the code it speaks of."""
-    return markdown(card, only="todo")
 
 
 def write(folder: str | Path, rows: pd.DataFrame, note: Mapping, reference: pd.DataFrame) -> tuple[Path, Path]:

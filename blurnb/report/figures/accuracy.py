@@ -100,8 +100,7 @@ def before_after(rows: pd.DataFrame, metric: str = "top1", scale: str | None = N
     """
     found = marks.plain_at(rows, "before_after", scale, metric=metric, training=["sharp", "mix"], **marks.WHOLE)
     ends = [marks.points(marks.need(found, "before_after", training=t), metric) for t in ("sharp", "mix")]
-    blurs = [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]
-    if not blurs:
+    if not (blurs := [b for b in labels.in_order(found["blur"]) if all(b in end for end in ends)]):
         raise UserError("before_after has no blur with rows for both sharp and mix; run both networks on it")
     figure, (axes,) = marks.panels(1, 0.3 * len(blurs) + 1.3)
     places = marks.blur_axis(axes, blurs)
@@ -146,8 +145,7 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
     def complete(blur: str) -> bool:
         return blur != "sharp" and {(blur, blur), ("mix", blur), ("sharp", blur), ("sharp", "sharp")} <= set(level)
 
-    blurs = list(filter(complete, labels.in_order(found["blur"])))
-    if not blurs:
+    if not (blurs := list(filter(complete, labels.in_order(found["blur"])))):
         raise UserError(
             "loss_split needs rows of sharp, mix and a specialist (training D8 on D8, say) under one blur, and of "
             "sharp on sharp; fine-tune a specialist first"
@@ -164,9 +162,8 @@ def loss_split(rows: pd.DataFrame, metric: str = "top1", scale: str | None = Non
             value, low, high = level[training, blur]
             mark = marks.whisker((end, end - (high - value), end + (value - low)))
             axes.errorbar(end, place + height, xerr=mark, fmt="|", color=INK, elinewidth=1, markersize=4, zorder=4)
-    axes.set(
-        xlim=(min(0.0, axes.get_xlim()[0]), None), xlabel=f"points of {METRICS[metric].spoken} lost under the blur"
-    )
+    along = f"points of {METRICS[metric].spoken} lost under the blur"
+    axes.set(xlim=(min(0.0, axes.get_xlim()[0]), None), xlabel=along)
     _name_parts(axes, joints[blurs[0]])
     marks.subtitle(figure, found, marks.at_scale(found), "bar below: 95 % interval at each joint")
     return figure
@@ -223,9 +220,8 @@ def reliability(rows: pd.DataFrame, blurs: Sequence[str] = ("sharp", "D8")) -> F
             if (here["part_kind"] == "bin").any():
                 panels[training, blur] = here
     if not panels:
-        raise UserError(
-            "reliability has no bins of confidence for these trainings and blurs; run the chapter that does"
-        )
+        wrong = "reliability has no bins of confidence for these trainings and blurs"
+        raise UserError(f"{wrong}; run the chapter that does")
     source = selection.one_source(pd.concat(panels.values()), "reliability")
     columns, height = (2, 2.45) if len(panels) > 1 else (1, 4)
     figure, grid = marks.panels(len(panels), height, columns, 0.5, sharex=True, sharey=True)

@@ -108,8 +108,7 @@ def scale_cost(rows: pd.DataFrame, metric: str = "top1", training: str = "mix") 
         raise UserError("scale_cost found no scale with accuracy and seconds; run the chapter on scales")
     shared = _shared(ways)
     blurs = {"sharp images": shared & {"sharp"}, "blurred images, mean": shared - {"sharp"}}
-    panels = {title: (ways, some) for title, some in blurs.items() if some}
-    if not panels:
+    if not (panels := {title: (ways, some) for title, some in blurs.items() if some}):
         raise UserError("scale_cost has no blur that every scale was tested on")
     return _drawn(found, panels, metric, 2.4, "filled: one network for all scales", "bar: 95 % interval")
 

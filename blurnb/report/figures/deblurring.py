@@ -100,8 +100,7 @@ def _network_bars(axes, rows: pd.DataFrame, metric: str, heights: Mapping[tuple[
     for training, ink, dashes in (("mix", INK, (None, None)), ("sharp", QUIET, (2, 1.5))):
         style = {"color": ink, "linewidth": 1.4, "dashes": dashes, "zorder": 1, "gid": training}
         for blur, point in marks.points(selection.select(rows, training=training), metric).items():
-            ends = [y for (one, _), y in heights.items() if one == blur]
-            if ends:
+            if ends := [y for (one, _), y in heights.items() if one == blur]:
                 axes.plot([point[0]] * 2, [min(ends) - 0.45, max(ends) + 0.45], **style)
 
 

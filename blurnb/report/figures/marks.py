@@ -45,8 +45,7 @@ def pair(axes: Axes, before: Mapping[str, Triple], after: Mapping[str, Triple], 
 
 def need(rows: pd.DataFrame, what: str, **wanted) -> pd.DataFrame:
     """The rows about all images and no comparison that match; UserError naming what is missing where none does."""
-    found = selection.estimates(rows, **wanted)
-    if found.empty:
+    if (found := selection.estimates(rows, **wanted)).empty:
         named = {k: v if isinstance(v, list) else [v] for k, v in wanted.items() if k not in WHOLE and v}
         terms = [f"{k} {' or '.join(map(str, v))}" for k, v in named.items()]
         raise UserError(f"{what} has no rows with {', '.join(terms)}; run the notebook that writes them")

@@ -43,15 +43,8 @@ def gallery(examples: Mapping) -> Figure:
     examples
         `classes`, `columns` (names of the networks) and `rows`, each with `blur`, `image` (H, W, 3) in [0, 1], `truth`
         and `answers` (label maps (H, W), one a network).
-
-    Raises
-    ------
-    UserError
-        No rows.
     """
     classes, rows = examples["classes"], examples["rows"]
-    if not rows:
-        raise UserError("gallery needs at least one image; raise n_images")
     titles = ["image", "truth", *(f"{name} network" for name in examples["columns"])]
     shown = sorted({int(v) for row in rows for one in (row["truth"], *row["answers"]) for v in np.unique(one)})
     side = (WIDTH - 0.25) / len(titles)
@@ -178,8 +171,7 @@ def most_affected(rows: pd.DataFrame, count: int = 12) -> Figure:
     UserError
         No class has rows of its own.
     """
-    found = class_changes(rows).head(count)
-    if found.empty:
+    if (found := class_changes(rows).head(count)).empty:
         raise UserError("most_affected needs rows by class: at least five images of a class, sharp and blurred")
     figure, (axes,) = marks.panels(1, 0.3 * len(found) + 1.2)
     ink = colour(found["blur"].iloc[0])

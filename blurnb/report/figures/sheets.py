@@ -42,13 +42,11 @@ def contact_sheet(
     Raises
     ------
     UserError
-        Not an image for each pair of titles.
+        No image.
     """
     rows, columns = len(row_titles), len(column_titles)
     if not rows or not columns:
         raise UserError("contact_sheet needs at least one row and one column of images")
-    if len(images) != rows or any(len(line) != columns for line in images):
-        raise UserError(f"contact_sheet needs {rows} x {columns} images, one for each row and column title")
     small = 9 if columns <= 4 else 8 if columns <= 6 else 7
     side = (WIDTH - 0.3) / columns
     letters = max(8, int(side * 72 / small * 1.75))
@@ -93,9 +91,8 @@ def kernels(named: Mapping[str, np.ndarray]) -> Figure:
     columns = min(4, len(named))
     figure, grid = marks.panels(len(named), WIDTH / columns + 0.22, columns, 0.3)
     for axes, (label, kernel) in zip(grid, named.items()):
-        page = np.zeros((side, side))
-        top, left = (side - kernel.shape[0]) // 2, (side - kernel.shape[1]) // 2
-        page[top : top + kernel.shape[0], left : left + kernel.shape[1]] = np.maximum(kernel, 0)
+        before = [(side - size) // 2 for size in kernel.shape]
+        page = np.pad(np.maximum(kernel, 0), [(n, side - size - n) for n, size in zip(before, kernel.shape)])
         shade = LinearSegmentedColormap.from_list("shade", ["#f0f0ec", _ink(label)])
         # The root shows the faint tails that a linear scale would drown.
         axes.imshow(np.sqrt(page / page.max()), cmap=shade, vmin=0, vmax=1, interpolation="nearest")

@@ -76,9 +76,8 @@ def by_training(rows: pd.DataFrame, metric: str = "top1", scale: str | None = No
         lines.append(line | {"n": f"{int(part['n'].min()):,}"})
     seen = labels.learnt(rows["training"])
     if seen & set(blurs) - {"sharp"}:
-        lines.append(
-            {"trained on": "in training", **{blur: "yes" if blur in seen else "no" for blur in blurs}, "n": ""}
-        )
+        told = {blur: "yes" if blur in seen else "no" for blur in blurs}
+        lines.append({"trained on": "in training", **told, "n": ""})
     return pd.DataFrame(lines)
 
 

@@ -10,10 +10,7 @@ from blurnb.report.tables.published import PROFILES
 
 
 def scoreboard(
-    records: pd.DataFrame,
-    profiles: Sequence[str] = PROFILES,
-    metric: str = "top1",
-    chapters: Mapping[str, str] | None = None,
+    records: pd.DataFrame, profiles: Sequence[str] = PROFILES, chapters: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """The eight claims by profile: how many networks support it, with effect, interval and n of each; its chapter.
 
@@ -23,7 +20,7 @@ def scoreboard(
     for claim in CLAIMS.values():
         line = {"claim": str(claim.number), "statement": claim.statement}
         for profile in profiles:
-            line[profile] = _counted(verdicts.judge(claim.number, records, profile, metric))
+            line[profile] = _counted(verdicts.judge(claim.number, records, profile))
         name, target = claim.experiment.upper(), (chapters or {}).get(claim.experiment)
         lines.append(line | {"chapter": f"[{name}]({target})" if target else name})
     return pd.DataFrame(lines)
@@ -37,9 +34,8 @@ def _counted(found: Sequence[verdicts.Verdict]) -> str:
     total, told = sum(len(some) for _, some in counts), []
     for word, some in counts:
         each = "; ".join(f"{one.effect_text()}, {one.evidence}" for one in some)
-        told.append(
-            f"**{word}** on {len(some)}" + (f" of {total}" if not told and total > len(some) else "") + f": {each}"
-        )
+        of_all = f" of {total}" if not told and total > len(some) else ""
+        told.append(f"**{word}** on {len(some)}{of_all}: {each}")
     return ". ".join(told)
 
 

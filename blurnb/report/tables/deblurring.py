@@ -23,9 +23,8 @@ def by_treatment(rows: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
     """
     found = _need(selection.estimates(rows, metric=metric, kernel=["none", "true"]), "the table of treatments", metric)
     blurs = labels.in_order(found["blur"])
-    return pd.DataFrame(
-        [front | across(part, blurs, metric) | {"n": f"{int(part['n'].min()):,}"} for front, part in _ways(found)]
-    )
+    lines = [front | across(part, blurs, metric) | {"n": f"{int(part['n'].min()):,}"} for front, part in _ways(found)]
+    return pd.DataFrame(lines)
 
 
 def differences(rows: pd.DataFrame, metric: str = "top1", versus_training: str | None = "mix") -> pd.DataFrame:

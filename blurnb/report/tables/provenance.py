@@ -17,9 +17,8 @@ def runs(manifests: Mapping[str, Mapping]) -> pd.DataFrame:
         versions = note.get("versions", {})
         known = {name: said for name, said in {**note.get("decided", {}), **note}.items() if said not in (None, "")}
         line = {"run": run} | {column: str(known.get(name, "–")) for column, name in _TOLD.items()}
-        line["versions"] = (
-            ", ".join(f"{k} {versions[k]}" for k in ("python", "torch", "blurnb") if k in versions) or "–"
-        )
+        told = [f"{name} {versions[name]}" for name in ("python", "torch", "blurnb") if name in versions]
+        line["versions"] = ", ".join(told) or "–"
         line["date"] = line["date"][:10]
         line["wall time"] = duration(float(known["wall_seconds"])) if "wall_seconds" in known else "–"
         lines.append(line)

@@ -64,8 +64,7 @@ def _counterparts(mine: pd.DataFrame, row) -> list[dict]:
     for network, data, part in selection.grouped(there):
         metric = "top1" if part["dataset"].iloc[0] in FEW_CLASSES or "top5" not in set(part["metric"]) else "top5"
         part = selection.main_protocol(selection.select(part, metric=metric))
-        alone = selection.estimates(part)
-        if alone.empty:
+        if (alone := selection.estimates(part)).empty:
             continue
         n, beside = int(alone["n"].max()), pd.concat([part, _sharp_partner(mine, part)])
         share = None if _is_reference(row) else selection.share_kept(beside, row.blur, row.training, "sharp")

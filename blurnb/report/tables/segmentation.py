@@ -72,8 +72,7 @@ def class_table(rows: pd.DataFrame, count: int = 5) -> pd.DataFrame:
 
 def class_sentence(rows: pd.DataFrame) -> str:
     """How much there is in the order of the classes: how many differ from the mean loss, beside chance's share."""
-    found = class_changes(rows)
-    if found.empty:
+    if (found := class_changes(rows)).empty:
         return "No class has enough images for a number of its own."
     mean = np.average([change[0] for change in found["change"]], weights=found["n"])
     worse = sum(change[2] < mean for change in found["change"])

@@ -14,17 +14,13 @@ from blurnb.study.means import of_tables
 from blurnb.study.runs import Opened, Recorder, Run
 
 
-def _is_custom(network: str) -> bool:
-    """Whether it is no name but a place; what is there, and whether it loads, is seen later."""
-    return ":" in network or values.is_file(network)
-
-
 class Pair(parameters.Pair):
     """`network` is a name, a TorchScript or torch.export file, or module:function; `dataset` "auto" is imagenet where
     every class folder is a WordNet id, else folder; an n_images beyond the set means all."""
 
     dataset: Annotated[str, values.one_of("auto", *datasets.NAMES)]
-    network: Annotated[str, values.one_of(*models.names(), unless=_is_custom)]
+    # else a place; what is there, and whether it loads, is seen later
+    network: Annotated[str, values.one_of(*models.names(), unless=lambda word: ":" in word or values.is_file(word))]
 
 
 class Parameters(parameters.Evaluated):

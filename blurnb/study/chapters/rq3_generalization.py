@@ -31,8 +31,8 @@ class Parameters(parameters.Trained):
 
     @model_validator(mode="after")
     def _averaged(self):
-        missing = sorted(self.averaged - set(self.train_scales)) if self.train_scales else []
-        if missing:
+        missing = sorted(self.averaged - set(self.train_scales))
+        if missing and self.train_scales:
             scales = self.pair.scales
             raise UserError(f"train_scales={self.train_scales} lacks {missing[0]}, which scales={scales} average")
         return self

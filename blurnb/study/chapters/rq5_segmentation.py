@@ -91,8 +91,7 @@ def run(parameters: Parameters) -> Run:
                 here = opened.columns | name.columns() | one.columns()
                 recorder.add(measures.of_pixels(regions, maps.classes, here, maps.block), run_id)
                 for rival, other in _rivals(name, one):
-                    theirs = known.get(rival, {}).get(other)
-                    if theirs is not None:
+                    if (theirs := known.get(rival, {}).get(other)) is not None:
                         there = opened.columns | rival.columns() | other.columns()
                         recorder.add(measures.pixel_difference(regions, theirs, here, there, maps.block), run_id)
             recorder.add(_means(opened, name, known), run_id)

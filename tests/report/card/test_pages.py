@@ -77,11 +77,11 @@ def test_the_parts_of_a_notebook_are_those_of_the_page():
     told = card.collect(planted(), note(), NOBODY)
     text = card.markdown(told)
     assert text.startswith("# How robust is net to blur?\n\nMeasured on 500 images")
-    assert card.summary(told).strip() in text
-    assert card.todo(told).startswith("**What to do about it**\n\n- Fine-tune it")
-    assert card.todo(told).count("```") == 2
+    assert card.markdown(told, only="summary").strip() in text
+    assert card.markdown(told, only="todo").startswith("**What to do about it**\n\n- Fine-tune it")
+    assert card.markdown(told, only="todo").count("```") == 2
     for step in told.sections[0].words:
-        assert f"- {pages.plain(step)}\n" in card.todo(told)
+        assert f"- {pages.plain(step)}\n" in card.markdown(told, only="todo")
     assert not re.search("\n{3}", text)
 
 

@@ -106,7 +106,7 @@ def test_rows_are_the_answers_counted(study):
         names = ["training", *planted.Treatment._fields, *more]
         return dict(zip(rows[names].itertuples(index=False, name=None), rows["value"]))
 
-    rows = study.run.rows[study.run.rows["metric"] == "top1"]
+    rows = study.run.rows[(study.run.rows["metric"] == "top1") & (study.run.rows["part_kind"] == "")]
     shown = keyed(rows[rows["statistic"] == "estimate"])
     change = keyed(rows[rows["statistic"] == "difference"], "versus_training", "versus_method", "versus_blur")
     assert len(shown) == len(parts)
@@ -122,6 +122,12 @@ def test_rows_are_the_answers_counted(study):
             assert change[(*here, "", "", "sharp")] == pytest.approx(
                 part["top1"].mean() - parts[one.sharp]["top1"].mean()
             )
+    means = study.run.rows[(study.run.rows["part_kind"] == "mean") & (study.run.rows["statistic"] == "estimate")]
+    for row in means[means["metric"] == "top1"].itertuples():
+        ways = {one: part for one, part in parts.items() if one.treatment.blur in row.part.split("+")}
+        same = (row.training, row.noise_sd, row.rounding, row.method, row.kernel)
+        own = [part["top1"].mean() for one, part in ways.items() if (one.training, *one.treatment[1:]) == same]
+        assert row.value == pytest.approx(sum(own) / len(own))
     psnr = study.run.rows[study.run.rows["metric"] == "psnr"]
     for name in chapter.OF_NETWORKS:
         assert psnr[name].isna().all() or set(psnr[name]) == {""}, f"no network has a part in it, nor its {name}"

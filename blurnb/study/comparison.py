@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from blurnb import labels, provenance, samples
+from blurnb import labels, samples
 from blurnb.study import answers, classification, means, measures, treatments
 from blurnb.study.classification import Classification
 from blurnb.study.runs import Opened, Recorder
@@ -82,10 +82,8 @@ class Comparison:
 
     def means(self) -> None:
         """Rows over several blurs and, from three seeds on, over these; for when all networks have been asked."""
-        run_id = self.recorder.ran({
-            "task": "means", "runs": sorted(self._runs.values()), "versions": provenance.versions(samples, means),
-            "network": self.opened.pair.network, "dataset": self.opened.images.name,
-        })  # fmt: skip
+        about = {"network": self.opened.pair.network, "dataset": self.opened.images.name}
+        run_id = self.recorder.ran({"task": "means", "runs": sorted(self._runs.values()), **about})
         tables = dict(zip(self.tables, means.common(list(self.tables.values()))))
 
         def side(names: Sequence[Trained], scale: str) -> means.Side | None:

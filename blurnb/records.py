@@ -166,7 +166,10 @@ def write(path: str | Path, rows: Iterable[Mapping] | pd.DataFrame, manifests: M
     Rows that the file has already stay, but for superseded ones; a run's rows written in two parts equal the run
     written at once. Every `run_id` needs a manifest.
     """
-    path, new = Path(path), table(rows)
+    path = Path(path)
+    if path.suffix != ".csv":
+        raise UserError(f"records are .csv files, not {path.name!r}")
+    new = table(rows)
     with files.locked(path):
         frame, known = new, dict(manifests)
         if path.exists():

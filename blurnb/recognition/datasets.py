@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from blurnb.errors import UserError, demand_known, shown
-from blurnb.recognition import contents, photographs, readers, scenes
+from blurnb.recognition import contents, readers, scenes
 from blurnb.recognition.contents import Dataset, fingerprint
 from blurnb.recognition.decoding import UnreadableImage as UnreadableImage  # whoever loads an image meets it
 
-READERS = readers.READERS | {"photographs": photographs.listing}
-NAMES = ("scenes", *READERS)
+NAMES = ("scenes", *readers.READERS)
 NO_FOLDER = ("scenes", "foolbox20")  # drawn, or of a package: no root is read
 NO_SPLIT = ("foolbox20", "imagenet-sample")
 MOST_IMAGES = 10_000_000  # scenes have no end, memory has
@@ -106,4 +105,4 @@ def load(name: str, root: str | Path | None = None, *, split: str = "val", n_ima
         raise UserError(f"n_images={shown(n_images)}: give a whole number from 1 to {MOST_IMAGES:,}; 0 means all")
     if name == "scenes":
         return readers.drawn_scenes(split, n_images or SCENES, seed)
-    return sample(READERS[name](root, split), n_images, seed)
+    return sample(readers.READERS[name](root, split), n_images, seed)

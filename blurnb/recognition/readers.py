@@ -23,7 +23,7 @@ from tqdm import tqdm
 from blurnb import files
 from blurnb.errors import UserError, reason, shown
 from blurnb.recognition import downloads, scenes
-from blurnb.recognition.contents import Dataset, Files, fingerprint
+from blurnb.recognition.contents import DIGITS, Dataset, Files, fingerprint
 from blurnb.recognition.decoding import FORMATS, UnreadableImage, decode
 
 SUFFIXES = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
@@ -305,6 +305,25 @@ def _folders(root, split: str) -> Dataset:
     return of_files("folder", [f.name for f in folders], found, [place[path.parent] for path in found], base)
 
 
+def _photographs(root, split: str) -> Dataset:
+    """Every image below one folder, or several joined by os.pathsep: to learn from without labels, never to test on.
+
+    Raises UserError for one whose bytes are those of an image of `imagenet-sample`.
+    """
+    bases = [data_folder(one, "photographs").absolute() for one in str(root or "").split(os.pathsep)]
+    known = {digest[:DIGITS]: file for file, _, digest in imagenet_classes()}
+    found = [path for base in bases for path in images(base, _below(base))]
+    learnt = of_files("photographs", ["photograph"], found, [0] * len(found), Path(os.path.commonpath(bases)))
+    for path, digest in zip(found, learnt.digests):
+        if same := known.get(digest):
+            raise UserError(f"{path} is a test photograph ({same}); take it out of what is learnt from")
+    return learnt
+
+
+def _below(folder: Path) -> list[Path]:
+    return [folder, *(below for one in subfolders(folder) for below in _below(one))]
+
+
 READERS: dict[str, Callable[[str | Path | None, str], Dataset]] = {
     "foolbox20": _foolbox20,
     "imagenet": _imagenet,
@@ -312,5 +331,6 @@ READERS: dict[str, Callable[[str | Path | None, str], Dataset]] = {
     "tiny-imagenet": _tiny_imagenet,
     "imagenette": _imagenette,
     "folder": _folders,
+    "photographs": _photographs,
 }
 """What opens each named set, but for the scenes, which have no end and must be told how many."""

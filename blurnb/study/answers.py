@@ -205,9 +205,8 @@ def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor,
         yield from _in_order(pool, lambda window: (window, _load(images, window, task)), windows, count + 1)
     elif windows:
         # Processes: threads that decode would keep the one that feeds the device waiting for Python's lock.
-        reading = DataLoader(
-            _Reading(images, windows), None, num_workers=count, prefetch_factor=2, pin_memory=torch.cuda.is_available()
-        )
+        ahead = {"num_workers": count, "prefetch_factor": 2, "pin_memory": torch.cuda.is_available()}
+        reading = DataLoader(_Reading(images), batch_sampler=windows, collate_fn=list, **ahead)
         for window, items in zip(windows, reading):
             given = dict(zip(window, items))
             ready = replace(images, load=partial(_moved, given, computing.device), files=None)
@@ -215,18 +214,12 @@ def _decoded(images, windows: list[range], task: Task, pool: ThreadPoolExecutor,
 
 
 class _Reading(torch.utils.data.Dataset):
-    """What each window's images load, in bytes where nothing is lost by it; the error where one is not to be used."""
+    """What each image loads, in bytes where nothing is lost by it; the error where one is not to be used."""
 
-    def __init__(self, images, windows: list[range]):
-        self.images, self.windows = images, windows
+    def __init__(self, images):
+        self.images = images
 
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def __getitem__(self, place: int) -> list:
-        return [self._read(index) for index in self.windows[place]]
-
-    def _read(self, index: int) -> list | UserError:
+    def __getitem__(self, index: int) -> list | UserError:
         try:
             image, *truth = item if isinstance(item := self.images.load(index), tuple) else (item,)
             self.images.demand_same(index)

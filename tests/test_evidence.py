@@ -32,11 +32,6 @@ DIRTY = {
     # benchmarks/blur.py without --sweep, which wants a machine that nobody else uses
     "photographs/speed": "6757f9a8e663",
 }
-# Two files that say different numbers of one run. rq1 and doses were computed by two states of the code when a run did
-# not know its versions yet; a run of rq1 that writes both replaces it.
-TWO_NUMBERS = {"ebf2fe3d8ef6"}
-
-
 @cache
 def read(path: Path):
     return records.read(path, with_manifests=True)
@@ -62,7 +57,7 @@ def test_one_run_has_one_set_of_numbers():
             if decided.setdefault(run, notes["decided"]) != notes["decided"]:
                 disagree.add(run)
     disagree |= {question.run_id for question, values in said.items() if len(values) > 1}
-    assert disagree == TWO_NUMBERS
+    assert disagree == set()
 
 
 @pytest.mark.parametrize("path", ANSWERS, ids=NAMES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from blurnb import files, labels, records
+from blurnb import files, records
 from blurnb.errors import UserError
 from blurnb.report import figures, selection, tables
 from blurnb.report.markdown import markdown
@@ -31,7 +31,7 @@ def fine_tuning(folder: str | Path = FOLDER) -> pd.DataFrame:
 def lost(folder: str | Path = FOLDER) -> str:
     """What defocus takes: top-5 by radius at scales 256 and 512, beside the paper's shares."""
     rows = selection.select(degradation(folder), scale=["256", "512"])
-    rows = rows[[labels.family(blur) in ("sharp", "defocus") for blur in rows["blur"]]]
+    rows = selection.select(rows, blur=["sharp", "D2", "D4", "D6", "D8"])
     return markdown(tables.accuracy.by_blur(rows, "top5")[list(COLUMNS)])
 
 

@@ -32,6 +32,8 @@ DIRTY = {
     # benchmarks/blur.py without --sweep, which wants a machine that nobody else uses
     "photographs/speed": "6757f9a8e663",
 }
+
+
 @cache
 def read(path: Path):
     return records.read(path, with_manifests=True)

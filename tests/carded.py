@@ -24,6 +24,8 @@ def planted(levels=BLURS, scales=("128", "256"), n=500, sure=0.9, **more):
                 found.append(row(0.03, value=share - levels["sharp"], versus_blur="sharp", **shared))
                 kept = {"statistic": "kept", "versus_blur": "sharp"}
                 found.append(row(0.04, value=share / levels["sharp"], **{**shared, **kept}))
+        mean = {"blur": "", "part_kind": "mean", "part": "+".join(blur for blur in levels if blur != "sharp")}
+        found.append(row(0.02, value=0.5, scale=scale, **{**fields, **mean}))
     return rows(*found)
 
 

@@ -39,7 +39,7 @@ def changes(rows: pd.DataFrame) -> dict[str, Triple]:
 
 def telling(here: pd.DataFrame) -> str:
     """The blur that stands for blur: D8 where measured, else the strongest of the first family."""
-    blurs = [b for b in labels.in_order(here["blur"]) if b != "sharp"]
+    blurs = labels.in_order(set(here["blur"]) - {"", "sharp"})  # a mean over blurs has none
     first = [b for b in blurs if labels.family(b) == labels.family(blurs[0])]
     return "D8" if "D8" in blurs else first[-1]
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "blurnb"
-PACKAGE_LINES = 12_597
+PACKAGE_LINES = 12_603
 """Lines of the package that are no docstring. It may fall; whoever raises it takes no line from anywhere else."""
 LONGEST = 350
 FLOORS = 6

@@ -35,7 +35,7 @@ def asked(
     """(answers by condition, run_id) of a task; `origin` and `about` go into the manifest, `title` onto the screen."""
     title = about.pop("title", f"{recorder.experiment}: {opened.pair.network} on {opened.images.name}")
     found = answers.gather(opened.images, conditions, task, recorder.computing, title=title)
-    run_id = recorder.ran(found.decided, origin, **found.circumstances, **about)
+    run_id = recorder.ran(means.decided(found.decided), origin, **found.circumstances, **about)
     return classification.tables(opened.images, found), run_id
 
 
@@ -83,7 +83,7 @@ class Comparison:
     def means(self) -> None:
         """Rows over several blurs and, from three seeds on, over these; for when all networks have been asked."""
         about = {"network": self.opened.pair.network, "dataset": self.opened.images.name}
-        run_id = self.recorder.ran({"task": "means", "runs": sorted(self._runs.values()), **about})
+        run_id = self.recorder.ran(means.decided({"task": "means", "runs": sorted(self._runs.values()), **about}))
         tables = dict(zip(self.tables, means.common(list(self.tables.values()))))
 
         def side(names: Sequence[Trained], scale: str) -> means.Side | None:

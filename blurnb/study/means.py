@@ -6,19 +6,26 @@ one row stands for all of them: its `train_seed` is empty and `train_seeds` says
 
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from blurnb import labels, records, samples
+from blurnb import labels, provenance, records, samples
 from blurnb.study import confusion, measures
 from blurnb.study.treatments import Condition
 
 VERSION = 1
 COUNTED = ("top1", "top5")
 METRICS = (*COUNTED, "entropy")
+
+
+def decided(facts: Mapping) -> dict:
+    """What decided answers, with the versions of what makes means of them: a run is known by both."""
+    own = provenance.versions(samples, sys.modules[__name__])
+    return {**facts, "versions": {**facts.get("versions", {}), **own}}
 
 
 class Side(NamedTuple):

@@ -9,10 +9,10 @@ from typing import NamedTuple, Self
 
 import pandas as pd
 
-from blurnb import intervals, provenance, records, samples
+from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
 from blurnb.recognition import contents, datasets
-from blurnb.study import means, measures
+from blurnb.study import measures
 from blurnb.study.answers import Computing
 from blurnb.study.parameters import WEIGHTS, Evaluated, Pair, Trained, is_enlarged
 from blurnb.study.protocol import Protocol
@@ -95,7 +95,7 @@ class Recorder:
 
         `origin` is what is known of the network's weights; where their file lies on this machine is left out.
         """
-        versions = {**decided.get("versions", {}), **provenance.versions(measures, means, intervals, samples)}
+        versions = {**decided.get("versions", {}), **provenance.versions(measures, intervals)}
         decided = {**decided, "versions": versions}
         run_id = provenance.address(decided)
         about = {"network_origin": _without_paths(origin)} if origin else {}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from blurnb import intervals, records
+from blurnb import intervals, provenance, records, samples
 from blurnb.report import selection, weighing
 from blurnb.study import means
 from blurnb.study.treatments import Condition, Treatment
@@ -143,3 +143,8 @@ def test_mean_miou_is_that_of_sets_drawn_together():
         miou(0.7) / miou(0.9), abs=0.03
     )
     assert told(frame, "difference", ("D4", "D8"), "miou", versus_blur="sharp")[0] < 0
+
+
+def test_a_run_is_known_by_what_makes_its_means():
+    facts = means.decided({"task": "x", "versions": {"a": 1}})
+    assert facts["versions"] == {"a": 1} | provenance.versions(samples, means)

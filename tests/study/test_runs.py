@@ -11,11 +11,11 @@ import planted
 import pytest
 from PIL import Image
 
-from blurnb import intervals, provenance, records, samples
+from blurnb import intervals, provenance, records
 from blurnb.errors import UserError
 from blurnb.recognition import datasets, families, models
 from blurnb.report import verdicts
-from blurnb.study import classification, journal, means, measures, runs, segmenting, similarity
+from blurnb.study import classification, journal, measures, runs, segmenting, similarity
 from blurnb.study.chapters import rq1_degradation, rq2_fine_tuning, rq3_generalization, rq4_deblurring
 from blurnb.study.protocol import Protocol
 from blurnb.study.runs import Recorder
@@ -85,7 +85,7 @@ def test_rows_are_written_on_leaving_with_the_manifest_of_their_run(tmp_path):
     assert found.equals(recorder.run.rows)
     assert set(notes) == set(found["run_id"]) == {run_id}
     decided = notes[run_id]["decided"]
-    assert decided["versions"] == {"a": 1} | provenance.versions(measures, means, intervals, samples)
+    assert decided["versions"] == {"a": 1} | provenance.versions(measures, intervals)
     assert run_id == provenance.address(decided)
     assert notes[run_id]["experiment"] == "rq1"
     assert notes[run_id]["computed_images"] == 4

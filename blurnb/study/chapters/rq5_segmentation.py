@@ -11,7 +11,7 @@ from blurnb.recognition import datasets, label_maps, zoomout
 from blurnb.study import measures, networks, parameters, recipes, runs, segmenters, segmenting, specimens, treatments
 from blurnb.study.answers import gather
 from blurnb.study.comparison import Trained
-from blurnb.study.means import pixel_means
+from blurnb.study.means import decided, pixel_means
 from blurnb.study.runs import Opened, Recorder, Run
 from blurnb.study.segmenting import Segmenting
 from blurnb.study.treatments import Condition, Treatment
@@ -86,7 +86,7 @@ def run(parameters: Parameters) -> Run:
             matrices = known[name] = segmenting.matrices(found, len(maps.classes))
             total = sum(next(iter(matrices.values())).values()).sum(0)
             absent = [name for name, row in zip(maps.classes, total) if not row.sum()]
-            run_id = recorder.ran(found.decided, origin, absent_classes=absent, **found.circumstances)
+            run_id = recorder.ran(decided(found.decided), origin, absent_classes=absent, **found.circumstances)
             for one, regions in matrices.items():
                 here = opened.columns | name.columns() | one.columns()
                 recorder.add(measures.of_pixels(regions, maps.classes, here, maps.block), run_id)

@@ -3,6 +3,8 @@
 import planted
 import pytest
 
+from blurnb.report import figures, selection, verdicts
+from blurnb.report.tables import accuracy
 from blurnb.study import measures, runs
 from blurnb.study.chapters import rq2_fine_tuning
 from blurnb.study.comparison import Comparison, Trained
@@ -96,6 +98,37 @@ def test_calibration_is_that_of_one_network_at_one_scale(compared):
     assert set(bins["frozen"]) == {"none"}
     for blur in BLURS:
         assert bins[(bins["blur"] == blur) & (bins["metric"] == "top1")]["n"].sum() == 40
+
+
+def test_three_seeds_have_rows_of_their_own_and_two_or_one_have_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("BLURNB_CACHE", str(tmp_path / "cache"))
+    parameters = rq2_fine_tuning.Parameters.validate({"profile": "smoke", "output_dir": str(tmp_path)})
+    with Recorder(parameters, "rq2", lambda *_: planted.images(24, 32)) as recorder:
+        comparison = Comparison(recorder, recorder.pairs[0])
+        names = [Trained(name, seed) for seed in range(3) for name in ("sharp", "mix")] + [Trained("shake", 0)]
+        for place, name in enumerate(names):
+            body = planted.Convolutional()
+            body.head.bias.data += place * planted.torch.arange(7) / 4
+            comparison.ask(name, planted.network(body), {"seed": name.seed}, ("sharp", "D10", "D20"), ("32",))
+        comparison.means()
+    rows = recorder.run.rows
+    joint = rows[rows["train_seeds"].notna()]
+    assert set(joint["train_seeds"]) == {3}
+    assert set(joint["training"]) == {"sharp", "mix"}
+    assert joint["run_id"].nunique() == 1
+    (run,) = set(joint["run_id"])
+    assert recorder.manifests[run]["decided"]["runs"] == sorted(set(rows["run_id"]) - {run})
+    alone = rows[(rows["part_kind"] == "mean") & rows["train_seeds"].isna()]
+    assert set(alone["training"]) == {"shake"}
+    for training in ("sharp", "mix"):
+        same = {"metric": "top1", "training": training, "blur": "D20"}
+        told = selection.estimate(selection.estimates(rows, **same))
+        each = selection.estimates(rows[rows["train_seeds"].isna()], **same)
+        assert told[0] == pytest.approx(each["value"].mean())
+    told = verdicts.judge(2, rows.assign(profile="photographs"), "photographs")
+    assert told[0].verdict != verdicts.NOT_RUN
+    assert accuracy.by_training(rows, "top1", "32")["trained on"].tolist()[:2] == ["sharp", "mix"]
+    figures.before_after(rows, metric="top1")
 
 
 def test_a_name_is_its_columns():

@@ -42,7 +42,7 @@ class Verdict:
     def effect_text(self) -> str:
         """Effect with interval and unit, e.g. `−22.4 [−25.1, −19.7] points of top-1 at D8`."""
         if math.isnan(self.effect):
-            return "no effect that could be told from zero"
+            return "nothing that could be told from zero"
         percent = self.unit.startswith(("points", "%"))
         digits = (1 if self.n >= 200 else 0) if percent else 2
 

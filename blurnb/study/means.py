@@ -145,8 +145,8 @@ def of_treatments(tables: Mapping[Condition, pd.DataFrame], columns: Callable[[C
         mine = Side(columns(one), [parts])
         for blurs in sets(parts)[:1]:
             yield from estimates(mine, blurs)
-        for training in ("sharp", "mix"):
-            plain = one._replace(treatment=one.treatment.captured, training=training)
+        plains = [one._replace(treatment=one.treatment.captured, training=training) for training in ("sharp", "mix")]
+        for plain in plains[: 1 if one == plains[0] else 2]:  # of the two networks the mix is told against the sharp
             for blurs in sets(parts) if plain in ways and plain != one else ():
                 yield from differences(mine, Side(columns(plain), [ways[plain]]), blurs)
 

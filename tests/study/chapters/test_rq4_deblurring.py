@@ -122,6 +122,10 @@ def test_rows_are_the_answers_counted(study):
             assert change[(*here, "", "", "sharp")] == pytest.approx(
                 part["top1"].mean() - parts[one.sharp]["top1"].mean()
             )
+    ways = ["training", "method", "kernel", "rounding", "noise_sd", "versus_training", "versus_method"]
+    told = study.run.rows[study.run.rows["statistic"] == "difference"].groupby("part_kind")[ways]
+    told = {kind: set(each.itertuples(index=False, name=None)) for kind, each in told}
+    assert told["mean"] <= told[""], "a mean stands beside what it is a mean of"
     means = study.run.rows[(study.run.rows["part_kind"] == "mean") & (study.run.rows["statistic"] == "estimate")]
     for row in means[means["metric"] == "top1"].itertuples():
         ways = {one: part for one, part in parts.items() if one.treatment.blur in row.part.split("+")}
